@@ -1,1 +1,8 @@
-//! Portal Backup.
+//! Portal Backup: a consistent, verified backup of a web portal in one streaming pass.
+//!
+//! Data flows one way: `http` and `cli` call `ops`, which uses `source`, `portal`, `storage`,
+//! `jobs` and `catalog`; the archive format is the crate `archive`. `docs/ARCHITECTURE.md` tells more.
+
+pub mod config;
+pub mod portal;
+pub mod source;

@@ -1,0 +1,96 @@
+//! `[portal]`: what is protected.
+
+use serde::Deserialize;
+
+use super::value::{Options, Secret};
+
+/// How the portal's database and files are laid out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LayoutKind {
+    /// DocSpace's tables and storage tree, several tenants.
+    Docspace,
+    /// Any database and any folder or bucket, one tenant with id 1.
+    #[default]
+    Plain,
+}
+
+impl LayoutKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Docspace => "docspace",
+            Self::Plain => "plain",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PortalConfig {
+    pub layout: LayoutKind,
+    /// Begins the names of archives in the plain layout.
+    pub name: String,
+    /// Of the plain layout; DocSpace's tenants have their own.
+    pub timezone: String,
+    /// The first of each kind is the portal's own.
+    pub database: Vec<DatabaseConfig>,
+    pub filesystem: Vec<FilesystemConfig>,
+    pub index: Vec<IndexConfig>,
+    pub docspace: DocSpaceConfig,
+}
+
+impl Default for PortalConfig {
+    fn default() -> Self {
+        Self {
+            layout: LayoutKind::default(),
+            name: "workspace".to_owned(),
+            timezone: "UTC".to_owned(),
+            database: Vec::new(),
+            filesystem: Vec::new(),
+            index: Vec::new(),
+            docspace: DocSpaceConfig::default(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseConfig {
+    pub name: String,
+    /// `mysql://`, `postgres://` or `sqlite://`; it may hold a password.
+    pub url: Secret,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FilesystemConfig {
+    pub name: String,
+    /// `file://`, `s3://`, `gs://` or `az://`.
+    pub url: url::Url,
+    #[serde(default)]
+    pub options: Options,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IndexConfig {
+    pub name: String,
+    pub url: url::Url,
+    #[serde(default)]
+    pub options: Options,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DocSpaceConfig {
+    /// DocSpace's `core:machinekey`: its API keys and cookies are checked with it.
+    pub machine_key: Secret,
+    /// `localhost` means a standalone installation.
+    pub base_domain: String,
+}
+
+impl Default for DocSpaceConfig {
+    fn default() -> Self {
+        Self { machine_key: Secret::default(), base_domain: "localhost".to_owned() }
+    }
+}

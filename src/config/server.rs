@@ -1,0 +1,98 @@
+//! `[server]`, `[catalog]`, `[backup]`, and the sections of features with few settings.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::value::{ByteSize, Secret, lenient, list};
+
+/// What one process does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    #[default]
+    All,
+    Api,
+    Worker,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerConfig {
+    pub listen: SocketAddr,
+    /// The address that clients reach the service by; links begin with it. Default: `http://{listen}`.
+    pub public_url: Option<url::Url>,
+    pub role: Role,
+    /// Seals secrets in the catalog and signs links. Default: made once, beside a SQLite catalog.
+    pub secret_key: Secret,
+    /// Addresses or networks whose `X-Forwarded-*` headers are believed.
+    #[serde(deserialize_with = "list")]
+    pub trusted_proxies: Vec<String>,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 5012)),
+            public_url: None,
+            role: Role::All,
+            secret_key: Secret::default(),
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CatalogConfig {
+    pub url: Secret,
+}
+
+impl Default for CatalogConfig {
+    fn default() -> Self {
+        Self { url: Secret::new("sqlite://portal-backup.db") }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BackupConfig {
+    /// The budget of one job's buffers.
+    pub memory: ByteSize,
+    /// Where spill files go.
+    pub temp_dir: PathBuf,
+    pub compression: archive::Compression,
+}
+
+impl Default for BackupConfig {
+    fn default() -> Self {
+        Self {
+            memory: ByteSize(96 << 20),
+            temp_dir: std::env::temp_dir(),
+            compression: archive::Compression::Fast,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EncryptionConfig {
+    #[serde(deserialize_with = "list")]
+    pub recipients: Vec<String>,
+    pub identity_file: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RavenConfig {
+    pub version: String,
+    #[serde(deserialize_with = "lenient")]
+    pub store_secrets: bool,
+}
+
+impl Default for RavenConfig {
+    fn default() -> Self {
+        Self { version: "3.0".to_owned(), store_secrets: false }
+    }
+}

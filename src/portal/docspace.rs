@@ -1,0 +1,1 @@
+//! DocSpace's layout: several tenants in one database, files in modules and domains.

@@ -1,0 +1,4 @@
+//! What a backup reads: databases and filesystems.
+
+pub mod database;
+pub mod files;

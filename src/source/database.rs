@@ -1,0 +1,127 @@
+//! Databases, each engine behind one trait: a snapshot is opened once, and everything is read from it.
+
+mod mysql;
+mod sqlite;
+
+use async_trait::async_trait;
+
+use crate::config::DatabaseConfig;
+
+/// A database that can be dumped.
+#[async_trait]
+pub trait Database: Send + Sync {
+    /// Connects once and says what answers there; reads nothing else.
+    async fn check(&self) -> Result<ServerInfo, DatabaseError>;
+
+    /// Opens one consistent snapshot over all tables, read by up to `readers` connections at once
+    /// (fewer where the server does not allow it). No lock is held once this returns.
+    async fn snapshot(&self, readers: usize) -> Result<Box<dyn Snapshot>, DatabaseError>;
+}
+
+/// One moment of a database. Dropping it closes its connections and ends what they were running.
+#[async_trait]
+pub trait Snapshot: Send + Sync {
+    fn server(&self) -> &ServerInfo;
+
+    /// The tables of the snapshot, in the order of their names.
+    fn tables(&self) -> &[Table];
+
+    /// Objects that a dump does not carry, each a sentence for the job's warnings.
+    fn warnings(&self) -> &[String];
+
+    /// How many tables can be read at once.
+    fn readers(&self) -> usize;
+
+    /// The statements that make the empty table.
+    async fn scheme(&self, table: &Table) -> Result<String, DatabaseError>;
+
+    /// Renders every row of a table as statements and hands them to `sink` in pieces of some 256 KiB.
+    /// Returns the number of rows; a table without rows writes nothing at all. Waits for a free connection.
+    async fn data(&self, table: &Table, sink: &mut dyn DataSink) -> Result<u64, DatabaseError>;
+}
+
+/// Takes rendered statements. An error ends the dump of the table at once.
+#[async_trait]
+pub trait DataSink: Send {
+    async fn write(&mut self, piece: &[u8]) -> Result<(), SinkClosed>;
+}
+
+/// The consumer of a dump has gone or failed; it knows why.
+#[derive(Debug, thiserror::Error)]
+#[error("the dump's consumer stopped")]
+pub struct SinkClosed;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    MySql,
+    MariaDb,
+    Sqlite,
+}
+
+impl Engine {
+    /// The name in an archive's manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MySql => "mysql",
+            Self::MariaDb => "mariadb",
+            Self::Sqlite => "sqlite",
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct ServerInfo {
+    pub engine: Engine,
+    pub version: String,
+    /// Where the snapshot stands in the server's log, when the server tells.
+    pub position: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Table {
+    pub name: String,
+    /// False for tables of which only the definition is carried.
+    pub with_data: bool,
+    /// Bytes of the rendered statements: a guess, for progress only.
+    pub estimated_bytes: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// The URL is not one we can use; nothing was tried.
+    #[error("database {name}: {message}")]
+    Configuration { name: String, message: String },
+    /// The server cannot be reached, or refuses the credentials.
+    #[error("cannot connect to database {name}: {message}")]
+    Connect { name: String, message: String },
+    /// A statement failed. `message` is the server's own.
+    #[error("database {name}, {what}: {message}")]
+    Query { name: String, what: String, message: String },
+    /// A definition changed under the snapshot, so the dump must be begun again.
+    #[error("database {name}: table {table} was changed while it was read")]
+    DefinitionChanged { name: String, table: String },
+    #[error(transparent)]
+    SinkClosed(#[from] SinkClosed),
+}
+
+/// Makes the database that a URL names; connects to nothing yet.
+///
+/// `temp_dir`: where a SQLite database that is not in WAL mode is copied to, so that its writers need not wait.
+pub fn open(
+    config: &DatabaseConfig,
+    temp_dir: &std::path::Path,
+) -> Result<Box<dyn Database>, DatabaseError> {
+    let url = config.url.expose();
+    match url.split_once("://").map(|(scheme, _)| scheme) {
+        Some("mysql" | "mariadb") => Ok(Box::new(mysql::MySql::new(&config.name, url)?)),
+        Some("sqlite") => Ok(Box::new(sqlite::Sqlite::new(&config.name, url, temp_dir)?)),
+        Some("postgres" | "postgresql") => Err(DatabaseError::Configuration {
+            name: config.name.clone(),
+            message: "PostgreSQL databases cannot be backed up yet".to_owned(),
+        }),
+        _ => Err(DatabaseError::Configuration {
+            name: config.name.clone(),
+            message: "its url must begin with mysql:// or sqlite://".to_owned(),
+        }),
+    }
+}
