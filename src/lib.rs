@@ -3,6 +3,11 @@
 //! Data flows one way: `http` and `cli` call `ops`, which uses `source`, `portal`, `storage`,
 //! `jobs` and `catalog`; the archive format is the crate `archive`. `docs/ARCHITECTURE.md` tells more.
 
+pub mod app;
+pub mod catalog;
 pub mod config;
+pub mod jobs;
+pub mod ops;
 pub mod portal;
 pub mod source;
+pub mod storage;

@@ -9,3 +9,5 @@ pub enum Compression {
     Fast,
     Small,
 }
+
+pub struct Archive;
