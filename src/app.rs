@@ -1,8 +1,99 @@
 //! The application, built from its configuration; tests start the same object as `main`.
 
+use std::sync::Arc;
+
+use url::Url;
+
+use crate::catalog::{Catalog, CatalogError};
 use crate::config::Config;
+use crate::jobs::{Queue, Worker, WorkerHandle, WorkerOptions};
+use crate::ops::OpError;
+use crate::ops::handler::OpsHandler;
+use crate::ops::links::Links;
+use crate::ops::presence::Presence;
+use crate::portal::{Portal, PortalError};
+use crate::seal::{SealError, Sealer};
+use crate::storage::{StorageError, StorageParams, Storages};
 
 /// Everything that requests and jobs share.
 pub struct App {
     pub config: Config,
+    pub catalog: Catalog,
+    pub queue: Queue,
+    pub portal: Portal,
+    pub storages: Storages,
+    pub links: Links,
+    pub presence: Presence,
+    sealer: Sealer,
+}
+
+/// Why the application cannot start. All of them are mistakes in the configuration or its surroundings.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Portal(#[from] PortalError),
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    #[error("{0}")]
+    Configuration(String),
+}
+
+impl App {
+    /// Opens the catalog (making or migrating it) and checks every configured URL; connects to no source yet.
+    pub async fn build(config: Config) -> Result<Arc<Self>, StartError> {
+        let sealer = Sealer::new(&crate::seal::load_or_create_secret_key(&config)?);
+        let storages = Storages::new(&config)?;
+        let portal = Portal::open(&config, &storages)?;
+        let catalog = Catalog::open(&config.catalog.url).await?;
+        let links = Links::new(public_url(&config)?, &sealer.signing_key("download links"));
+        Ok(Arc::new(Self {
+            queue: Queue::new(catalog.clone()),
+            presence: Presence::default(),
+            config,
+            catalog,
+            portal,
+            storages,
+            links,
+            sealer,
+        }))
+    }
+
+    /// Starts running queued jobs, until the handle is shut down.
+    pub fn start_worker(self: &Arc<Self>, options: WorkerOptions) -> WorkerHandle {
+        let handler = Arc::new(OpsHandler(Arc::downgrade(self)));
+        Worker::start(self.queue.clone(), handler, options)
+    }
+
+    /// The parameters as the catalog may hold them: secrets sealed.
+    pub fn seal_params(&self, params: &StorageParams) -> Result<StorageParams, OpError> {
+        let mut sealed = params.clone();
+        for (name, value) in &mut sealed {
+            if Storages::is_secret_param(name) {
+                *value = self.sealer.seal(value).map_err(OpError::internal)?;
+            }
+        }
+        Ok(sealed)
+    }
+
+    pub fn unseal_params(&self, params: &StorageParams) -> Result<StorageParams, OpError> {
+        let mut clear = params.clone();
+        for (name, value) in &mut clear {
+            if Storages::is_secret_param(name) {
+                *value = self.sealer.unseal(value).map_err(OpError::internal)?;
+            }
+        }
+        Ok(clear)
+    }
+}
+
+fn public_url(config: &Config) -> Result<Url, StartError> {
+    match &config.server.public_url {
+        Some(url) => Ok(url.clone()),
+        None => Url::parse(&format!("http://{}", config.server.listen))
+            .map_err(|error| StartError::Configuration(format!("server.listen: {error}"))),
+    }
 }

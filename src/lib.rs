@@ -5,9 +5,12 @@
 
 pub mod app;
 pub mod catalog;
+pub mod cli;
 pub mod config;
+pub mod http;
 pub mod jobs;
 pub mod ops;
 pub mod portal;
+pub mod seal;
 pub mod source;
 pub mod storage;

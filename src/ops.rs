@@ -2,7 +2,15 @@
 
 pub mod archives;
 pub mod backup;
+pub mod handler;
+pub mod import;
+pub mod links;
+pub mod presence;
 pub mod verify;
+
+use crate::catalog::CatalogError;
+use crate::portal::PortalError;
+use crate::storage::StorageError;
 
 /// Why an operation was refused or failed, before any mapping to an API's own form.
 #[derive(Debug, thiserror::Error)]
@@ -24,4 +32,34 @@ pub enum OpError {
     /// Unexpected: the client gets an id, the log the story.
     #[error("{0}")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl OpError {
+    pub fn internal(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
+impl From<CatalogError> for OpError {
+    fn from(error: CatalogError) -> Self {
+        Self::internal(error)
+    }
+}
+
+impl From<PortalError> for OpError {
+    fn from(error: PortalError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<StorageError> for OpError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Invalid(_)
+            | StorageError::Unsupported(_)
+            | StorageError::NotConfigured(_) => Self::Invalid(error.to_string()),
+            StorageError::NotFound(_) => Self::NotFound(error.to_string()),
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
 }
