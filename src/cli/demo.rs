@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::progress::Display;
@@ -66,7 +67,11 @@ impl Demo {
             .await
             .map_err(CliError::failed)?;
         let service = Service::start(app).await?;
-        let client = Client { base: format!("http://{}", service.address()), key };
+        let client = Client {
+            http: reqwest::Client::new(),
+            base: format!("http://{}", service.address()),
+            key,
+        };
         output::line(&format!("Serving on {}\nAPI key {}", client.base, client.key.expose()))?;
         let result = back_up(&client).await;
         if self.exit || result.is_err() {
@@ -86,12 +91,12 @@ async fn back_up(client: &Client) -> Result<(), CliError> {
     output::line(&format!(
         "\nPOST /api/2.0/backup/startbackup\nAuthorization: sk-…\n{request}\n"
     ))?;
-    client.send("POST", "/api/2.0/backup/startbackup", Some(&request)).await?;
+    client.send(Method::POST, "/api/2.0/backup/startbackup", Some(&request)).await?;
     let mut display = Display::new(false);
     let progress = loop {
-        let answer = client.send("GET", "/api/2.0/backup/getbackupprogress?dump=true", None).await?;
+        let answer = client.send(Method::GET, "/api/2.0/backup/getbackupprogress?dump=true", None).await?;
         let progress = answer["response"].clone();
-        let jobs = client.send("GET", "/v1/jobs?limit=1", None).await?;
+        let jobs = client.send(Method::GET, "/v1/jobs?limit=1", None).await?;
         let view = &jobs["jobs"][0];
         display.show(&ProgressView {
             phase: view["phase"].as_str().unwrap_or_default().to_owned(),
@@ -111,7 +116,7 @@ async fn back_up(client: &Client) -> Result<(), CliError> {
     if let Some(error) = progress["error"].as_str().filter(|error| !error.is_empty()) {
         return Err(CliError::Failed(error.to_owned()));
     }
-    let archives = client.send("GET", "/v1/archives?limit=1", None).await?;
+    let archives = client.send(Method::GET, "/v1/archives?limit=1", None).await?;
     let archive = &archives["archives"][0];
     let (Some(url), Some(verified)) = (archive["url"].as_str(), archive["verifiedOn"].as_str())
     else {
@@ -129,52 +134,29 @@ async fn back_up(client: &Client) -> Result<(), CliError> {
 
 /// A client as far from the program as any other: it knows an address and a key.
 struct Client {
+    http: reqwest::Client,
     base: String,
     key: Secret,
 }
 
 impl Client {
-    async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, CliError> {
-        http_client::send(&format!("{}{path}", self.base), method, self.key.expose(), body)
-            .await
-            .map_err(|error| CliError::Failed(format!("{method} {path}: {error}")))
-    }
-}
-
-/// The few lines of HTTP that the demo needs.
-mod http_client {
-    use serde_json::Value;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    pub async fn send(
-        url: &str,
-        method: &str,
-        key: &str,
-        body: Option<&Value>,
-    ) -> Result<Value, String> {
-        let url = url::Url::parse(url).map_err(|error| error.to_string())?;
-        let address = url.socket_addrs(|| None).map_err(|error| error.to_string())?;
-        let mut stream = tokio::net::TcpStream::connect(&*address).await.map_err(text)?;
-        let body = body.map(Value::to_string).unwrap_or_default();
-        let path = &url[url::Position::BeforePath..];
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: {key}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            url.authority(),
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).await.map_err(text)?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.map_err(text)?;
-        let answer = String::from_utf8(answer).map_err(text)?;
-        let (head, body) = answer.split_once("\r\n\r\n").ok_or("no HTTP answer")?;
-        let status = head.split(' ').nth(1).unwrap_or_default();
-        if !status.starts_with('2') {
-            return Err(format!("status {status}: {body}"));
+    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, CliError> {
+        let failed = |error: &dyn std::fmt::Display| {
+            CliError::Failed(format!("{method} {path}: {error}"))
+        };
+        let mut request = self
+            .http
+            .request(method.clone(), format!("{}{path}", self.base))
+            .header("Authorization", self.key.expose());
+        if let Some(body) = body {
+            request = request.json(body);
         }
-        serde_json::from_str(body).map_err(text)
-    }
-
-    fn text(error: impl std::fmt::Display) -> String {
-        error.to_string()
+        let answer = request.send().await.map_err(|error| failed(&error))?;
+        let status = answer.status();
+        let text = answer.text().await.map_err(|error| failed(&error))?;
+        if !status.is_success() {
+            return Err(failed(&format!("{status} {text}")));
+        }
+        serde_json::from_str(&text).map_err(|error| failed(&error))
     }
 }
