@@ -9,5 +9,6 @@ pub mod config;
 pub mod jobs;
 pub mod ops;
 pub mod portal;
+pub mod seal;
 pub mod source;
 pub mod storage;
