@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use futures::Stream;
-use futures::stream;
+use futures::stream::{self, BoxStream, StreamExt as _};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -24,9 +23,9 @@ impl Queue {
     /// The job now, and again whenever it has changed, within half a second, wherever it runs (progress
     /// from another process comes with its heartbeats); ends after its last state, or at once if there is
     /// no such job. Errors are told and do not end it. However many watch, the catalog is asked no more often.
-    pub fn watch(&self, id: Uuid) -> impl Stream<Item = Result<Job, CatalogError>> + Send + use<> {
+    pub fn watch(&self, id: Uuid) -> BoxStream<'static, Result<Job, CatalogError>> {
         let watching = Watching { queue: self.clone(), id, changes: self.changes(), last: None };
-        stream::unfold(watching, Watching::next)
+        stream::unfold(watching, Watching::next).boxed()
     }
 }
 
