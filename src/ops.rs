@@ -2,6 +2,9 @@
 
 pub mod archives;
 pub mod backup;
+pub mod entries;
+pub mod health;
+pub mod jobs;
 pub mod verify;
 
 /// Why an operation was refused or failed, before any mapping to an API's own form.
@@ -24,4 +27,18 @@ pub enum OpError {
     /// Unexpected: the client gets an id, the log the story.
     #[error("{0}")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Which part of a list is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageRequest {
+    pub offset: u64,
+    pub limit: u32,
+}
+
+/// A part of a list, and how long the whole list is.
+#[derive(Debug, Clone)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    pub total: u64,
 }

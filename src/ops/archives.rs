@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::catalog::ArchiveRecord;
-use crate::ops::OpError;
+use crate::ops::{OpError, Page, PageRequest};
 
 /// A tenant's archives, newest first. `dump`: None = both. Records whose object is gone are left out and marked.
 pub async fn history(
@@ -17,6 +17,16 @@ pub async fn history(
     _tenant_id: i64,
     _dump: Option<bool>,
 ) -> Result<Vec<ArchiveRecord>, OpError> {
+    todo!()
+}
+
+/// Archives, newest first. `tenant_id`: None for all tenants'. `dump`: None for both.
+pub async fn list(
+    _app: &App,
+    _tenant_id: Option<i64>,
+    _dump: Option<bool>,
+    _page: PageRequest,
+) -> Result<Page<ArchiveRecord>, OpError> {
     todo!()
 }
 
