@@ -6,7 +6,12 @@ pub mod handler;
 pub mod import;
 pub mod links;
 pub mod presence;
+pub mod entries;
+pub mod health;
+pub mod jobs;
 pub mod verify;
+
+pub use crate::catalog::Page;
 
 use crate::catalog::CatalogError;
 use crate::portal::PortalError;
@@ -62,4 +67,11 @@ impl From<StorageError> for OpError {
             other => Self::Unavailable(other.to_string()),
         }
     }
+}
+
+/// Which part of a list is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageRequest {
+    pub offset: u64,
+    pub limit: u32,
 }

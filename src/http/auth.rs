@@ -1,0 +1,250 @@
+//! Who a request is from, which tenant it is for, and whether that suffices.
+
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+
+use super::credentials::{self, Credential};
+use super::docspace::query;
+use super::{Client, HttpState};
+use crate::app::App;
+use crate::catalog::Scope;
+use crate::config::LayoutKind;
+use crate::ops::OpError;
+use crate::portal::{HostRequest, KeyOwner, PortalError, TenantRefusal};
+
+/// The tenant of the plain layout.
+const PLAIN_TENANT: i64 = 1;
+
+/// Somebody whose credential was right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The tenant that the request's host names.
+    pub tenant_id: i64,
+    pub role: Role,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// An own key: an administrator of the installation.
+    Installation,
+    /// A user of DocSpace; whether they are an administrator is yet to be asked.
+    User { id: String },
+}
+
+/// Why a request is turned away before anything of it is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    Unauthorized,
+    /// The key lacks the scope.
+    Forbidden,
+    /// Too many wrong credentials from this address.
+    TooMany(Duration),
+    /// No tenant of that name.
+    NoTenant,
+    /// The tenant is being moved or restored.
+    TenantClosed,
+    /// What we would check with does not answer.
+    Unavailable,
+}
+
+/// Checks the credential of a request, and that it reaches as far as `need`.
+pub async fn authenticate(
+    state: &HttpState,
+    request: &HttpRequest,
+    need: Scope,
+) -> Result<Caller, Refusal> {
+    let client = state.client(request);
+    let Some(Credential::ApiKey(key)) = credentials::read(request.headers()) else {
+        // Nothing shown is nothing guessed: only what looks like a credential is counted.
+        let shown = request.headers().contains_key(actix_web::http::header::AUTHORIZATION);
+        let wait = if shown { state.failures.count(client.address) } else { None };
+        return Err(wait.map_or(Refusal::Unauthorized, Refusal::TooMany));
+    };
+    // Own keys are found by one cheap look, so they are never made to wait.
+    let own = state.app.catalog.api_keys().verify(&key).await.map_err(|error| {
+        tracing::error!(%error, "cannot look up an API key");
+        Refusal::Unavailable
+    })?;
+    if let Some(own) = own {
+        if own.scope < need {
+            return Err(Refusal::Forbidden);
+        }
+        let tenant_id = tenant(&state.app, request, &client).await?;
+        return Ok(Caller { tenant_id, role: Role::Installation });
+    }
+    if state.app.config.portal.layout == LayoutKind::Plain {
+        let wait = state.failures.count(client.address);
+        return Err(wait.map_or(Refusal::Unauthorized, Refusal::TooMany));
+    }
+    let tenant_id = tenant(&state.app, request, &client).await?;
+    let owner = docspace_key(state, &client, &key, tenant_id).await?;
+    if !reaches(&owner.scopes, need) {
+        return Err(Refusal::Forbidden);
+    }
+    Ok(Caller { tenant_id, role: Role::User { id: owner.user_id } })
+}
+
+/// DocSpace's keys cost 100,000 rounds of hashing: who guesses waits before that.
+async fn docspace_key(
+    state: &HttpState,
+    client: &Client,
+    key: &str,
+    tenant_id: i64,
+) -> Result<KeyOwner, Refusal> {
+    let failures = &state.failures;
+    let known = failures.is_known(key);
+    let _permit = if known {
+        None
+    } else {
+        let permit = failures.hashing.acquire().await.map_err(|_| Refusal::Unavailable)?;
+        if let Some(wait) = failures.wait(client.address) {
+            return Err(Refusal::TooMany(wait));
+        }
+        Some(permit)
+    };
+    let owner = state.app.portal.authenticate(key, tenant_id).await.map_err(unanswered)?;
+    match owner.filter(|owner| owner.tenant_id == tenant_id) {
+        Some(owner) => {
+            failures.remember(key);
+            Ok(owner)
+        }
+        None => {
+            failures.forget(key);
+            let wait = failures.count(client.address);
+            Err(wait.map_or(Refusal::Unauthorized, Refusal::TooMany))
+        }
+    }
+}
+
+/// DocSpace's rule for routes without a scope of their own: `*:read` is enough to read.
+fn reaches(scopes: &[String], need: Scope) -> bool {
+    scopes.iter().any(|scope| match scope.as_str() {
+        "*" | "*:write" => true,
+        "*:read" => need == Scope::Read,
+        _ => false,
+    })
+}
+
+async fn tenant(app: &App, request: &HttpRequest, client: &Client) -> Result<i64, Refusal> {
+    if app.config.portal.layout == LayoutKind::Plain {
+        return Ok(PLAIN_TENANT);
+    }
+    let origin = request.headers().get(actix_web::http::header::ORIGIN);
+    let host_request = HostRequest {
+        host: client.host.clone(),
+        origin: origin.and_then(|origin| origin.to_str().ok()).map(str::to_owned),
+        query_origin: query::first(request.query_string(), "origin"),
+        path: request.path().to_owned(),
+    };
+    match app.portal.tenant_of(host_request).await {
+        Ok(tenant) => Ok(tenant.id),
+        Err(TenantRefusal::NotFound) => Err(Refusal::NoTenant),
+        Err(TenantRefusal::Forbidden) => Err(Refusal::TenantClosed),
+        Err(TenantRefusal::Unavailable) => Err(Refusal::Unavailable),
+    }
+}
+
+impl Caller {
+    /// Whose archives and jobs the caller may look at. None: everybody's.
+    pub fn tenant_filter(&self) -> Option<i64> {
+        match self.role {
+            Role::Installation => None,
+            Role::User { .. } => Some(self.tenant_id),
+        }
+    }
+
+    /// Refuses users of DocSpace who do not administer their portal.
+    pub async fn demand_administrator(&self, app: &App) -> Result<(), OpError> {
+        match &self.role {
+            Role::Installation => Ok(()),
+            Role::User { id } => {
+                let is_administrator = app.portal.is_administrator(self.tenant_id, id).await;
+                if is_administrator.map_err(portal_down)? {
+                    Ok(())
+                } else {
+                    Err(OpError::Forbidden)
+                }
+            }
+        }
+    }
+
+    /// Whether the caller may do what concerns the whole installation.
+    pub async fn may_dump(&self, app: &App) -> Result<bool, OpError> {
+        match self.role {
+            Role::Installation => Ok(true),
+            Role::User { .. } => {
+                let allowed = app.portal.may_dump(self.tenant_id).await.map_err(portal_down)?;
+                Ok(allowed && is_standalone(app))
+            }
+        }
+    }
+
+    pub async fn demand_dump(&self, app: &App) -> Result<(), OpError> {
+        if self.may_dump(app).await? { Ok(()) } else { Err(OpError::Forbidden) }
+    }
+
+    /// Whether the caller may start a backup; only a standalone installation is backed up whole, and
+    /// DocSpace calls a request for that wrong rather than forbidden.
+    pub async fn demand_start(&self, app: &App, dump: bool) -> Result<(), OpError> {
+        if !dump || self.may_dump(app).await? {
+            return Ok(());
+        }
+        if is_standalone(app) {
+            return Err(OpError::Forbidden);
+        }
+        let text = "dump: only a standalone installation can be backed up whole";
+        Err(OpError::Invalid(text.to_owned()))
+    }
+
+    /// Which of dumps and tenants' own backups the caller gets to see, of those asked for.
+    pub async fn visible(&self, app: &App, dump: Option<bool>) -> Result<Option<bool>, OpError> {
+        match dump {
+            Some(true) => self.demand_dump(app).await.map(|()| dump),
+            Some(false) => Ok(dump),
+            None => Ok(if self.may_dump(app).await? { None } else { Some(false) }),
+        }
+    }
+}
+
+/// DocSpace calls an installation with this base domain standalone.
+fn is_standalone(app: &App) -> bool {
+    app.config.portal.docspace.base_domain == "localhost"
+}
+
+fn unanswered(error: PortalError) -> Refusal {
+    tracing::error!(%error, "cannot check a credential");
+    Refusal::Unavailable
+}
+
+fn portal_down(error: PortalError) -> OpError {
+    tracing::error!(%error, "cannot check a permission");
+    OpError::Unavailable("The portal's database does not answer".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes() {
+        let may = |scopes: &[&str], need| {
+            let scopes: Vec<String> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+            reaches(&scopes, need)
+        };
+        assert!(may(&["*:write"], Scope::Read) && may(&["*:write"], Scope::Write));
+        assert!(may(&["*"], Scope::Write));
+        assert!(may(&["*:read"], Scope::Read) && !may(&["*:read"], Scope::Write));
+        assert!(!may(&["files:read", "files:write"], Scope::Read), "no scope of the backup's own");
+        assert!(!may(&[], Scope::Read));
+        assert!(may(&["files:read", "*:read"], Scope::Read));
+    }
+
+    #[test]
+    fn own_keys_see_all_tenants() {
+        let own = Caller { tenant_id: 3, role: Role::Installation };
+        assert_eq!(own.tenant_filter(), None);
+        let user = Caller { tenant_id: 3, role: Role::User { id: "u".to_owned() } };
+        assert_eq!(user.tenant_filter(), Some(3));
+    }
+}

@@ -1,0 +1,35 @@
+//! `POST cancelbackup`.
+
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::wrapper::{Asked, BooleanWrapper};
+use super::{DocError, ErrorWrapper, administrator, answer};
+use crate::catalog::Scope;
+use crate::http::HttpState;
+use crate::ops::backup;
+
+/// Asks the running backup to stop. False: there was none.
+#[utoipa::path(
+    post, path = "/api/2.0/backup/cancelbackup", operation_id = "cancelBackup", tag = "Backup",
+    summary = "Cancel the running backup",
+    responses(
+        (status = 200, description = "Whether there was one to stop", body = BooleanWrapper),
+        (status = 401, description = "No credential, or a wrong one"),
+        (status = 403, description = "The credential does not reach so far"),
+        (status = 404, description = "No such portal"),
+        (status = 429, description = "Too many wrong credentials from this address"),
+        (status = 500, description = "Unexpected; the message has the id under which it was logged", body = ErrorWrapper),
+        (status = 503, description = "Something the service depends on does not answer"),
+    ),
+)]
+pub async fn handle(state: Data<HttpState>, request: HttpRequest) -> HttpResponse {
+    let asked = Asked::of(&state, &request);
+    let result = cancel(&state, &request).await;
+    answer(&asked, result.map(|cancelled| BooleanWrapper::of(&asked, cancelled)))
+}
+
+async fn cancel(state: &HttpState, request: &HttpRequest) -> Result<bool, DocError> {
+    let caller = administrator(state, request, Scope::Write).await?;
+    Ok(backup::cancel(&state.app, caller.tenant_id).await?.is_some())
+}

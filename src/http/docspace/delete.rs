@@ -1,0 +1,52 @@
+//! `DELETE deletebackup/{id}`.
+
+use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use uuid::Uuid;
+
+use super::wrapper::{Asked, BooleanWrapper};
+use super::{DocError, ErrorWrapper, administrator, answer, query};
+use crate::catalog::Scope;
+use crate::http::HttpState;
+use crate::ops::archives;
+
+/// Deletes a stored backup. Another portal's is left alone, and the answer is true nevertheless, as in
+/// DocSpace.
+#[utoipa::path(
+    delete, path = "/api/2.0/backup/deletebackup/{id}", operation_id = "deleteBackup",
+    tag = "Backup", summary = "Delete the backup",
+    params(("id" = Uuid, Path, description = "The backup's id")),
+    responses(
+        (status = 200, description = "It is deleted", body = BooleanWrapper),
+        (status = 401, description = "No credential, or a wrong one"),
+        (status = 403, description = "The credential does not reach so far"),
+        (status = 404, description = "No such backup, or no such portal"),
+        (status = 409, description = "Something else needs the backup now", body = ErrorWrapper),
+        (status = 429, description = "Too many wrong credentials from this address"),
+        (status = 500, description = "Unexpected; the message has the id under which it was logged", body = ErrorWrapper),
+        (status = 503, description = "Something the service depends on does not answer"),
+    ),
+)]
+pub async fn handle(
+    state: Data<HttpState>,
+    request: HttpRequest,
+    id: Path<String>,
+) -> HttpResponse {
+    // DocSpace's route takes GUIDs only, so anything else is no route of its.
+    let Some(id) = query::guid(&id) else { return HttpResponse::NotFound().finish() };
+    let asked = Asked::of(&state, &request);
+    let result = delete(&state, &request, id).await;
+    answer(&asked, result.map(|()| BooleanWrapper::of(&asked, true)))
+}
+
+async fn delete(state: &HttpState, request: &HttpRequest, id: Uuid) -> Result<(), DocError> {
+    let caller = administrator(state, request, Scope::Write).await?;
+    let archive = archives::get(&state.app, None, id).await?;
+    if caller.tenant_filter().is_some_and(|tenant| tenant != archive.tenant_id) {
+        return Ok(());
+    }
+    if archive.dump {
+        caller.demand_dump(&state.app).await?;
+    }
+    Ok(archives::delete(&state.app, caller.tenant_filter(), id).await?)
+}

@@ -1,0 +1,44 @@
+//! `GET getbackuphistory`.
+
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::model::BackupHistoryRecord;
+use super::wrapper::{Asked, BackupHistoryRecordArrayWrapper};
+use super::{DocError, ErrorWrapper, administrator, answer, query};
+use crate::catalog::Scope;
+use crate::http::HttpState;
+use crate::ops::archives;
+
+/// Lists the portal's stored backups, newest first.
+#[utoipa::path(
+    get, path = "/api/2.0/backup/getbackuphistory", operation_id = "getBackupHistory",
+    tag = "Backup", summary = "Get the backup history",
+    params(("Dump" = Option<bool>, Query, nullable = false,
+        description = "True: backups of the whole installation; false: the portal's own; absent: both")),
+    responses(
+        (status = 200, description = "The backups", body = BackupHistoryRecordArrayWrapper),
+        (status = 400, description = "A parameter cannot be read", body = super::ValidationErrorWrapper),
+        (status = 401, description = "No credential, or a wrong one"),
+        (status = 403, description = "The credential does not reach so far"),
+        (status = 404, description = "No such portal"),
+        (status = 429, description = "Too many wrong credentials from this address"),
+        (status = 500, description = "Unexpected; the message has the id under which it was logged", body = ErrorWrapper),
+        (status = 503, description = "Something the service depends on does not answer"),
+    ),
+)]
+pub async fn handle(state: Data<HttpState>, request: HttpRequest) -> HttpResponse {
+    let asked = Asked::of(&state, &request);
+    let result = history(&state, &request).await;
+    answer(&asked, result.map(|records| BackupHistoryRecordArrayWrapper::of(&asked, records)))
+}
+
+async fn history(
+    state: &HttpState,
+    request: &HttpRequest,
+) -> Result<Vec<BackupHistoryRecord>, DocError> {
+    let caller = administrator(state, request, Scope::Read).await?;
+    let dump = caller.visible(&state.app, query::dump(request.query_string())?).await?;
+    let archives = archives::history(&state.app, caller.tenant_id, dump).await?;
+    Ok(archives.iter().map(BackupHistoryRecord::from).collect())
+}

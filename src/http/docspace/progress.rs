@@ -1,0 +1,61 @@
+//! `GET getbackupprogress`.
+
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::model::BackupProgress;
+use super::wrapper::{Asked, BackupProgressWrapper};
+use super::{DocError, ErrorWrapper, administrator, answer, query};
+use crate::catalog::Scope;
+use crate::http::HttpState;
+use crate::jobs::{Job, JobState};
+use crate::ops::{OpError, archives, backup};
+
+/// Tells how far the running or else the latest backup is. Without any there is no `response`.
+#[utoipa::path(
+    get, path = "/api/2.0/backup/getbackupprogress", operation_id = "getBackupProgress",
+    tag = "Backup", summary = "Get the backup progress",
+    params(("Dump" = Option<bool>, Query, nullable = false,
+        description = "True: the backup of the whole installation; false: the portal's own; absent: whichever is running or latest")),
+    responses(
+        (status = 200, description = "The backup", body = BackupProgressWrapper),
+        (status = 400, description = "A parameter cannot be read", body = super::ValidationErrorWrapper),
+        (status = 401, description = "No credential, or a wrong one"),
+        (status = 403, description = "The credential does not reach so far"),
+        (status = 404, description = "No such portal"),
+        (status = 429, description = "Too many wrong credentials from this address"),
+        (status = 500, description = "Unexpected; the message has the id under which it was logged", body = ErrorWrapper),
+        (status = 503, description = "Something the service depends on does not answer"),
+    ),
+)]
+pub async fn handle(state: Data<HttpState>, request: HttpRequest) -> HttpResponse {
+    let asked = Asked::of(&state, &request);
+    let result = progress(&state, &request).await;
+    answer(&asked, result.map(|progress| BackupProgressWrapper::of(&asked, progress)))
+}
+
+async fn progress(
+    state: &HttpState,
+    request: &HttpRequest,
+) -> Result<Option<BackupProgress>, DocError> {
+    let caller = administrator(state, request, Scope::Read).await?;
+    let dump = caller.visible(&state.app, query::dump(request.query_string())?).await?;
+    match backup::latest(&state.app, caller.tenant_id, dump).await? {
+        Some(job) => Ok(Some(of_job(state, &job).await?)),
+        None => Ok(None),
+    }
+}
+
+/// A job's progress, with the archive's download address once there is one.
+pub async fn of_job(state: &HttpState, job: &Job) -> Result<BackupProgress, OpError> {
+    let mut link = String::new();
+    if let (JobState::Succeeded, Some(id)) = (job.state, job.archive_id) {
+        link = match archives::get(&state.app, None, id).await {
+            Ok(archive) => archives::link(&state.app, &archive).await?.to_string(),
+            // Deleted since; the backup was made nevertheless.
+            Err(OpError::NotFound(_)) => link,
+            Err(error) => return Err(error),
+        };
+    }
+    Ok(BackupProgress::new(job, link))
+}

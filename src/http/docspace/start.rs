@@ -1,0 +1,70 @@
+//! `POST startbackup`.
+
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::model::{BackupDto, BackupProgress};
+use super::wrapper::{Asked, BackupProgressWrapper};
+use super::{DocError, ErrorWrapper, answer, bind};
+use crate::catalog::Scope;
+use crate::http::{HttpState, auth, body};
+use crate::ops::backup::{self, Mode, StartBackup};
+use crate::storage::StorageType;
+
+/// Starts a backup. The work goes on by itself: ask for its progress. While a backup runs, that one is
+/// returned.
+#[utoipa::path(
+    post, path = "/api/2.0/backup/startbackup", operation_id = "startBackup", tag = "Backup",
+    summary = "Start the backup",
+    request_body(content = Option<BackupDto>, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The backup", body = BackupProgressWrapper),
+        (status = 400, description = "The request cannot be read (`ValidationErrorWrapper`), or asks for what is not possible (`ErrorWrapper`)"),
+        (status = 401, description = "No credential, or a wrong one"),
+        (status = 403, description = "The credential does not reach so far"),
+        (status = 404, description = "No such portal, or a place in the storage does not exist"),
+        (status = 408, description = "The request's body did not arrive in time", body = ErrorWrapper),
+        (status = 409, description = "Something else is under way", body = ErrorWrapper),
+        (status = 413, description = "The request's body is too large", body = ErrorWrapper),
+        (status = 415, description = "The request's body is not JSON", body = ErrorWrapper),
+        (status = 429, description = "Too many wrong credentials from this address"),
+        (status = 500, description = "Unexpected; the message has the id under which it was logged", body = ErrorWrapper),
+        (status = 503, description = "Something the service depends on does not answer"),
+    ),
+)]
+pub async fn handle(
+    state: Data<HttpState>,
+    request: HttpRequest,
+    payload: Payload,
+) -> HttpResponse {
+    let asked = Asked::of(&state, &request);
+    let result = start(&state, &request, payload).await;
+    answer(&asked, result.map(|progress| BackupProgressWrapper::of(&asked, Some(progress))))
+}
+
+async fn start(
+    state: &HttpState,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<BackupProgress, DocError> {
+    let caller = auth::authenticate(state, request, Scope::Write).await?;
+    let body = body::read(payload).await?;
+    let content_type =
+        request.headers().get(CONTENT_TYPE).and_then(|content_type| content_type.to_str().ok());
+    let bound = bind::start_backup(content_type, &body)?;
+    caller.demand_administrator(&state.app).await?;
+    caller.demand_start(&state.app, bound.dump).await?;
+    let job = backup::start(
+        &state.app,
+        StartBackup {
+            tenant_id: caller.tenant_id,
+            storage_type: bound.storage_type.unwrap_or(StorageType::Documents),
+            storage_params: bound.storage_params,
+            dump: bound.dump,
+            mode: Mode::Full,
+        },
+    )
+    .await?;
+    Ok(super::progress::of_job(state, &job).await?)
+}

@@ -1,0 +1,106 @@
+//! The API's description, made from the code. `openapi.yaml` in the repository is the same text: a test
+//! compares them, and `UPDATE_OPENAPI=1 cargo test openapi` writes it anew.
+
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{
+    Components, ContentBuilder, OpenApi as Description, PathItem, Ref, RefOr, Response,
+    ResponseBuilder,
+};
+use utoipa::{Modify, OpenApi};
+
+use super::{docspace, health, v1};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Portal Backup",
+        description = "Backs up a web portal: its database and its files, in one consistent and verified \
+archive. The operations under /api/2.0/backup are DocSpace's; the same can be called under /api/2.0/portal. \
+Everything under /v1 is Portal Backup's own.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+        contact(),
+    ),
+    tags(
+        (name = "Backup", description = "DocSpace's backup API"),
+        (name = "Jobs", description = "Work, and how far it is"),
+        (name = "Archives", description = "What was stored"),
+        (name = "Health", description = "For those who run the service"),
+    ),
+    paths(
+        docspace::start::handle, docspace::progress::handle, docspace::cancel::handle,
+        docspace::history::handle, docspace::delete::handle,
+        v1::backups::create, v1::jobs::list, v1::jobs::get, v1::jobs::cancel, v1::events::stream,
+        v1::archives::list, v1::archives::get, v1::archives::delete, v1::content::download,
+        v1::entries::list, v1::entries::read, v1::verify::start,
+        health::health, health::liveness, health::ready,
+    ),
+    components(schemas(docspace::ErrorWrapper, docspace::ValidationErrorWrapper, v1::ErrorBody)),
+    security(("ApiKeyBearer" = []), ("Bearer" = [])),
+    modifiers(&Credentials, &CommonErrors),
+)]
+struct Api;
+
+/// The description as YAML.
+pub fn yaml() -> Result<String, String> {
+    description().to_yaml().map_err(|error| error.to_string())
+}
+
+fn description() -> Description {
+    Api::openapi()
+}
+
+/// The credentials by DocSpace's names for them.
+struct Credentials;
+
+impl Modify for Credentials {
+    fn modify(&self, openapi: &mut Description) {
+        let components = openapi.components.get_or_insert_with(Components::default);
+        let text = "An API key. `Authorization: sk-…` is taken as well.";
+        let key = ApiKeyValue::with_description("ApiKeyBearer", text);
+        components.add_security_scheme("ApiKeyBearer", SecurityScheme::ApiKey(ApiKey::Header(key)));
+        let mut bearer = Http::new(HttpAuthScheme::Bearer);
+        bearer.description = Some("`Bearer` and an API key.".to_owned());
+        components.add_security_scheme("Bearer", SecurityScheme::Http(bearer));
+    }
+}
+
+/// What any operation of `/v1/` may answer.
+struct CommonErrors;
+
+impl Modify for CommonErrors {
+    fn modify(&self, openapi: &mut Description) {
+        for (path, item) in &mut openapi.paths.paths {
+            if path.starts_with("/v1/") {
+                operations(item).for_each(describe_errors);
+            }
+        }
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten()
+}
+
+fn describe_errors(operation: &mut Operation) {
+    for (status, text) in [
+        ("401", "No credential, or a wrong one"),
+        ("403", "The credential does not reach so far"),
+        ("404", "No such portal"),
+        ("429", "Too many wrong credentials from this address"),
+        ("500", "Unexpected; the message has the id under which it was logged"),
+        ("503", "Something the service depends on does not answer"),
+    ] {
+        let responses = &mut operation.responses.responses;
+        responses.entry(status.to_owned()).or_insert_with(|| error(text));
+    }
+}
+
+fn error(text: &str) -> RefOr<Response> {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Error"))).build();
+    ResponseBuilder::new().description(text).content("application/json", content).build().into()
+}
+
+#[cfg(test)]
+#[path = "openapi_tests.rs"]
+mod tests;

@@ -1,0 +1,101 @@
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn api() -> Value {
+    serde_json::to_value(description()).unwrap()
+}
+
+#[test]
+fn openapi_yaml_is_what_the_code_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.yaml");
+    let yaml = yaml().unwrap();
+    if std::env::var_os("UPDATE_OPENAPI").is_some() {
+        std::fs::write(&path, &yaml).unwrap();
+    }
+    let checked_in = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(checked_in == yaml, "run: UPDATE_OPENAPI=1 cargo test openapi");
+}
+
+#[test]
+fn operations_are_docspaces() {
+    let api = api();
+    for (path, method, id, schema) in [
+        ("startbackup", "post", "startBackup", "BackupProgressWrapper"),
+        ("getbackupprogress", "get", "getBackupProgress", "BackupProgressWrapper"),
+        ("cancelbackup", "post", "cancelBackup", "BooleanWrapper"),
+        ("getbackuphistory", "get", "getBackupHistory", "BackupHistoryRecordArrayWrapper"),
+        ("deletebackup/{id}", "delete", "deleteBackup", "BooleanWrapper"),
+    ] {
+        let operation = &api["paths"][format!("/api/2.0/backup/{path}")][method];
+        assert_eq!(operation["operationId"], id);
+        assert_eq!(operation["tags"], json!(["Backup"]));
+        let body = &operation["responses"]["200"]["content"]["application/json"]["schema"];
+        assert_eq!(body["$ref"], format!("#/components/schemas/{schema}"));
+    }
+    let parameters = &api["paths"]["/api/2.0/backup/getbackupprogress"]["get"]["parameters"];
+    assert_eq!((&parameters[0]["name"], &parameters[0]["in"]), (&json!("Dump"), &json!("query")));
+}
+
+#[test]
+fn schemas_are_docspaces() {
+    let api = api();
+    let schemas = &api["components"]["schemas"];
+    let properties = |name: &str| -> Vec<String> {
+        let mut names: Vec<String> =
+            schemas[name]["properties"].as_object().unwrap().keys().cloned().collect();
+        names.sort();
+        names
+    };
+    assert_eq!(properties("BackupDto"), ["dump", "storageParams", "storageType"]);
+    assert_eq!(properties("ItemKeyValuePairObjectObject"), ["key", "value"]);
+    assert_eq!(
+        properties("BackupProgress"),
+        [
+            "backupProgressEnum",
+            "error",
+            "isCompleted",
+            "link",
+            "progress",
+            "status",
+            "taskId",
+            "tenantId",
+            "warning"
+        ]
+    );
+    assert_eq!(
+        properties("BackupHistoryRecord"),
+        ["createdOn", "expiresOn", "fileName", "id", "storageType"]
+    );
+    for wrapper in ["BackupProgressWrapper", "BackupHistoryRecordArrayWrapper", "BooleanWrapper"] {
+        assert_eq!(properties(wrapper), ["count", "links", "response", "status", "statusCode"]);
+        assert!(schemas[wrapper].get("required").is_none(), "DocSpace requires none of {wrapper}");
+        let link = &schemas[wrapper]["properties"]["links"]["items"]["properties"];
+        assert!(link["href"].is_object() && link["action"].is_object());
+    }
+    let storage_type = &schemas["BackupStorageType"];
+    assert_eq!(storage_type["type"], "integer");
+    assert_eq!(storage_type["enum"], json!([0, 1, 2, 3, 4, 5]));
+    assert_eq!(storage_type["x-enum-varnames"][1], "ThridpartyDocuments");
+    assert_eq!(schemas["DistributedTaskStatus"]["x-enum-varnames"][4], "Failted");
+    assert_eq!(schemas["BackupProgressEnum"]["enum"], json!([0, 1, 2]));
+}
+
+#[test]
+fn every_operation_tells_its_errors_and_has_a_name_of_its_own() {
+    let api = api();
+    let mut names = std::collections::BTreeSet::new();
+    for (path, item) in api["paths"].as_object().unwrap() {
+        for operation in item.as_object().unwrap().values() {
+            assert!(names.insert(operation["operationId"].to_string()), "{path}");
+            if path.starts_with("/v1/") || path.starts_with("/api/") {
+                for status in ["401", "403", "404", "429", "500", "503"] {
+                    assert!(operation["responses"].get(status).is_some(), "{path} {status}");
+                }
+            }
+        }
+    }
+    assert_eq!(names.len(), 20);
+}

@@ -1,0 +1,95 @@
+//! DocSpace's routes are found in any case and with a trailing slash, as ASP.NET finds them.
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Uri;
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, HttpRequest};
+
+const DOCSPACE: &str = "/api/2.0/";
+
+/// Path and query as the client sent them.
+#[derive(Debug, Clone)]
+struct AsSent(String);
+
+/// Rewrites paths of DocSpace's API to the one form that is routed.
+pub async fn normalise(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    if let Some(path) = normalised(request.path()) {
+        let uri = request.uri().clone();
+        let path = match uri.query() {
+            Some(query) => format!("{path}?{query}"),
+            None => path,
+        };
+        if let Ok(changed) = path.parse::<Uri>() {
+            request.extensions_mut().insert(AsSent(sent(&uri)));
+            request.match_info_mut().get_mut().update(&changed);
+            request.head_mut().uri = changed;
+        }
+    }
+    next.call(request).await
+}
+
+/// Path and query as the client sent them, for links.
+pub fn as_sent(request: &HttpRequest) -> String {
+    let extensions = request.extensions();
+    extensions.get::<AsSent>().map_or_else(|| sent(request.uri()), |sent| sent.0.clone())
+}
+
+fn sent(uri: &Uri) -> String {
+    uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string)
+}
+
+/// None: the path is fine as it is.
+fn normalised(path: &str) -> Option<String> {
+    let is_docspace =
+        path.get(..DOCSPACE.len()).is_some_and(|start| start.eq_ignore_ascii_case(DOCSPACE));
+    if !is_docspace {
+        return None;
+    }
+    let lower = path.strip_suffix('/').unwrap_or(path).to_ascii_lowercase();
+    (lower != path).then_some(lower)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::middleware::from_fn;
+    use actix_web::test::{TestRequest, call_and_read_body, init_service};
+    use actix_web::{App, HttpResponse, web};
+
+    use super::*;
+
+    #[test]
+    fn forms() {
+        let of = normalised;
+        assert_eq!(of("/api/2.0/backup/startbackup"), None);
+        assert_eq!(
+            of("/API/2.0/Backup/StartBackup/").as_deref(),
+            Some("/api/2.0/backup/startbackup")
+        );
+        assert_eq!(of("/v1/Archives/"), None);
+        assert_eq!(of("/é/x"), None);
+        assert_eq!(of("/"), None);
+    }
+
+    #[actix_web::test]
+    async fn routes_match_and_links_show_what_was_sent() {
+        let handler = |request: HttpRequest, id: web::Path<String>| async move {
+            HttpResponse::Ok().body(format!("{} {}", id.into_inner(), as_sent(&request)))
+        };
+        let app = init_service(
+            App::new()
+                .route("/api/2.0/backup/deletebackup/{id}", web::get().to(handler))
+                .wrap(from_fn(normalise)),
+        )
+        .await;
+        let uri = "/Api/2.0/BACKUP/DeleteBackup/AbC/?Dump=True&x=%20";
+        let body = call_and_read_body(&app, TestRequest::get().uri(uri).to_request()).await;
+        assert_eq!(body, format!("abc {uri}"));
+        let plain = "/api/2.0/backup/deletebackup/x";
+        let body = call_and_read_body(&app, TestRequest::get().uri(plain).to_request()).await;
+        assert_eq!(body, format!("x {plain}"));
+    }
+}
