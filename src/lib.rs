@@ -6,6 +6,7 @@
 pub mod app;
 pub mod catalog;
 pub mod config;
+pub mod demo;
 pub mod jobs;
 pub mod ops;
 pub mod portal;
