@@ -162,12 +162,8 @@ fn markup(random: &mut Random, length: usize, open: &str, close: &str) -> String
     text
 }
 
-fn compressor() -> Compressor {
-    Compressor::new(CompressionLvl::fastest())
-}
-
 fn zlib(data: &[u8]) -> Vec<u8> {
-    let mut compressor = compressor();
+    let mut compressor = Compressor::new(CompressionLvl::default());
     let mut out = vec![0; compressor.zlib_compress_bound(data.len())];
     // The bound is enough by definition, so this cannot fail.
     let length = compressor.zlib_compress(data, &mut out).unwrap_or(0);
@@ -187,7 +183,7 @@ impl Zip {
     fn add(&mut self, name: &str, data: &[u8], deflate: bool) {
         let mut deflated = Vec::new();
         if deflate {
-            let mut compressor = compressor();
+            let mut compressor = Compressor::new(CompressionLvl::default());
             deflated.resize(compressor.deflate_compress_bound(data.len()), 0);
             let length = compressor.deflate_compress(data, &mut deflated).unwrap_or(0);
             deflated.truncate(length);

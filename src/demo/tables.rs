@@ -68,6 +68,12 @@ const fn table(name: &'static str, share: u64, columns: &'static [Column]) -> Ta
 
 use Kind::*;
 
+const BROWSERS: &[&str] = &[
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:142.0) Gecko/20100101 Firefox/142.0",
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 Safari/604.1",
+];
+
 /// A table refers only to those before it, and to itself. The last takes the rows that are left over.
 #[rustfmt::skip]
 pub const TABLES: &[Table] = &[
@@ -116,11 +122,11 @@ pub const TABLES: &[Table] = &[
     ]),
     table("comments", 60, &[
         col("id", Id), col("file_id", Ref("files")), maybe("answers_id", Ref("comments"), 60),
-        col("author_id", Ref("users")), col("body", Text(40, 900)), col("written_on", Moment),
+        col("author_id", Ref("users")), col("body", Text(60, 1_200)), col("written_on", Moment),
     ]),
     table("messages", 130, &[
         col("id", Id), col("room_id", Ref("rooms")), col("sender_id", Ref("users")),
-        maybe("subject", Title, 30), col("body", Text(20, 700)), col("sent_on", Moment), col("seen", Flag),
+        maybe("subject", Title, 30), col("body", Text(40, 950)), col("sent_on", Moment), col("seen", Flag),
     ]),
     table("message_attachments", 25, &[
         col("message_id", Ref("messages")), col("file_id", Ref("files")),
@@ -135,7 +141,7 @@ pub const TABLES: &[Table] = &[
     ]),
     table("login_events", 110, &[
         col("id", Id), maybe("user_id", Ref("users"), 5), col("address", Address),
-        col("browser", Choice(&["Firefox 142.0", "Chrome 140.0", "Safari 18.5", "Edge 140.0"])),
+        col("browser", Choice(BROWSERS)),
         col("happened_on", Moment), col("active", Flag),
     ]),
     table("notifications", 45, &[
