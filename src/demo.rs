@@ -16,8 +16,8 @@ pub use files::write_files;
 
 /// Says that a folder is ours to remake, and what is finished in it.
 const MARKER: &str = ".portal-backup-demo";
-/// Changes when what is generated changes.
-const VERSION: u32 = 1;
+/// Changes when what is generated changes, so that what an older program left is made anew.
+pub const VERSION: u32 = 1;
 
 /// How much is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

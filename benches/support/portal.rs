@@ -39,18 +39,20 @@ impl Portal {
         let dir = top.join(name);
         let rows = (ROWS * scale) as u64;
         let portal = Self { files: dir.join("files"), dir, database, rows };
-        // Written last, so that it vouches for the files.
-        let marker = portal.dir.join("files-are-made");
-        if !marker.exists() {
+        // Written last, so that it vouches for everything.
+        let marker = portal.dir.join("made");
+        let version = format!("version {}\n", portal_backup::demo::VERSION);
+        let whole = fs::read_to_string(&marker).is_ok_and(|found| found == version);
+        if !whole {
             eprintln!("making the files in {}", portal.files.display());
             empty_folder(&portal.dir)?;
             write_files(&portal.files, (FILES * scale) as usize, (BYTES * scale) as u64)?;
-            fs::write(&marker, "")?;
         }
-        if portal.count_rows().ok() != Some(rows) {
+        if !whole || portal.count_rows().ok() != Some(rows) {
             eprintln!("making the database {}", portal.database);
             portal.make_database()?;
         }
+        fs::write(&marker, version)?;
         Ok(portal)
     }
 

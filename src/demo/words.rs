@@ -133,7 +133,10 @@ impl Prose {
                 words_left = random.between(5, 18);
             }
             words_left -= 1;
-            text.push_str(random.pick::<&str>(&self.0));
+            match random.chance(25) {
+                true => push_rare_word(random, text),
+                false => text.push_str(random.pick::<&str>(&self.0)),
+            }
             match words_left {
                 0 if random.chance(25) => {
                     // Real documents are full of figures, which compress less than words.
@@ -154,6 +157,19 @@ impl Prose {
         let mut text = String::with_capacity(length + 32);
         Self::any(random).fill(random, &mut text, length);
         text
+    }
+}
+
+/// A word that nobody used before: names, terms and misspellings keep real prose from compressing
+/// as well as a short list of words would.
+fn push_rare_word(random: &mut Random, text: &mut String) {
+    const SYLLABLES: &[&str] = &[
+        "ba", "cor", "de", "el", "fin", "gra", "hol", "in", "ju", "kra", "li", "mon", "na", "or",
+        "pre", "qui", "ra", "sto", "ti", "un", "ver", "wa", "xen", "yl", "zu", "ment", "tion",
+        "keit", "ova", "sen",
+    ];
+    for _ in 0..random.between(2, 4) {
+        text.push_str(random.pick::<&str>(SYLLABLES));
     }
 }
 
