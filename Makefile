@@ -6,6 +6,9 @@ ARGS ?=
 # How long each fuzz target runs.
 SECONDS_EACH ?= 60
 
+# libpq's variable, which the tests' PostgreSQL connections read too; yours wins.
+export PGPASSWORD ?= portal-backup-tests
+
 .PHONY: help demo test bench lint fuzz tools services
 
 help: ## List the targets

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Sees to it that MariaDB and PostgreSQL answer where the tests expect them:
-#   mysql://root@127.0.0.1:3306                    without a password
-#   postgres://portal_backup_tests:portal-backup-tests@127.0.0.1:5432/postgres, or postgres@ if trusted
+#   mysql://root@127.0.0.1:3306         without a password
+#   postgres://postgres@127.0.0.1:5432  trusted, or with the password in PGPASSWORD, as `make` sets it
 # A server that does not run is started. Accounts are made only in a server that tools.sh installed:
 # somebody else's is never changed, only asked, and if it refuses this says what it lacks.
 set -euo pipefail
 PATH="$PATH:/usr/sbin:/sbin"
 cd "$(dirname "$0")/.."
+export PGPASSWORD="${PGPASSWORD:-portal-backup-tests}"
 
 as() { # as USER COMMAND…
     local user=$1
@@ -61,12 +62,9 @@ start_mariadb() {
     wait_for MariaDB mariadb_answers
 }
 
-postgres_as() { # postgres_as USER
-    PGPASSWORD=portal-backup-tests psql --no-password --host=127.0.0.1 --username="$1" \
-        --dbname=postgres --command='select 1'
+postgres_answers() {
+    psql --no-password --host=127.0.0.1 --username=postgres --dbname=postgres --command='select 1'
 }
-postgres_answers() { postgres_as portal_backup_tests || postgres_as postgres; }
-postgres_accounts="CREATE ROLE portal_backup_tests LOGIN CREATEDB PASSWORD 'portal-backup-tests'"
 
 start_postgres() {
     postgres_answers >/dev/null 2>&1 && return
@@ -76,8 +74,8 @@ start_postgres() {
         wait_for PostgreSQL pg_isready --host=127.0.0.1
     fi
     postgres_answers >/dev/null 2>&1 && return
-    ours postgresql PostgreSQL "a role portal_backup_tests with CREATEDB and the password above"
-    as postgres psql --quiet --command="$postgres_accounts"
+    ours postgresql PostgreSQL "trust for postgres@127.0.0.1; or set PGPASSWORD to its password"
+    as postgres psql --quiet --command="ALTER USER postgres PASSWORD '$PGPASSWORD'"
     wait_for PostgreSQL postgres_answers
 }
 

@@ -89,7 +89,7 @@ impl Service {
             std::thread::sleep(Duration::from_millis(50));
         }
         let log = fs::read_to_string(dir.join("serve.log"))?;
-        Err(format!("the service did not get ready:\n{log}").into())
+        Err(format!("{} serve did not get ready; its log:\n{log}", program()).into())
     }
 
     /// Backs the portal up once and deletes the archive again.

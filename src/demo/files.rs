@@ -37,18 +37,18 @@ const KB: f64 = 1e3;
 const MB: f64 = 1e6;
 
 const KINDS: &[FileKind] = &[
-    kind("docx", 17, (15.0 * KB, 2.0 * MB), true, content::docx),
-    kind("xlsx", 9, (10.0 * KB, 1.0 * MB), true, content::xlsx),
-    kind("pptx", 5, (100.0 * KB, 8.0 * MB), true, content::pptx),
-    kind("pdf", 12, (30.0 * KB, 3.0 * MB), true, content::pdf),
-    kind("jpg", 11, (80.0 * KB, 4.0 * MB), true, content::jpeg),
-    kind("png", 5, (10.0 * KB, 1.0 * MB), true, content::png),
-    kind("mp4", 1, (2.0 * MB, 20.0 * MB), true, content::mp4),
-    kind("txt", 12, (10.0 * KB, 0.5 * MB), false, content::txt),
-    kind("csv", 9, (10.0 * KB, 8.0 * MB), false, content::csv),
-    kind("html", 6, (10.0 * KB, 0.5 * MB), false, content::html),
-    kind("json", 5, (10.0 * KB, 4.0 * MB), false, content::json),
-    kind("eml", 8, (10.0 * KB, 3.0 * MB), false, content::eml),
+    kind("docx", 17, (15.0 * KB, 0.6 * MB), true, content::docx),
+    kind("xlsx", 9, (10.0 * KB, 0.3 * MB), true, content::xlsx),
+    kind("pptx", 5, (100.0 * KB, 4.0 * MB), true, content::pptx),
+    kind("pdf", 12, (20.0 * KB, 0.6 * MB), true, content::pdf),
+    kind("jpg", 11, (40.0 * KB, 0.8 * MB), true, content::jpeg),
+    kind("png", 5, (10.0 * KB, 0.4 * MB), true, content::png),
+    kind("mp4", 1, (1.0 * MB, 20.0 * MB), true, content::mp4),
+    kind("txt", 12, (10.0 * KB, 0.4 * MB), false, content::txt),
+    kind("csv", 9, (10.0 * KB, 5.0 * MB), false, content::csv),
+    kind("html", 6, (10.0 * KB, 0.4 * MB), false, content::html),
+    kind("json", 5, (10.0 * KB, 2.0 * MB), false, content::json),
+    kind("eml", 8, (10.0 * KB, 1.0 * MB), false, content::eml),
 ];
 
 /// Fills the folder `dir`, which is made, with `count` files of about `bytes` together.
