@@ -13,7 +13,7 @@ use crate::ops::links::Links;
 use crate::ops::presence::Presence;
 use crate::portal::{Portal, PortalError};
 use crate::seal::{SealError, Sealer};
-use crate::storage::{StorageError, StorageParams, Storages};
+use crate::storage::{StorageError, StorageParams, Storages, is_secret_param};
 
 /// Everything that requests and jobs share.
 pub struct App {
@@ -45,11 +45,11 @@ pub enum StartError {
 impl App {
     /// Opens the catalog (making or migrating it) and checks every configured URL; connects to no source yet.
     pub async fn build(config: Config) -> Result<Arc<Self>, StartError> {
-        let sealer = Sealer::new(&crate::seal::load_or_create_secret_key(&config)?);
+        let sealer = Sealer::new(&crate::seal::load_or_create_secret_key(&config)?)?;
         let storages = Storages::new(&config)?;
         let portal = Portal::open(&config, &storages)?;
         let catalog = Catalog::open(&config.catalog.url).await?;
-        let links = Links::new(public_url(&config)?, &sealer.signing_key("download links"));
+        let links = Links::new(public_url(&config)?, &sealer.signing_key("download links")?);
         Ok(Arc::new(Self {
             queue: Queue::new(catalog.clone()),
             presence: Presence::default(),
@@ -63,30 +63,18 @@ impl App {
     }
 
     /// Starts running queued jobs, until the handle is shut down.
-    pub fn start_worker(self: &Arc<Self>, options: WorkerOptions) -> WorkerHandle {
+    pub fn start_worker(self: &Arc<Self>, options: WorkerOptions) -> std::io::Result<WorkerHandle> {
         let handler = Arc::new(OpsHandler(Arc::downgrade(self)));
         Worker::start(self.queue.clone(), handler, options)
     }
 
     /// The parameters as the catalog may hold them: secrets sealed.
     pub fn seal_params(&self, params: &StorageParams) -> Result<StorageParams, OpError> {
-        let mut sealed = params.clone();
-        for (name, value) in &mut sealed {
-            if Storages::is_secret_param(name) {
-                *value = self.sealer.seal(value).map_err(OpError::internal)?;
-            }
-        }
-        Ok(sealed)
+        self.sealer.seal_params(params, is_secret_param).map_err(OpError::internal)
     }
 
     pub fn unseal_params(&self, params: &StorageParams) -> Result<StorageParams, OpError> {
-        let mut clear = params.clone();
-        for (name, value) in &mut clear {
-            if Storages::is_secret_param(name) {
-                *value = self.sealer.unseal(value).map_err(OpError::internal)?;
-            }
-        }
-        Ok(clear)
+        self.sealer.unseal_params(params).map_err(OpError::internal)
     }
 }
 

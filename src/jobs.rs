@@ -112,6 +112,7 @@ pub struct JobFilter {
     pub kind: Option<JobKind>,
     pub tenant_id: Option<i64>,
     pub dump: Option<bool>,
+    pub state: Option<JobState>,
     /// Only those that are queued or running.
     pub unfinished: bool,
 }
@@ -123,6 +124,16 @@ pub struct Finished {
     pub archive: Option<ArchiveRecord>,
     /// An archive that was read and found whole, and when.
     pub verified: Option<(Uuid, Timestamp)>,
+}
+
+impl Finished {
+    pub fn archive(record: ArchiveRecord) -> Self {
+        Self { archive: Some(record), verified: None }
+    }
+
+    pub fn verified(archive: Uuid, at: Timestamp) -> Self {
+        Self { archive: None, verified: Some((archive, at)) }
+    }
 }
 
 /// Why a job did not succeed.

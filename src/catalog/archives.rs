@@ -108,6 +108,22 @@ impl Archives<'_> {
             .await
     }
 
+    /// The newest archive of each tenant, of dumps and of others.
+    pub async fn newest(&self) -> Result<Vec<ArchiveRecord>, CatalogError> {
+        self.catalog
+            .run(|db| async move {
+                let sql = db.sql(&format!(
+                    "select {COLUMNS} from archives where removed_on is null and created_on = \
+                     (select max(other.created_on) from archives other \
+                      where other.tenant_id = archives.tenant_id and other.dump = archives.dump \
+                      and other.removed_on is null) order by tenant_id, dump"
+                ));
+                let rows = sqlx::query(sql).fetch_all(&db.pool).await?;
+                rows.iter().map(read).collect()
+            })
+            .await
+    }
+
     /// Whether an archive that is not removed has this name.
     pub async fn name_taken(&self, name: &str) -> Result<bool, CatalogError> {
         let name = name.to_owned();

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::db::{Columns, Db, is_unique_violation, to_json, to_number, to_word};
 use super::{Catalog, CatalogError};
-use crate::jobs::{Job, JobFilter, JobState, NewJob, ProgressView};
+use crate::jobs::{Job, JobFilter, JobKind, JobState, NewJob, ProgressView};
 
 pub(crate) use outcome::{Outcome, Publication};
 
@@ -131,6 +131,23 @@ impl Jobs<'_> {
                     .bind(to_number(offset))
                     .fetch_all(&db.pool)
                     .await?;
+                rows.iter().map(read).collect()
+            })
+            .await
+    }
+
+    /// How many jobs of each kind are in each state.
+    pub(crate) async fn counts(&self) -> Result<Vec<(JobKind, JobState, u64)>, CatalogError> {
+        self.0
+            .run(|db| async move {
+                let rows =
+                    sqlx::query("select kind, state, count(*) as total from jobs group by kind, state")
+                        .fetch_all(&db.pool)
+                        .await?;
+                let read = |row: &AnyRow| {
+                    let row = Columns(row);
+                    Ok((row.word("kind")?, row.word("state")?, row.count("total")?))
+                };
                 rows.iter().map(read).collect()
             })
             .await
@@ -289,6 +306,19 @@ fn choose(filter: JobFilter) -> Result<Choice, CatalogError> {
     if let Some(dump) = filter.dump {
         chosen.push_str(" and dump = ?");
         numbers.push(dump.into());
+    }
+    if let Some(state) = filter.state {
+        // A running job whose lease has run out is told as queued, so it is found as such.
+        match state {
+            JobState::Queued => chosen.push_str(
+                " and (state = 'queued' or (state = 'running' and lease_until <= {now}))",
+            ),
+            JobState::Running => chosen.push_str(" and state = 'running' and lease_until > {now}"),
+            finished => {
+                chosen.push_str(" and state = ?");
+                words.push(to_word(&finished)?);
+            }
+        }
     }
     if filter.unfinished {
         chosen.push_str(" and state in ('queued', 'running')");

@@ -40,4 +40,9 @@ impl JobContext {
     pub fn warn(&self, text: impl Into<String>) {
         self.run.warn(text.into());
     }
+
+    /// What was warned of so far, the first thousand.
+    pub fn warnings(&self) -> Vec<String> {
+        self.run.warnings().0
+    }
 }

@@ -51,6 +51,12 @@ impl Progress {
         }
     }
 
+    /// The work begins anew; the percentage that was told stays.
+    pub fn restart(&self) {
+        self.done.store(0, Ordering::Relaxed);
+        self.total.store(0, Ordering::Relaxed);
+    }
+
     /// Names what is being done now.
     pub fn phase(&self, name: &str) {
         let mut words = lock(&self.words);

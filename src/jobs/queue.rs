@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::run::Run;
-use super::{CancelReason, Job, JobFilter, JobState, NewJob};
+use super::{CancelReason, Job, JobFilter, JobKind, JobState, NewJob};
 use crate::catalog::jobs::{Jobs, Row};
 use crate::catalog::{Cache, Catalog, CatalogError, Page};
 
@@ -118,6 +118,11 @@ impl Queue {
         let total = jobs.count(filter).await?;
         let rows = jobs.list(filter, false, limit, offset).await?;
         Ok(Page { items: rows.iter().map(|row| self.tell(row)).collect(), total })
+    }
+
+    /// How many jobs of each kind are in each state.
+    pub async fn counts(&self) -> Result<Vec<(JobKind, JobState, u64)>, CatalogError> {
+        Jobs(&self.inner.catalog).counts().await
     }
 
     /// Asks a job to stop: one that nobody runs is cancelled at once, one that runs soon. A finished one

@@ -7,11 +7,12 @@ use archive::{Archive, ReadAt};
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::catalog::ArchiveRecord;
-use crate::ops::OpError;
+use crate::catalog::{ArchiveFilter, ArchiveRecord};
+use crate::ops::{OpError, Page, PageRequest};
 use crate::storage::Storage;
 
 /// How many storages are asked at once whether an archive is still there.
@@ -23,18 +24,32 @@ pub async fn history(
     tenant_id: i64,
     dump: Option<bool>,
 ) -> Result<Vec<ArchiveRecord>, OpError> {
-    let records = app.catalog.archives().list(Some(tenant_id), dump).await?;
+    let filter = ArchiveFilter { tenant_id: Some(tenant_id), dump, with_missing: false };
+    let records = app.catalog.archives().list(filter, u32::MAX, 0).await?.items;
     let present: Vec<Option<ArchiveRecord>> = futures::stream::iter(records)
         .map(|record| async move {
-            match app.presence.is_gone(app, &record).await {
-                true => app.catalog.archives().mark_missing(record.id).await.map(|()| None),
-                false => Ok(Some(record)),
+            if app.presence.is_gone(app, &record).await {
+                app.catalog.archives().mark_missing(record.id, Timestamp::now()).await?;
+                return Ok::<_, OpError>(None);
             }
+            Ok(Some(record))
         })
         .buffered(LOOKUPS)
         .try_collect()
         .await?;
     Ok(present.into_iter().flatten().collect())
+}
+
+/// Archives, newest first, also those whose objects are gone. `tenant_id`: None for all tenants'.
+/// `dump`: None for both.
+pub async fn list(
+    app: &App,
+    tenant_id: Option<i64>,
+    dump: Option<bool>,
+    page: PageRequest,
+) -> Result<Page<ArchiveRecord>, OpError> {
+    let filter = ArchiveFilter { tenant_id, dump, with_missing: true };
+    Ok(app.catalog.archives().list(filter, page.limit, page.offset).await?)
 }
 
 /// `tenant_id`: None for an administrator of the installation (own keys).
@@ -43,6 +58,7 @@ pub async fn get(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<ArchiveR
         .archives()
         .get(id)
         .await?
+        .filter(|record| record.removed_on.is_none())
         .filter(|record| tenant_id.is_none_or(|tenant| record.tenant_id == tenant))
         .ok_or_else(|| OpError::NotFound(format!("there is no archive {id}")))
 }
@@ -51,7 +67,7 @@ pub async fn get(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<ArchiveR
 pub async fn delete(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<(), OpError> {
     let record = get(app, tenant_id, id).await?;
     storage(app, &record)?.delete(&record.name).await?;
-    app.catalog.archives().remove(id).await?;
+    app.catalog.archives().mark_removed(id, Timestamp::now()).await?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::config::LayoutKind;
-use crate::jobs::{Job, JobKind, NewJob};
+use crate::jobs::{Job, JobFilter, JobKind, NewJob};
 use crate::ops::OpError;
 use crate::storage::{StorageParams, StorageType};
 
@@ -79,6 +79,7 @@ pub async fn start(app: &App, request: StartBackup) -> Result<Job, OpError> {
             dump: request.dump,
             request: serde_json::to_value(&stored).map_err(OpError::internal)?,
             exclusive: Some(exclusive),
+            archive_id: None,
         })
         .await?;
     Ok(enqueued.job)
@@ -107,5 +108,12 @@ pub async fn latest(
     tenant_id: i64,
     dump: Option<bool>,
 ) -> Result<Option<Job>, OpError> {
-    Ok(app.queue.latest(JobKind::Backup, tenant_id, dump).await?)
+    let filter = JobFilter {
+        kind: Some(JobKind::Backup),
+        // A dump is of the whole installation, whoever asked for it.
+        tenant_id: (dump != Some(true)).then_some(tenant_id),
+        dump,
+        ..JobFilter::default()
+    };
+    Ok(app.queue.latest(filter).await?)
 }

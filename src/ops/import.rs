@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::catalog::ArchiveRecord;
+use crate::catalog::{ArchiveFilter, ArchiveRecord};
 use crate::config::LayoutKind;
 use crate::ops::OpError;
 use crate::storage::{Storage, StorageParams, StorageType};
@@ -30,8 +30,9 @@ pub async fn import(
     mut each: impl FnMut(&Imported),
 ) -> Result<(), OpError> {
     let storage = app.storages.resolve(kind, &StorageParams::new())?;
-    let known = app.catalog.archives().list(None, None).await?;
-    let mut objects = storage.list().await;
+    let filter = ArchiveFilter { with_missing: true, ..ArchiveFilter::default() };
+    let known = app.catalog.archives().list(filter, u32::MAX, 0).await?.items;
+    let mut objects = storage.list().await?;
     while let Some((name, size)) = objects.try_next().await? {
         let url = storage.object_url(&name).to_string();
         let imported = if known.iter().any(|record| record.url == url) {
@@ -94,6 +95,10 @@ async fn read(
         parent_id: info.and_then(|info| info.parent.as_deref()?.parse().ok()),
         verified_on: Some(Timestamp::now()),
         proved_on: None,
+        removed_on: None,
+        missing_since: None,
+        warnings: info.map_or(0, |info| info.warnings.len() as u64),
+        job_id: None,
     })
 }
 

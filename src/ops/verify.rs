@@ -40,6 +40,7 @@ pub async fn start(
             dump: archive.dump,
             request: serde_json::to_value(request).map_err(OpError::internal)?,
             exclusive: Some(format!("verify:{id}")),
+            archive_id: Some(id),
         })
         .await?;
     Ok(enqueued.job)

@@ -15,7 +15,9 @@ use crate::jobs::{Finished, Job, JobContext, JobFailure};
 use crate::ops::verify::read_back;
 use crate::portal::{Portal, PortalError};
 use crate::source::database::{self, DatabaseError, Snapshot};
-use crate::storage::{Remains, Storage, StorageError, StorageType, Upload, UploadHint};
+use crate::storage::{
+    JournalError, Remains, Storage, StorageError, StorageType, Upload, UploadHint,
+};
 
 /// Connections that read one database at once: one for each core that the work is planned for.
 const READERS: usize = 2;
@@ -188,6 +190,10 @@ impl Attempt<'_> {
             parent_id: None,
             verified_on: Some(now),
             proved_on: None,
+            removed_on: None,
+            missing_since: None,
+            warnings: self.ctx.warnings().len() as u64,
+            job_id: Some(self.ctx.job.id),
         }))
     }
 
@@ -309,9 +315,8 @@ struct RemainsJournal<'a>(&'a JobContext);
 
 #[async_trait::async_trait]
 impl crate::storage::UploadJournal for RemainsJournal<'_> {
-    async fn record(&self, remains: &Remains) -> Result<(), String> {
-        let remains = serde_json::to_value(remains).map_err(|error| error.to_string())?;
-        self.0.save_remains(remains).await.map_err(|error| error.to_string())
+    async fn record(&self, remains: &Remains) -> Result<(), JournalError> {
+        Ok(self.0.save_remains(serde_json::to_value(remains)?).await?)
     }
 }
 
