@@ -1,5 +1,6 @@
 //! Jobs as their users see them: listing, looking at one, cancelling.
 
+use futures::stream::BoxStream;
 use uuid::Uuid;
 
 use crate::app::App;
@@ -32,5 +33,14 @@ pub async fn get(_app: &App, _tenant_id: Option<i64>, _id: Uuid) -> Result<Job, 
 
 /// Asks a job to stop, and returns it as it is then. A finished one is `Conflict`.
 pub async fn cancel(_app: &App, _tenant_id: Option<i64>, _id: Uuid) -> Result<Job, OpError> {
+    todo!()
+}
+
+/// A job as it is now, and again after each change, until it has ended. Another tenant's is `NotFound`.
+pub async fn watch(
+    _app: &App,
+    _tenant_id: Option<i64>,
+    _id: Uuid,
+) -> Result<BoxStream<'static, Result<Job, OpError>>, OpError> {
     todo!()
 }
