@@ -63,10 +63,8 @@ mod tests {
         };
         assert_eq!(call(Method::GET, "/api/x").await.status(), 200);
         let post = call(Method::POST, "/api/x").await;
-        assert_eq!(
-            (post.status().as_u16(), &post.headers()[ALLOW]),
-            (405, &"GET, OPTIONS".parse().unwrap())
-        );
+        assert_eq!(post.status(), 405);
+        assert_eq!(post.headers().get(ALLOW).unwrap(), "GET, OPTIONS");
         assert_eq!(call(Method::OPTIONS, "/v1/x").await.status(), 204);
         let post = call(Method::POST, "/v1/x").await;
         let body: serde_json::Value = read_body_json(post).await;

@@ -19,7 +19,6 @@ use super::{docspace, health, v1};
 archive. The operations under /api/2.0/backup are DocSpace's; the same can be called under /api/2.0/portal. \
 Everything under /v1 is Portal Backup's own.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
-        contact(),
     ),
     tags(
         (name = "Backup", description = "DocSpace's backup API"),
@@ -37,7 +36,7 @@ Everything under /v1 is Portal Backup's own.",
     ),
     components(schemas(docspace::ErrorWrapper, docspace::ValidationErrorWrapper, v1::ErrorBody)),
     security(("ApiKeyBearer" = []), ("Bearer" = [])),
-    modifiers(&Credentials, &CommonErrors),
+    modifiers(&Credentials, &CommonErrors, &Corrections),
 )]
 struct Api;
 
@@ -100,6 +99,28 @@ fn error(text: &str) -> RefOr<Response> {
     let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Error"))).build();
     ResponseBuilder::new().description(text).content("application/json", content).build().into()
 }
+
+/// What the macros cannot say.
+struct Corrections;
+
+impl Modify for Corrections {
+    fn modify(&self, openapi: &mut Description) {
+        openapi.info.contact = None;
+        for operation in openapi.paths.paths.values_mut().flat_map(operations) {
+            let id = operation.operation_id.as_deref();
+            let optional = matches!(id, Some("startBackup" | "verifyArchive"));
+            if let (true, Some(RefOr::T(body))) = (optional, &mut operation.request_body) {
+                body.required = None;
+            }
+        }
+    }
+}
+
+/// The bytes of a file.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[allow(dead_code, reason = "a schema")]
+pub struct Binary(String);
 
 #[cfg(test)]
 #[path = "openapi_tests.rs"]

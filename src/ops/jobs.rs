@@ -1,5 +1,6 @@
 //! Jobs as their users see them: listing, looking at one, cancelling.
 
+use futures::stream::BoxStream;
 use uuid::Uuid;
 
 use crate::app::App;
@@ -28,4 +29,13 @@ pub async fn cancel(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<Job, 
     }
     let job = app.queue.request_cancel(id).await?;
     job.ok_or_else(|| OpError::NotFound(format!("there is no job {id}")))
+}
+
+/// A job as it is now, and again after each change, until it has ended. Another tenant's is `NotFound`.
+pub async fn watch(
+    _app: &App,
+    _tenant_id: Option<i64>,
+    _id: Uuid,
+) -> Result<BoxStream<'static, Result<Job, OpError>>, OpError> {
+    todo!()
 }

@@ -95,6 +95,7 @@ pub struct ValidationProblem {
     pub title: &'static str,
     pub status: u16,
     /// Texts by the place they are about: a JSON path or a parameter's name.
+    #[schema(inline)]
     pub errors: BTreeMap<String, Vec<String>>,
     pub trace_id: String,
 }

@@ -17,7 +17,7 @@ use crate::storage::StorageType;
 #[utoipa::path(
     post, path = "/api/2.0/backup/startbackup", operation_id = "startBackup", tag = "Backup",
     summary = "Start the backup",
-    request_body(content = Option<BackupDto>, content_type = "application/json"),
+    request_body(content = BackupDto, content_type = "application/json"),
     responses(
         (status = 200, description = "The backup", body = BackupProgressWrapper),
         (status = 400, description = "The request cannot be read (`ValidationErrorWrapper`), or asks for what is not possible (`ErrorWrapper`)"),

@@ -24,6 +24,7 @@ pub struct NewBackup {
     storage_type: StorageType,
     /// Settings of the storage, such as `filePath` of a local one.
     #[serde(default, deserialize_with = "json::storage_params")]
+    #[schema(value_type = BTreeMap<String, String>)]
     storage_params: StorageParams,
     /// True: back up the whole installation.
     #[serde(default)]

@@ -12,6 +12,7 @@ use futures::stream;
 use super::{ErrorBody, V1Error, administrator, id, paging, visible_archive};
 use crate::catalog::{ArchiveRecord, Scope};
 use crate::http::HttpState;
+use crate::http::openapi::Binary;
 use crate::http::range::{self, Wanted};
 use crate::ops::{self, OpError};
 
@@ -25,8 +26,8 @@ use crate::ops::{self, OpError};
         ("Range" = Option<String>, Header, nullable = false, description = "`bytes=FIRST-LAST`"),
     ),
     responses(
-        (status = 200, description = "The archive", body = Vec<u8>, content_type = "application/gzip"),
-        (status = 206, description = "The part asked for", body = Vec<u8>, content_type = "application/gzip"),
+        (status = 200, description = "The archive", body = inline(Binary), content_type = "application/gzip"),
+        (status = 206, description = "The part asked for", body = inline(Binary), content_type = "application/gzip"),
         (status = 304, description = "The client has it already"),
         (status = 404, description = "No such archive", body = ErrorBody),
         (status = 416, description = "The archive has no such part", body = ErrorBody),

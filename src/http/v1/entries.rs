@@ -13,6 +13,7 @@ use percent_encoding::percent_decode_str;
 use super::model::EntryList;
 use super::{ErrorBody, V1Error, administrator, id, paging, visible_archive};
 use crate::catalog::Scope;
+use crate::http::openapi::Binary;
 use crate::http::{HttpState, range};
 use crate::ops::{self, OpError};
 
@@ -58,7 +59,7 @@ pub async fn list(
         ("path" = String, Path, description = "The member's path; its slashes may stay as they are"),
     ),
     responses(
-        (status = 200, description = "The content", body = Vec<u8>, content_type = "application/octet-stream",
+        (status = 200, description = "The content", body = inline(Binary), content_type = "application/octet-stream",
             headers(("Repr-Digest" = String, description = "Its SHA-256 (RFC 9530)"))),
         (status = 404, description = "No such archive or member", body = ErrorBody),
     ),

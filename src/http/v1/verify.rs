@@ -26,7 +26,7 @@ pub struct NewVerification {
 #[utoipa::path(
     post, path = "/v1/archives/{id}/verify", operation_id = "verifyArchive", tag = "Archives",
     params(("id" = Uuid, Path, description = "The archive's id")),
-    request_body = Option<NewVerification>,
+    request_body = NewVerification,
     responses(
         (status = 202, description = "The job that does it", body = JobView,
             headers(("Location" = String, description = "Where the job can be watched"))),
