@@ -111,19 +111,21 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// One part of a prefix is no folder: say which, if it is a link that an administrator made.
+    /// One part of a prefix is no folder. An error, not a warning: a whole branch would be missing.
     fn no_folder(&mut self, names: &[&str]) -> Result<(), Ended> {
         for count in 1..=names.len() {
             let Ok(parent) = beneath::folders(self.root.as_fd(), &names[..count - 1]) else {
                 break;
             };
             let found = beneath::stat(parent.as_fd(), OsStr::new(names[count - 1]));
-            if let Ok(stat) = found
-                && FileType::from_raw_mode(stat.st_mode) != FileType::Directory
-            {
-                let what = beneath::kind(FileType::from_raw_mode(stat.st_mode));
-                let path = quoted(&names[..count].join("/"));
-                return self.skip(format!("{path} is {what}, not a folder, and was left out"));
+            let Ok(stat) = found else { break };
+            let kind = FileType::from_raw_mode(stat.st_mode);
+            if kind != FileType::Directory {
+                let what = beneath::kind(kind);
+                return self.read_error(
+                    &names[..count].join("/"),
+                    &format!("it is {what}, and only folders are walked through"),
+                );
             }
         }
         Ok(())
