@@ -47,7 +47,7 @@ impl App {
     pub async fn build(config: Config) -> Result<Arc<Self>, StartError> {
         let sealer = Sealer::new(&crate::seal::load_or_create_secret_key(&config)?)?;
         let storages = Storages::new(&config)?;
-        let portal = Portal::open(&config, &storages)?;
+        let portal = Portal::open(&config, &[])?;
         let catalog = Catalog::open(&config.catalog.url).await?;
         let links = Links::new(public_url(&config)?, &sealer.signing_key("download links")?);
         Ok(Arc::new(Self {

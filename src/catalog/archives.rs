@@ -79,7 +79,8 @@ impl Archives<'_> {
                 let mut chosen = "removed_on is null".to_owned();
                 let mut values = Vec::new();
                 if let Some(tenant_id) = filter.tenant_id {
-                    chosen.push_str(" and tenant_id = ?");
+                    // A dump is of all tenants.
+                    chosen.push_str(" and (tenant_id = ? or dump = 1)");
                     values.push(tenant_id);
                 }
                 if let Some(dump) = filter.dump {

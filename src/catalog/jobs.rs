@@ -300,7 +300,8 @@ fn choose(filter: JobFilter) -> Result<Choice, CatalogError> {
         words.push(to_word(&kind)?);
     }
     if let Some(tenant_id) = filter.tenant_id {
-        chosen.push_str(" and tenant_id = ?");
+        // A dump is of all tenants.
+                    chosen.push_str(" and (tenant_id = ? or dump = 1)");
         numbers.push(tenant_id);
     }
     if let Some(dump) = filter.dump {

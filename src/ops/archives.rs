@@ -52,14 +52,15 @@ pub async fn list(
     Ok(app.catalog.archives().list(filter, page.limit, page.offset).await?)
 }
 
-/// `tenant_id`: None for an administrator of the installation (own keys).
+/// One archive; another tenant's is `NotFound`, but a dump is everybody's: the caller checks who may see
+/// dumps. `tenant_id`: None for an administrator of the installation (own keys).
 pub async fn get(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<ArchiveRecord, OpError> {
     app.catalog
         .archives()
         .get(id)
         .await?
         .filter(|record| record.removed_on.is_none())
-        .filter(|record| tenant_id.is_none_or(|tenant| record.tenant_id == tenant))
+        .filter(|record| tenant_id.is_none_or(|tenant| record.dump || record.tenant_id == tenant))
         .ok_or_else(|| OpError::NotFound(format!("there is no archive {id}")))
 }
 

@@ -110,8 +110,7 @@ pub async fn latest(
 ) -> Result<Option<Job>, OpError> {
     let filter = JobFilter {
         kind: Some(JobKind::Backup),
-        // A dump is of the whole installation, whoever asked for it.
-        tenant_id: (dump != Some(true)).then_some(tenant_id),
+        tenant_id: Some(tenant_id),
         dump,
         ..JobFilter::default()
     };

@@ -1,6 +1,7 @@
 //! Jobs as their users see them: listing, looking at one, cancelling.
 
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use uuid::Uuid;
 
 use crate::app::App;
@@ -12,12 +13,13 @@ pub async fn list(app: &App, filter: JobFilter, page: PageRequest) -> Result<Pag
     Ok(app.queue.list(filter, page.limit, page.offset).await?)
 }
 
-/// One job; another tenant's is `NotFound`. `tenant_id`: None for an administrator of the installation.
+/// One job; another tenant's is `NotFound`, but a dump is
+/// everybody's: the caller checks who may see dumps. `tenant_id`: None for an administrator of the installation.
 pub async fn get(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<Job, OpError> {
     app.queue
         .get(id)
         .await?
-        .filter(|job| tenant_id.is_none_or(|tenant| job.tenant_id == tenant))
+        .filter(|job| tenant_id.is_none_or(|tenant| job.dump || job.tenant_id == tenant))
         .ok_or_else(|| OpError::NotFound(format!("there is no job {id}")))
 }
 
@@ -33,9 +35,10 @@ pub async fn cancel(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<Job, 
 
 /// A job as it is now, and again after each change, until it has ended. Another tenant's is `NotFound`.
 pub async fn watch(
-    _app: &App,
-    _tenant_id: Option<i64>,
-    _id: Uuid,
+    app: &App,
+    tenant_id: Option<i64>,
+    id: Uuid,
 ) -> Result<BoxStream<'static, Result<Job, OpError>>, OpError> {
-    todo!()
+    get(app, tenant_id, id).await?;
+    Ok(app.queue.watch(id).map_err(OpError::from).boxed())
 }
