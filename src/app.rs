@@ -5,7 +5,7 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::catalog::{Catalog, CatalogError};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::jobs::{Queue, Worker, WorkerHandle, WorkerOptions};
 use crate::ops::OpError;
 use crate::ops::handler::OpsHandler;
@@ -38,8 +38,8 @@ pub enum StartError {
     Portal(#[from] PortalError),
     #[error(transparent)]
     Seal(#[from] SealError),
-    #[error("{0}")]
-    Configuration(String),
+    #[error(transparent)]
+    Configuration(#[from] ConfigError),
 }
 
 impl App {
@@ -82,6 +82,6 @@ fn public_url(config: &Config) -> Result<Url, StartError> {
     match &config.server.public_url {
         Some(url) => Ok(url.clone()),
         None => Url::parse(&format!("http://{}", config.server.listen))
-            .map_err(|error| StartError::Configuration(format!("server.listen: {error}"))),
+            .map_err(|error| ConfigError::Invalid(format!("server.listen: {error}")).into()),
     }
 }

@@ -72,6 +72,15 @@ pub enum Scope {
     Write,
 }
 
+impl Scope {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
+}
+
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CatalogError {
     #[error("catalog.url: {0}")]

@@ -2,13 +2,13 @@
 
 pub mod archives;
 pub mod backup;
+pub mod entries;
 pub mod handler;
+pub mod health;
 pub mod import;
+pub mod jobs;
 pub mod links;
 pub mod presence;
-pub mod entries;
-pub mod health;
-pub mod jobs;
 pub mod verify;
 
 pub use crate::catalog::Page;

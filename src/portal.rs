@@ -12,7 +12,7 @@ use jiff::Zoned;
 use url::Url;
 
 use crate::config::{Config, LayoutKind};
-use crate::source::files::{Content, FileMeta, Filesystem, FilesError};
+use crate::source::files::{Content, FileMeta, FilesError, Filesystem};
 use docspace::identity::Identity;
 use sources::Source;
 

@@ -140,10 +140,11 @@ impl Jobs<'_> {
     pub(crate) async fn counts(&self) -> Result<Vec<(JobKind, JobState, u64)>, CatalogError> {
         self.0
             .run(|db| async move {
-                let rows =
-                    sqlx::query("select kind, state, count(*) as total from jobs group by kind, state")
-                        .fetch_all(&db.pool)
-                        .await?;
+                let rows = sqlx::query(
+                    "select kind, state, count(*) as total from jobs group by kind, state",
+                )
+                .fetch_all(&db.pool)
+                .await?;
                 let read = |row: &AnyRow| {
                     let row = Columns(row);
                     Ok((row.word("kind")?, row.word("state")?, row.count("total")?))
@@ -301,7 +302,7 @@ fn choose(filter: JobFilter) -> Result<Choice, CatalogError> {
     }
     if let Some(tenant_id) = filter.tenant_id {
         // A dump is of all tenants.
-                    chosen.push_str(" and (tenant_id = ? or dump = 1)");
+        chosen.push_str(" and (tenant_id = ? or dump = 1)");
         numbers.push(tenant_id);
     }
     if let Some(dump) = filter.dump {

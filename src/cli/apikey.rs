@@ -48,7 +48,8 @@ impl Apikey {
         let keys = app.catalog.api_keys();
         match self {
             Self::Create { name, scope } => {
-                let (key, secret) = keys.create(&name, scope.into()).await.map_err(CliError::failed)?;
+                let (key, secret) =
+                    keys.create(&name, scope.into()).await.map_err(CliError::failed)?;
                 if global.json {
                     return output::json(&json!({
                         "id": key.id,
@@ -68,18 +69,22 @@ impl Apikey {
                         .iter()
                         .map(|key| {
                             json!({
-                                "id": key.id,
-                                "name": key.name,
-                                "scope": key.scope.as_str(),
+                                "id": key.key.id,
+                                "name": key.key.name,
+                                "scope": key.key.scope.as_str(),
                                 "createdOn": key.created_on,
                                 "lastUsedOn": key.last_used_on,
+                                "revokedOn": key.revoked_on,
                             })
                         })
                         .collect();
                     return output::json(&views);
                 }
-                for key in keys {
-                    output::line(&format!("{}  {:<5}  {}", key.id, key.scope.as_str(), key.name))?;
+                for info in keys {
+                    let state = if info.revoked_on.is_some() { "  (revoked)" } else { "" };
+                    let key = info.key;
+                    let scope = key.scope.as_str();
+                    output::line(&format!("{}  {scope:<5}  {}{state}", key.id, key.name))?;
                 }
                 Ok(())
             }

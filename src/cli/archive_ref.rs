@@ -46,14 +46,15 @@ impl ArchiveRef {
     pub async fn find(&self, global: &Global) -> Result<Found, CliError> {
         match self {
             Self::Path(path) => {
-                let file = LocalFile::open(path).map_err(|error| {
-                    CliError::Failed(format!("{}: {error}", path.display()))
-                })?;
+                let file = LocalFile::open(path)
+                    .await
+                    .map_err(|error| CliError::Failed(format!("{}: {error}", path.display())))?;
                 let name = path.display().to_string();
                 Ok(Found { source: Arc::new(file), record: None, name })
             }
             Self::Url(url) => {
-                let storages = Storages::new(&global.load()?).map_err(|e| CliError::Usage(e.to_string()))?;
+                let storages =
+                    Storages::new(&global.load()?).map_err(|e| CliError::Usage(e.to_string()))?;
                 let (storage, name) = storages.by_url(url).map_err(CliError::failed)?;
                 let object = storage.open(&name).await.map_err(CliError::failed)?;
                 Ok(Found { source: Arc::new(object), record: None, name })

@@ -62,7 +62,9 @@ impl Backup {
             },
         )
         .await?;
-        let worker = app.start_worker(WorkerOptions { only: Some(job.id), ..Default::default() });
+        let worker = app
+            .start_worker(WorkerOptions { only: Some(job.id), ..Default::default() })
+            .map_err(CliError::failed)?;
         let job = follow(&app, job, global.json).await;
         worker.shutdown(Duration::from_secs(25)).await;
         report(&app, &job?, global.json).await

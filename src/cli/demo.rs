@@ -60,12 +60,8 @@ impl Demo {
         });
 
         let app = App::build(config).await?;
-        let (_, key) = app
-            .catalog
-            .api_keys()
-            .create("demo", Scope::Write)
-            .await
-            .map_err(CliError::failed)?;
+        let (_, key) =
+            app.catalog.api_keys().create("demo", Scope::Write).await.map_err(CliError::failed)?;
         let service = Service::start(app).await?;
         let client = Client {
             http: reqwest::Client::new(),
@@ -88,13 +84,12 @@ impl Demo {
 /// What DocSpace's sample sends, then what its clients do: poll until it is done.
 async fn back_up(client: &Client) -> Result<(), CliError> {
     let request = json!({"storageType": "Local", "dump": true});
-    output::line(&format!(
-        "\nPOST /api/2.0/backup/startbackup\nAuthorization: sk-…\n{request}\n"
-    ))?;
+    output::line(&format!("\nPOST /api/2.0/backup/startbackup\nAuthorization: sk-…\n{request}\n"))?;
     client.send(Method::POST, "/api/2.0/backup/startbackup", Some(&request)).await?;
     let mut display = Display::new(false);
     let progress = loop {
-        let answer = client.send(Method::GET, "/api/2.0/backup/getbackupprogress?dump=true", None).await?;
+        let answer =
+            client.send(Method::GET, "/api/2.0/backup/getbackupprogress?dump=true", None).await?;
         let progress = answer["response"].clone();
         let jobs = client.send(Method::GET, "/v1/jobs?limit=1", None).await?;
         let view = &jobs["jobs"][0];
@@ -140,10 +135,14 @@ struct Client {
 }
 
 impl Client {
-    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, CliError> {
-        let failed = |error: &dyn std::fmt::Display| {
-            CliError::Failed(format!("{method} {path}: {error}"))
-        };
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, CliError> {
+        let failed =
+            |error: &dyn std::fmt::Display| CliError::Failed(format!("{method} {path}: {error}"));
         let mut request = self
             .http
             .request(method.clone(), format!("{}{path}", self.base))

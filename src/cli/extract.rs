@@ -32,7 +32,8 @@ impl Extract {
         }
         let mut written = Vec::new();
         for entry in &entries {
-            let path = archive::extract(&archive, entry, &self.into).await.map_err(CliError::failed)?;
+            let path =
+                archive::extract(&archive, entry, &self.into).await.map_err(CliError::failed)?;
             if !global.json {
                 output::line(&path.display().to_string())?;
             }

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::{CliError, Global, output};
+use crate::ops::{PageRequest, archives};
 
 #[derive(Debug, Args)]
 pub struct List {}
@@ -10,7 +11,8 @@ pub struct List {}
 impl List {
     pub async fn run(self, global: &Global) -> Result<(), CliError> {
         let app = global.app().await?;
-        let records = app.catalog.archives().list(None, None).await.map_err(CliError::failed)?;
+        let page = PageRequest { offset: 0, limit: u32::MAX };
+        let records = archives::list(&app, None, None, page).await?.items;
         if global.json {
             let views: Vec<_> = records.iter().map(output::archive_json).collect();
             return output::json(&views);

@@ -9,8 +9,7 @@ use tracing_subscriber::EnvFilter;
 pub fn start(service: bool) {
     let default = if service { "info" } else { "warn" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second start in one process (tests) keeps the first.
     let _ = if std::io::stderr().is_terminal() || !service {
         builder.with_target(false).try_init()

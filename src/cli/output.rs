@@ -28,5 +28,5 @@ pub fn bytes(count: u64) -> String {
 
 /// An archive as `/v1/archives` shows it.
 pub fn archive_json(record: &crate::catalog::ArchiveRecord) -> serde_json::Value {
-    serde_json::to_value(crate::http::v1::archive_view(record)).unwrap_or_default()
+    serde_json::to_value(crate::http::v1::model::ArchiveView::from(record)).unwrap_or_default()
 }

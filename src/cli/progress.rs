@@ -20,8 +20,7 @@ impl Display {
     pub fn new(quiet: bool) -> Self {
         let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::stderr());
-            if let Ok(style) =
-                ProgressStyle::with_template("{bar:40.cyan/blue} {pos:>3} %  {msg}")
+            if let Ok(style) = ProgressStyle::with_template("{bar:40.cyan/blue} {pos:>3} %  {msg}")
             {
                 bar.set_style(style);
             }
@@ -39,7 +38,9 @@ impl Display {
         }
         let due = match &self.last_line {
             None => true,
-            Some((at, phase)) => at.elapsed() >= LINE_EVERY || *phase != view.phase || view.percent == 100,
+            Some((at, phase)) => {
+                at.elapsed() >= LINE_EVERY || *phase != view.phase || view.percent == 100
+            }
         };
         if due && !self.quiet {
             eprintln!("{:>3} %  {text}", view.percent);

@@ -1,5 +1,6 @@
 //! `serve`: the API, the worker, or both, until a signal.
 
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,22 +32,31 @@ impl Serve {
 
 /// A running service; the demo and tests start the same.
 pub struct Service {
-    server: http::Server,
+    handle: actix_web::dev::ServerHandle,
+    server: tokio::task::JoinHandle<std::io::Result<()>>,
+    address: std::net::SocketAddr,
     worker: Option<WorkerHandle>,
 }
 
 impl Service {
     pub async fn start(app: Arc<App>) -> Result<Self, CliError> {
         let role = app.config.server.role;
-        let worker = (role != Role::Api).then(|| app.start_worker(WorkerOptions::default()));
         let listen = app.config.server.listen;
-        let server = http::Server::start(app)
+        let listener = TcpListener::bind(listen)
             .map_err(|error| CliError::Failed(format!("cannot listen on {listen}: {error}")))?;
-        Ok(Self { server, worker })
+        let address = listener.local_addr().map_err(CliError::failed)?;
+        let server = http::serve(Arc::clone(&app), listener).map_err(CliError::failed)?;
+        let worker = match role {
+            Role::Api => None,
+            Role::All | Role::Worker => {
+                Some(app.start_worker(WorkerOptions::default()).map_err(CliError::failed)?)
+            }
+        };
+        Ok(Self { handle: server.handle(), server: tokio::spawn(server), address, worker })
     }
 
     pub fn address(&self) -> std::net::SocketAddr {
-        self.server.address()
+        self.address
     }
 
     /// Running jobs stop cleanly and are queued again; open requests are answered.
@@ -54,7 +64,10 @@ impl Service {
         if let Some(worker) = self.worker {
             worker.shutdown(SHUTDOWN).await;
         }
-        self.server.stop().await;
+        self.handle.stop(true).await;
+        if let Ok(Err(error)) = self.server.await {
+            tracing::error!(%error, "the server ended badly");
+        }
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Verify {
 impl Verify {
     pub async fn run(self, global: &Global) -> Result<(), CliError> {
         let found = self.archive.find(global).await?;
-        let progress = Arc::new(Progress::new());
+        let progress = Arc::new(Progress::default());
         progress.phase("verifying");
         progress.add_total(found.source.len());
         let mut display = Display::new(global.json);

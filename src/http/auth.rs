@@ -222,20 +222,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scopes() {
-        let may = |scopes: &[&str], need| {
-            let scopes: Vec<String> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
-            reaches(&scopes, need)
-        };
-        assert!(may(&["*:write"], Scope::Read) && may(&["*:write"], Scope::Write));
-        assert!(may(&["*"], Scope::Write));
-        assert!(may(&["*:read"], Scope::Read) && !may(&["*:read"], Scope::Write));
-        assert!(!may(&["files:read", "files:write"], Scope::Read), "no scope of the backup's own");
-        assert!(!may(&[], Scope::Read));
-        assert!(may(&["files:read", "*:read"], Scope::Read));
-    }
-
-    #[test]
     fn own_keys_see_all_tenants() {
         let own = Caller { tenant_id: 3, role: Role::Installation };
         assert_eq!(own.tenant_filter(), None);

@@ -74,7 +74,8 @@ pub async fn delete(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<(), O
 
 /// A working download address: presigned for clouds, signed and expiring for files.
 pub async fn link(app: &App, archive: &ArchiveRecord) -> Result<url::Url, OpError> {
-    let presigned = storage(app, archive)?.presigned_link(&archive.name, app.links.lifetime()).await?;
+    let presigned =
+        storage(app, archive)?.presigned_link(&archive.name, app.links.lifetime()).await?;
     match presigned {
         Some(url) => Ok(url),
         None => app.links.sign(archive.id).map_err(OpError::internal),

@@ -103,11 +103,7 @@ pub async fn cancel(app: &App, tenant_id: i64) -> Result<Option<Job>, OpError> {
 
 /// The backup a progress request means: the running or else the latest one of the tenant.
 /// `dump`: true = the installation's dump, false = the tenant's own, None = whichever is running or newest.
-pub async fn latest(
-    app: &App,
-    tenant_id: i64,
-    dump: Option<bool>,
-) -> Result<Option<Job>, OpError> {
+pub async fn latest(app: &App, tenant_id: i64, dump: Option<bool>) -> Result<Option<Job>, OpError> {
     let filter = JobFilter {
         kind: Some(JobKind::Backup),
         tenant_id: Some(tenant_id),

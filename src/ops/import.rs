@@ -19,7 +19,10 @@ pub enum Imported {
     Added(ArchiveRecord),
     Known(String),
     /// Not whole, or no archive at all: it is left alone.
-    Refused { name: String, reason: String },
+    Refused {
+        name: String,
+        reason: String,
+    },
 }
 
 /// Reads every archive of a configured storage, verifies it, and enters those that the catalog lacks.

@@ -27,7 +27,8 @@ pub async fn start(
 ) -> Result<Job, OpError> {
     if restore {
         return Err(OpError::Invalid(
-            "proving an archive by a restore is not supported yet: send \"restore\": false".to_owned(),
+            "proving an archive by a restore is not supported yet: send \"restore\": false"
+                .to_owned(),
         ));
     }
     let archive = archives::get(app, tenant_id, id).await?;

@@ -107,7 +107,9 @@ impl Cloud {
                 let options = GetOptions { range, ..GetOptions::default() };
                 match self.quick.get_opts(&key, options).await {
                     Err(error) => match self.fail("read", name, &error) {
-                        gone @ StorageError::NotFound(_) if error::is_no_bucket(&error) => Err(gone),
+                        gone @ StorageError::NotFound(_) if error::is_no_bucket(&error) => {
+                            Err(gone)
+                        }
                         StorageError::NotFound(_) => Ok(None),
                         other => Err(other),
                     },
@@ -221,7 +223,11 @@ impl Cloud {
         expires: Duration,
     ) -> Result<Url, StorageError> {
         self.signer
-            .signed_url(object_store::signer::Method::GET, &self.key(name)?, expires.min(LONGEST_LINK))
+            .signed_url(
+                object_store::signer::Method::GET,
+                &self.key(name)?,
+                expires.min(LONGEST_LINK),
+            )
             .await
             .map_err(|error| self.fail("make a link to", name, &error))
     }

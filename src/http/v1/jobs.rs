@@ -7,8 +7,8 @@ use super::model::{JobList, JobView, Kind, State};
 use super::{ErrorBody, V1Error, administrator, id, paging, visible_job};
 use crate::catalog::Scope;
 use crate::http::HttpState;
-use crate::ops;
 use crate::jobs::JobFilter;
+use crate::ops;
 
 /// Lists jobs, newest first.
 #[utoipa::path(

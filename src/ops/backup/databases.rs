@@ -98,11 +98,8 @@ impl Reader {
     async fn run(self, finished: mpsc::Sender<Dumped>) -> Result<(), RunError> {
         while let Some(table) = self.next() {
             let scheme = self.snapshot.scheme(&table).await?;
-            let mut sink = TableSink {
-                spool: self.spools.spool(),
-                progress: &self.progress,
-                error: None,
-            };
+            let mut sink =
+                TableSink { spool: self.spools.spool(), progress: &self.progress, error: None };
             let mut rows = 0;
             if table.with_data {
                 match self.snapshot.data(&table, &mut sink).await {

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 
 use super::run::RunError;
-use crate::jobs::JobContext;
 use crate::config::LayoutKind;
+use crate::jobs::JobContext;
 use crate::portal::{Portal, PortalEntry, PortalFile, StoredFile, Tenant, restore_info};
 use crate::source::files::FilesError;
 
@@ -136,7 +136,10 @@ async fn stream(
         let grew = piece.len() as u64 > left;
         if grew {
             piece.truncate(left as usize);
-            ctx.warn(format!("{}: it grew while it was read; its first {size} bytes are kept", file.member));
+            ctx.warn(format!(
+                "{}: it grew while it was read; its first {size} bytes are kept",
+                file.member
+            ));
         }
         written += piece.len() as u64;
         ctx.progress.add(piece.len() as u64);
@@ -157,13 +160,7 @@ async fn stream(
 }
 
 fn new_entry(file: &PortalFile, kind: EntryKind) -> NewEntry {
-    NewEntry {
-        path: file.member.clone(),
-        kind,
-        mtime: file.file.modified,
-        rows: None,
-        note: None,
-    }
+    NewEntry { path: file.member.clone(), kind, mtime: file.file.modified, rows: None, note: None }
 }
 
 /// `storage/restore_info` and `storage/missing_info`, written as spools because they grow with the portal.

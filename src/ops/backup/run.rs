@@ -47,8 +47,10 @@ pub(super) enum RunError {
 
 /// Runs the backup that a job asks for. Whatever it left in the storage when it fails is removed.
 pub(in crate::ops) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Finished, JobFailure> {
-    let request: BackupRequest = serde_json::from_value(ctx.job.request.clone())
-        .map_err(|error| JobFailure::Failed(format!("the job's request cannot be read: {error}")))?;
+    let request: BackupRequest =
+        serde_json::from_value(ctx.job.request.clone()).map_err(|error| {
+            JobFailure::Failed(format!("the job's request cannot be read: {error}"))
+        })?;
     let params = app.unseal_params(&request.storage_params).map_err(failed)?;
     let storage = app.storages.resolve(request.storage_type, &params).map_err(failed)?;
     let mut restarts = 0;
@@ -82,10 +84,8 @@ pub(in crate::ops) async fn clean(
     let remains: Remains =
         serde_json::from_value(remains.clone()).map_err(|error| error.to_string())?;
     let params = app.unseal_params(&request.storage_params).map_err(|error| error.to_string())?;
-    let storage = app
-        .storages
-        .resolve(request.storage_type, &params)
-        .map_err(|error| error.to_string())?;
+    let storage =
+        app.storages.resolve(request.storage_type, &params).map_err(|error| error.to_string())?;
     storage.clean(&remains).await.map_err(|error| error.to_string())
 }
 
@@ -128,7 +128,7 @@ impl Attempt<'_> {
             .upload(
                 &name,
                 UploadHint { expected_bytes: archive_guess, memory: memory / 3 },
-                &RemainsJournal(self.ctx),
+                Arc::new(RemainsJournal(self.ctx.clone())),
             )
             .await?;
         let (sink, chunks) = mpsc::channel(2);
@@ -241,8 +241,7 @@ impl Attempt<'_> {
         }
         for (position, opened) in snapshots.iter().enumerate() {
             progress.phase("database");
-            let members =
-                databases::Members::new((position > 0).then_some(opened.name.as_str()));
+            let members = databases::Members::new((position > 0).then_some(opened.name.as_str()));
             databases::store(Arc::clone(&opened.snapshot), members, writer, progress, now).await?;
         }
         for index in &self.app.config.portal.index {
@@ -311,10 +310,10 @@ struct Opened {
     snapshot: Arc<dyn Snapshot>,
 }
 
-struct RemainsJournal<'a>(&'a JobContext);
+struct RemainsJournal(JobContext);
 
 #[async_trait::async_trait]
-impl crate::storage::UploadJournal for RemainsJournal<'_> {
+impl crate::storage::UploadJournal for RemainsJournal {
     async fn record(&self, remains: &Remains) -> Result<(), JournalError> {
         Ok(self.0.save_remains(serde_json::to_value(remains)?).await?)
     }

@@ -228,7 +228,8 @@ impl Identity {
         if let Some(known) = self.0.limited.get(&tenant) {
             return Ok(known);
         }
-        let sql = "SELECT Data FROM webstudio_settings WHERE TenantID = ? AND ID = ? AND UserID = ?";
+        let sql =
+            "SELECT Data FROM webstudio_settings WHERE TenantID = ? AND ID = ? AND UserID = ?";
         let rows: Vec<String> =
             self.0.database.rows(sql, (tenant, ACCESS_SETTINGS, NOBODY)).await?;
         let is_limited = rows.first().is_some_and(|data| limits(data));
@@ -245,7 +246,8 @@ impl Identity {
 
     /// The last migration that DocSpace applied; None where it keeps no list.
     pub async fn last_migration(&self) -> Result<Option<String>, PortalError> {
-        let sql = "SELECT MigrationId FROM `__EFMigrationsHistory` ORDER BY MigrationId DESC LIMIT 1";
+        let sql =
+            "SELECT MigrationId FROM `__EFMigrationsHistory` ORDER BY MigrationId DESC LIMIT 1";
         let rows = self.0.database.rows_if_table::<String>(sql).await?;
         Ok(rows.and_then(|rows| rows.into_iter().next()))
     }

@@ -166,8 +166,7 @@ impl Place {
                 .find(|(name, _)| names.contains(&name.to_ascii_lowercase().as_str()));
             found.map(|(_, value)| value.trim_end_matches('/').to_owned())
         };
-        let endpoint =
-            || option(&["endpoint", "aws_endpoint", "endpoint_url", "aws_endpoint_url"]);
+        let endpoint = || option(&["endpoint", "aws_endpoint", "endpoint_url", "aws_endpoint_url"]);
         let (provider, bucket, server) = match url.scheme() {
             "s3" | "s3a" => ("s3", host, endpoint().unwrap_or_default()),
             "gs" => ("gs", host, option(&["google_base_url", "base_url"]).unwrap_or_default()),

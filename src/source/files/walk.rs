@@ -141,10 +141,8 @@ impl<'a> Walk<'a> {
         frame.next += 1;
         let Ok(text) = str::from_utf8(name) else {
             let path = join(&frame.path, &String::from_utf8_lossy(name));
-            return self.skip(format!(
-                "{} was left out: its name is not UTF-8 text",
-                quoted(&path)
-            ));
+            return self
+                .skip(format!("{} was left out: its name is not UTF-8 text", quoted(&path)));
         };
         let path = join(&frame.path, text);
         let name = OsStr::from_bytes(name).to_owned();
@@ -180,13 +178,13 @@ impl<'a> Walk<'a> {
                     quoted(&target.path)
                 )),
                 Ok(target) => self.list(FileMeta { path, ..target }),
-                Err(why) => self.skip(format!("{} is a link {why}, and was left out", quoted(&path))),
+                Err(why) => {
+                    self.skip(format!("{} is a link {why}, and was left out", quoted(&path)))
+                }
             },
-            other => self.skip(format!(
-                "{} is {} and was left out",
-                quoted(&path),
-                beneath::kind(other)
-            )),
+            other => {
+                self.skip(format!("{} is {} and was left out", quoted(&path), beneath::kind(other)))
+            }
         }
     }
 

@@ -50,8 +50,7 @@ impl PartPlan {
     /// Whether one more part of `next` bytes may be collected while `flying` parts of together
     /// `flying_bytes` are on their way.
     pub(super) fn has_room(&self, flying: usize, flying_bytes: u64, next: u64) -> bool {
-        flying == 0
-            || (flying < MOST_AT_ONCE && flying_bytes.saturating_add(next) <= self.memory)
+        flying == 0 || (flying < MOST_AT_ONCE && flying_bytes.saturating_add(next) <= self.memory)
     }
 }
 
