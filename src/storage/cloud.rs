@@ -12,7 +12,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::signer::Signer;
-use object_store::{Attribute, GetOptions, GetRange, ObjectStore, ObjectStoreExt};
+use object_store::{Attribute, GetOptions, ObjectStore, ObjectStoreExt};
 use url::Url;
 
 use super::location::Provider;
@@ -102,17 +102,18 @@ impl Cloud {
                 Ok(Some((result.meta.size, mark.map(|mark| mark.to_string()))))
             }
             // The answer to HEAD has no body, so it cannot tell a missing bucket from a missing object.
+            // A listing can, and of what lies below the object's name it is empty.
             Err(object_store::Error::NotFound { .. }) => {
-                let range = Some(GetRange::Bounded(0..1));
-                let options = GetOptions { range, ..GetOptions::default() };
-                match self.quick.get_opts(&key, options).await {
-                    Err(error) => match self.fail("read", name, &error) {
-                        gone @ StorageError::NotFound(_) if error::is_no_bucket(&error) => Err(gone),
-                        StorageError::NotFound(_) => Ok(None),
+                match self.quick.list(Some(&key)).next().await {
+                    Some(Err(error)) if error::is_no_bucket(&error) => {
+                        Err(self.fail("read", name, &error))
+                    }
+                    None | Some(Ok(_)) => Ok(None),
+                    // Not everybody may list; then HEAD has the last word.
+                    Some(Err(error)) => match self.fail("read", name, &error) {
+                        StorageError::Denied(_) => Ok(None),
                         other => Err(other),
                     },
-                    // Written between the two questions.
-                    Ok(result) => Ok(Some((result.meta.size, None))),
                 }
             }
             Err(error) => Err(self.fail("read", name, &error)),
@@ -221,7 +222,11 @@ impl Cloud {
         expires: Duration,
     ) -> Result<Url, StorageError> {
         self.signer
-            .signed_url(object_store::signer::Method::GET, &self.key(name)?, expires.min(LONGEST_LINK))
+            .signed_url(
+                object_store::signer::Method::GET,
+                &self.key(name)?,
+                expires.min(LONGEST_LINK),
+            )
             .await
             .map_err(|error| self.fail("make a link to", name, &error))
     }

@@ -54,7 +54,9 @@ impl StorageError {
             Kind::NotFound => Self::NotFound(format!("{what}: it does not exist")),
             Kind::AlreadyExists => Self::Exists(format!("{what}: it exists already")),
             Kind::PermissionDenied => Self::Denied(format!("{what}: permission denied")),
-            Kind::ReadOnlyFilesystem => Self::Denied(format!("{what}: the file system is read-only")),
+            Kind::ReadOnlyFilesystem => {
+                Self::Denied(format!("{what}: the file system is read-only"))
+            }
             Kind::NotADirectory => Self::Invalid(format!("{what}: it is not a folder")),
             _ => Self::Other(format!("{what}: {error}")),
         }

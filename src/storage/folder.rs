@@ -79,7 +79,9 @@ impl Folder {
             Err(Errno::NOENT) if !make => return Ok(None),
             Err(Errno::NOENT) => {
                 std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(
-                    |e| StorageError::from_io(&format!("cannot make folder {}", path.display()), &e),
+                    |e| {
+                        StorageError::from_io(&format!("cannot make folder {}", path.display()), &e)
+                    },
                 )?;
                 rustix::fs::open(&path, FOLDER, Mode::empty())
             }

@@ -68,7 +68,9 @@ pub(super) fn parse(url: &Url) -> Result<Location, StorageError> {
         return Err(invalid("credentials belong into the options, not into the URL"));
     }
     if url.port().is_some() {
-        return Err(invalid("the endpoint belongs into the options; the URL names only the bucket"));
+        return Err(invalid(
+            "the endpoint belongs into the options; the URL names only the bucket",
+        ));
     }
     let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
     let container = url.username().to_ascii_lowercase();

@@ -4,10 +4,7 @@ use super::{StorageError, StorageParams};
 
 /// Lower case without `_`, `-` and `.`: `filePath`, `file_path` and `FILEPATH` are one name.
 fn normal(name: &str) -> String {
-    name.chars()
-        .filter(|c| !matches!(c, '_' | '-' | '.'))
-        .map(|c| c.to_ascii_lowercase())
-        .collect()
+    name.chars().filter(|c| !matches!(c, '_' | '-' | '.')).map(|c| c.to_ascii_lowercase()).collect()
 }
 
 /// The value of the parameter with one of these (normalised) names; an empty value counts as absent.

@@ -122,7 +122,9 @@ impl Storage {
     }
 
     /// Names and sizes of the archives (`*.tar.gz`, `*.tar`) directly in this storage.
-    pub async fn list(&self) -> Result<BoxStream<'static, Result<(String, u64), StorageError>>, StorageError> {
+    pub async fn list(
+        &self,
+    ) -> Result<BoxStream<'static, Result<(String, u64), StorageError>>, StorageError> {
         match &self.0 {
             Kind::Folder(folder) => folder.list().await,
             Kind::Cloud(cloud) => cloud.list().await,

@@ -33,10 +33,9 @@ pub(super) async fn record(
     name: &str,
     upload_id: String,
 ) -> Result<(), StorageError> {
-    journal
-        .record(&Remains { name: name.to_owned(), upload_id: Some(upload_id) })
-        .await
-        .map_err(|error| StorageError::Other(format!("cannot record the upload of {name}: {error}")))
+    journal.record(&Remains { name: name.to_owned(), upload_id: Some(upload_id) }).await.map_err(
+        |error| StorageError::Other(format!("cannot record the upload of {name}: {error}")),
+    )
 }
 
 /// An archive being written. Nothing is visible under its name before `complete` has returned.

@@ -48,7 +48,9 @@ impl Context<'_> {
                 ));
             }
             Meaning::Full => {
-                return StorageError::Full(format!("{what}: no space left in the storage: {because}"));
+                return StorageError::Full(format!(
+                    "{what}: no space left in the storage: {because}"
+                ));
             }
             Meaning::Busy => {
                 return StorageError::Unavailable(format!(
@@ -65,9 +67,9 @@ impl Context<'_> {
         match error {
             E::NotFound { .. } => StorageError::NotFound(format!("{what}: it does not exist")),
             E::AlreadyExists { .. } => StorageError::Exists(format!("{what}: it exists already")),
-            E::PermissionDenied { .. } | E::Unauthenticated { .. } => StorageError::Denied(format!(
-                "{what}: access to bucket {bucket:?} was denied: {because}"
-            )),
+            E::PermissionDenied { .. } | E::Unauthenticated { .. } => StorageError::Denied(
+                format!("{what}: access to bucket {bucket:?} was denied: {because}"),
+            ),
             _ if chain.contains("redirect without LOCATION") => StorageError::Unavailable(format!(
                 "{what}: bucket {bucket:?} is in another region than configured"
             )),
@@ -110,17 +112,36 @@ fn meaning(code: Option<&str>) -> Meaning {
     match code.unwrap_or_default() {
         "NoSuchBucket" | "ContainerNotFound" => Meaning::NoBucket,
         "NoSuchKey" | "NoSuchUpload" | "BlobNotFound" => Meaning::NotFound,
-        "AccessDenied" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken"
-        | "InvalidToken" | "TokenRefreshRequired" | "AccountProblem" | "AllAccessDisabled"
-        | "NotSignedUp" | "RequestTimeTooSkewed" | "AuthenticationFailed"
-        | "AuthorizationFailure" | "AuthorizationPermissionMismatch" | "AuthenticationRequired" => {
-            Meaning::Denied
-        }
-        "QuotaExceeded" | "XMinioStorageFull" | "InsufficientStorage" | "StorageQuotaExceeded"
-        | "EntityTooLarge" | "XAmzStorageFull" => Meaning::Full,
-        "SlowDown" | "ServiceUnavailable" | "InternalError" | "ServerBusy" | "RequestTimeout"
-        | "OperationTimedOut" | "XMinioServerNotInitialized" => Meaning::Busy,
-        "PermanentRedirect" | "AuthorizationHeaderMalformed" | "TemporaryRedirect"
+        "AccessDenied"
+        | "InvalidAccessKeyId"
+        | "SignatureDoesNotMatch"
+        | "ExpiredToken"
+        | "InvalidToken"
+        | "TokenRefreshRequired"
+        | "AccountProblem"
+        | "AllAccessDisabled"
+        | "NotSignedUp"
+        | "RequestTimeTooSkewed"
+        | "AuthenticationFailed"
+        | "AuthorizationFailure"
+        | "AuthorizationPermissionMismatch"
+        | "AuthenticationRequired" => Meaning::Denied,
+        "QuotaExceeded"
+        | "XMinioStorageFull"
+        | "InsufficientStorage"
+        | "StorageQuotaExceeded"
+        | "EntityTooLarge"
+        | "XAmzStorageFull" => Meaning::Full,
+        "SlowDown"
+        | "ServiceUnavailable"
+        | "InternalError"
+        | "ServerBusy"
+        | "RequestTimeout"
+        | "OperationTimedOut"
+        | "XMinioServerNotInitialized" => Meaning::Busy,
+        "PermanentRedirect"
+        | "AuthorizationHeaderMalformed"
+        | "TemporaryRedirect"
         | "IllegalLocationConstraintException" => Meaning::Region,
         _ => Meaning::Unknown,
     }

@@ -11,9 +11,9 @@ use object_store::{
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use super::super::StorageError;
 use super::super::location::Provider;
 use super::super::upload::{UploadHint, UploadJournal, record};
-use super::super::StorageError;
 use super::plan::PartPlan;
 use super::{Cloud, MARK, error};
 
@@ -211,7 +211,9 @@ impl CloudUpload {
     async fn arrived(&self, error: StorageError) -> Result<(), StorageError> {
         let target = &self.target;
         match target.cloud.head(&target.name).await {
-            Ok(Some((size, Some(mark)))) if size == self.written && mark == target.attempt => Ok(()),
+            Ok(Some((size, Some(mark)))) if size == self.written && mark == target.attempt => {
+                Ok(())
+            }
             _ => Err(error),
         }
     }
@@ -262,7 +264,8 @@ impl Target {
     }
 
     async fn put(&self, payload: PutPayload) -> Result<(), StorageError> {
-        let options = |mode| PutOptions { mode, attributes: self.attributes(), ..PutOptions::default() };
+        let options =
+            |mode| PutOptions { mode, attributes: self.attributes(), ..PutOptions::default() };
         let store = &self.cloud.data;
         match store.put_opts(&self.key, payload.clone(), options(PutMode::Create)).await {
             Ok(_) => Ok(()),

@@ -31,9 +31,8 @@ impl FolderObject {
         range: Range<u64>,
     ) -> Result<Bytes, StorageError> {
         blocking(move || {
-            let wanted = usize::try_from(range.end - range.start).map_err(|_| {
-                StorageError::Invalid(format!("{}: too much at once", self.what))
-            })?;
+            let wanted = usize::try_from(range.end - range.start)
+                .map_err(|_| StorageError::Invalid(format!("{}: too much at once", self.what)))?;
             let mut bytes = Vec::with_capacity(wanted);
             while bytes.len() < wanted {
                 let position = range.start + bytes.len() as u64;
