@@ -2,6 +2,9 @@
 //!
 //! Every object carries the mark of the attempt that wrote it, so that cleaning up after a dead attempt
 //! cannot delete an archive of the same name that another installation wrote.
+//!
+//! On S3 the credentials need GetObject, PutObject, DeleteObject, AbortMultipartUpload and ListBucket:
+//! without the last, S3 answers "denied" where an object is missing.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -38,6 +41,7 @@ pub(super) struct Cloud {
     parts: Arc<dyn MultipartStore>,
     /// For questions: retried shortly.
     quick: Arc<dyn ObjectStore>,
+    quick_parts: Arc<dyn MultipartStore>,
     signer: Arc<dyn Signer>,
     provider: Provider,
     bucket: String,
@@ -60,6 +64,7 @@ impl Cloud {
             data: clients.data,
             parts: clients.parts,
             quick: clients.quick,
+            quick_parts: clients.quick_parts,
             signer: clients.signer,
             provider: bucket.provider,
             bucket: bucket.name.clone(),
@@ -184,7 +189,7 @@ impl Cloud {
 
     /// Ends an upload and frees its parts; fine when it is gone.
     async fn abort(&self, name: &str, upload: &str) -> Result<(), StorageError> {
-        match self.parts.abort_multipart(&self.key(name)?, &upload.to_owned()).await {
+        match self.quick_parts.abort_multipart(&self.key(name)?, &upload.to_owned()).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) if error::has_code(&error, "NoSuchUpload") => Ok(()),
             // Some servers answer so when the upload is gone. Where the right to abort is really

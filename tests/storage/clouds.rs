@@ -98,8 +98,10 @@ async fn an_upload_cut_half_way_fails_and_leaves_nothing() {
     }
     let error = match failed {
         Some(error) => {
-            // The network is down, so this cannot clean either, but must not hang or panic.
-            let _ = upload.abort().await;
+            // The network is down, so this cannot clean either, but it must not hang.
+            let begun = Instant::now();
+            upload.abort().await.unwrap_err();
+            assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
             error
         }
         None => upload.complete().await.unwrap_err(),
@@ -169,6 +171,62 @@ async fn memory_bounds_what_is_on_its_way() {
         assert!(held <= 33 << 20, "{held} bytes in memory");
     }
     assert!(taken >= 16 << 20, "only {taken} bytes were taken: nothing is sent in parallel");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_without_conditional_writes_are_asked_first() {
+    let server = S3Server::start().await;
+    let storage = cloud(&server, "s3://archives", &[("conditional_put", "disabled")]);
+    let mut late = storage.upload("a.tar.gz", hint(10), Journal::new()).await.unwrap();
+    late.write(content(10)).await.unwrap();
+    put(&storage, "a.tar.gz", &content(20)).await.unwrap();
+    let error = late.complete().await.unwrap_err();
+    assert!(matches!(error, StorageError::Exists(_)), "{error:?}");
+    assert_eq!(storage.size("a.tar.gz").await.unwrap(), Some(20));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parts_grow_rather_than_run_out() {
+    let server = S3Server::start().await;
+    let mut config = cloud_config(&server, "s3://archives", &[]);
+    config.storage.max_parts = 12;
+    let storages = Storages::new(&config).unwrap();
+    let storage = storages.resolve(StorageType::CustomCloud, &params(&[])).unwrap();
+    // Twelve parts of 8 MiB would be 96 MiB.
+    let large = content(130 * MIB);
+    put_as(&storage, "a.tar.gz", &large, hint(MIB)).await.unwrap();
+    assert_eq!(get(&storage, "a.tar.gz", 0..130 << 20).await, large);
+}
+
+/// Runs only as a child of the next test, with its environment.
+#[tokio::test]
+#[ignore = "needs the environment that from_the_environment gives it"]
+async fn child_of_from_the_environment() {
+    let dir = tempfile::tempdir().unwrap();
+    let storages = Storages::new(&config(dir.path())).unwrap();
+    let (storage, name) = storages.by_url(&"s3://archives/x/a.tar.gz".parse().unwrap()).unwrap();
+    assert_eq!(storage.size(&name).await.unwrap(), Some(77));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_the_environment() {
+    let server = S3Server::start().await;
+    put(&cloud(&server, "s3://archives/x", &[]), "a.tar.gz", &content(77)).await.unwrap();
+    let run = |secret: &str| {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child
+            .args(["--ignored", "--exact", "clouds::child_of_from_the_environment"])
+            .env("AWS_ENDPOINT", &server.endpoint)
+            .env("AWS_ALLOW_HTTP", "true")
+            .env("AWS_UNKNOWN_THING", "ignored")
+            .env("AWS_ACCESS_KEY_ID", server.access_key)
+            .env("AWS_SECRET_ACCESS_KEY", secret);
+        async move { tokio::task::spawn_blocking(move || child.output().unwrap()).await.unwrap() }
+    };
+    let output = run(server.secret_key).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+    assert!(!run("wrong").await.status.success());
 }
 
 #[tokio::test]
