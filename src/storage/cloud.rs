@@ -2,6 +2,9 @@
 //!
 //! Every object carries the mark of the attempt that wrote it, so that cleaning up after a dead attempt
 //! cannot delete an archive of the same name that another installation wrote.
+//!
+//! On S3 the credentials need GetObject, PutObject, DeleteObject, AbortMultipartUpload and ListBucket:
+//! without the last, S3 answers "denied" where an object is missing.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,7 +15,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::signer::Signer;
-use object_store::{Attribute, GetOptions, GetRange, ObjectStore, ObjectStoreExt};
+use object_store::{Attribute, GetOptions, ObjectStore, ObjectStoreExt};
 use url::Url;
 
 use super::location::Provider;
@@ -38,6 +41,7 @@ pub(super) struct Cloud {
     parts: Arc<dyn MultipartStore>,
     /// For questions: retried shortly.
     quick: Arc<dyn ObjectStore>,
+    quick_parts: Arc<dyn MultipartStore>,
     signer: Arc<dyn Signer>,
     provider: Provider,
     bucket: String,
@@ -60,6 +64,7 @@ impl Cloud {
             data: clients.data,
             parts: clients.parts,
             quick: clients.quick,
+            quick_parts: clients.quick_parts,
             signer: clients.signer,
             provider: bucket.provider,
             bucket: bucket.name.clone(),
@@ -102,19 +107,18 @@ impl Cloud {
                 Ok(Some((result.meta.size, mark.map(|mark| mark.to_string()))))
             }
             // The answer to HEAD has no body, so it cannot tell a missing bucket from a missing object.
+            // A listing can, and of what lies below the object's name it is empty.
             Err(object_store::Error::NotFound { .. }) => {
-                let range = Some(GetRange::Bounded(0..1));
-                let options = GetOptions { range, ..GetOptions::default() };
-                match self.quick.get_opts(&key, options).await {
-                    Err(error) => match self.fail("read", name, &error) {
-                        gone @ StorageError::NotFound(_) if error::is_no_bucket(&error) => {
-                            Err(gone)
-                        }
-                        StorageError::NotFound(_) => Ok(None),
+                match self.quick.list(Some(&key)).next().await {
+                    Some(Err(error)) if error::is_no_bucket(&error) => {
+                        Err(self.fail("read", name, &error))
+                    }
+                    None | Some(Ok(_)) => Ok(None),
+                    // Not everybody may list; then HEAD has the last word.
+                    Some(Err(error)) => match self.fail("read", name, &error) {
+                        StorageError::Denied(_) => Ok(None),
                         other => Err(other),
                     },
-                    // Written between the two questions.
-                    Ok(result) => Ok(Some((result.meta.size, None))),
                 }
             }
             Err(error) => Err(self.fail("read", name, &error)),
@@ -185,7 +189,7 @@ impl Cloud {
 
     /// Ends an upload and frees its parts; fine when it is gone.
     async fn abort(&self, name: &str, upload: &str) -> Result<(), StorageError> {
-        match self.parts.abort_multipart(&self.key(name)?, &upload.to_owned()).await {
+        match self.quick_parts.abort_multipart(&self.key(name)?, &upload.to_owned()).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) if error::has_code(&error, "NoSuchUpload") => Ok(()),
             // Some servers answer so when the upload is gone. Where the right to abort is really

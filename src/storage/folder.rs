@@ -8,7 +8,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::stream::{self, BoxStream, StreamExt};
@@ -78,11 +78,10 @@ impl Folder {
         let base = match rustix::fs::open(&path, FOLDER, Mode::empty()) {
             Err(Errno::NOENT) if !make => return Ok(None),
             Err(Errno::NOENT) => {
-                std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(
-                    |e| {
-                        StorageError::from_io(&format!("cannot make folder {}", path.display()), &e)
-                    },
-                )?;
+                make_base(&path).map_err(|error| {
+                    let what = format!("cannot make folder {}", path.display());
+                    StorageError::from_io(&what, &error)
+                })?;
                 rustix::fs::open(&path, FOLDER, Mode::empty())
             }
             other => other,
@@ -269,6 +268,19 @@ impl Folder {
         })
         .await
     }
+}
+
+/// Makes a folder and those above it, so that they outlast a power cut.
+fn make_base(path: &Path) -> std::io::Result<()> {
+    let exists = path.ancestors().find(|above| above.exists());
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    for above in path.ancestors().skip(1) {
+        File::open(above)?.sync_all()?;
+        if Some(above) == exists {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Runs what may wait for a disk where it holds up nobody.

@@ -53,7 +53,20 @@ pub(super) struct Clients {
     pub data: Arc<dyn ObjectStore>,
     pub parts: Arc<dyn MultipartStore>,
     pub quick: Arc<dyn ObjectStore>,
+    pub quick_parts: Arc<dyn MultipartStore>,
     pub signer: Arc<dyn Signer>,
+}
+
+impl Clients {
+    fn of<T: ObjectStore + MultipartStore + Signer>(data: Arc<T>, quick: Arc<T>) -> Self {
+        Self {
+            data: data.clone(),
+            parts: data,
+            quick: quick.clone(),
+            quick_parts: quick.clone(),
+            signer: quick,
+        }
+    }
 }
 
 /// What a client is built from.
@@ -72,17 +85,17 @@ impl ClientConfig<'_> {
             Provider::S3 => {
                 let data = Arc::new(self.s3(patient)?);
                 let quick = Arc::new(self.s3(quick)?);
-                Clients { data: data.clone(), parts: data, signer: quick.clone(), quick }
+                Clients::of(data, quick)
             }
             Provider::Google => {
                 let data = Arc::new(self.google(patient)?);
                 let quick = Arc::new(self.google(quick)?);
-                Clients { data: data.clone(), parts: data, signer: quick.clone(), quick }
+                Clients::of(data, quick)
             }
             Provider::Azure => {
                 let data = Arc::new(self.azure(patient)?);
                 let quick = Arc::new(self.azure(quick)?);
-                Clients { data: data.clone(), parts: data, signer: quick.clone(), quick }
+                Clients::of(data, quick)
             }
         })
     }

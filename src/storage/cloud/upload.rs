@@ -169,7 +169,12 @@ impl CloudUpload {
         let result = self.finish().await;
         match result {
             Ok(()) => self.finished = true,
-            Err(_) => self.remove().await?,
+            Err(_) => {
+                if let Err(error) = self.remove().await {
+                    // The caller hears of the first error; what is left is in the journal.
+                    self.target.warn(&error);
+                }
+            }
         }
         result
     }
@@ -244,7 +249,7 @@ impl Drop for CloudUpload {
         runtime.spawn(async move {
             flying.shutdown().await;
             if let Err(error) = target.remove(upload.as_deref(), visible).await {
-                tracing::warn!(%error, name = target.name, "an upload was given up, and its parts remain");
+                target.warn(&error);
             }
         });
     }
@@ -253,6 +258,11 @@ impl Drop for CloudUpload {
 impl Target {
     fn fail(&self, error: &object_store::Error) -> StorageError {
         self.cloud.fail("write", &self.name, error)
+    }
+
+    fn warn(&self, error: &StorageError) {
+        let name = self.name.as_str();
+        tracing::warn!(%error, name, "an upload was given up, and its parts may remain");
     }
 
     fn exists(&self) -> StorageError {

@@ -11,6 +11,16 @@ use super::super::{Storage, StorageError, StorageParams};
 use super::Storages;
 use crate::config::Options;
 
+/// The spellings of the option `endpoint`.
+const ENDPOINT: [&str; 6] = [
+    "aws_endpoint_url_s3",
+    "aws_endpoint_url",
+    "aws_endpoint",
+    "endpoint_url",
+    "endpoint",
+    "azure_endpoint",
+];
+
 /// What of a request concerns the place.
 struct Wanted<'a> {
     url: Option<&'a str>,
@@ -85,14 +95,7 @@ impl Storages {
             set(&mut options, &["aws_region", "region"], "region", region);
         }
         if let Some(endpoint) = &endpoint {
-            let names = [
-                "aws_endpoint_url",
-                "aws_endpoint",
-                "endpoint_url",
-                "endpoint",
-                "aws_endpoint_url_s3",
-            ];
-            set(&mut options, &names, "endpoint", endpoint.as_str().trim_end_matches('/'));
+            set(&mut options, &ENDPOINT, "endpoint", endpoint.as_str().trim_end_matches('/'));
             let http = (endpoint.scheme() == "http").to_string();
             set(&mut options, &["aws_allow_http", "allow_http"], "allow_http", &http);
         }
@@ -132,12 +135,12 @@ impl Storages {
                 (None, None) => return Err(not_configured()),
             },
         };
-        if let (Some(bucket), Some(host)) = (wanted.bucket, url.host_str().map(str::to_owned)) {
-            if !host.eq_ignore_ascii_case(bucket) {
-                return Err(StorageError::Invalid(format!(
-                    "storageParams: url and bucket name two buckets, {host:?} and {bucket:?}"
-                )));
-            }
+        if let (Some(bucket), Some(host)) = (wanted.bucket, url.host_str().map(str::to_owned))
+            && !host.eq_ignore_ascii_case(bucket)
+        {
+            return Err(StorageError::Invalid(format!(
+                "storageParams: url and bucket name two buckets, {host:?} and {bucket:?}"
+            )));
         }
         if !url.path().ends_with('/') && url.scheme() != "file" {
             url.set_path(&format!("{}/", url.path()));
@@ -154,7 +157,7 @@ impl Storages {
     ) -> Result<Option<Url>, StorageError> {
         let configured = options
             .iter()
-            .find(|(name, _)| name.to_ascii_lowercase().contains("endpoint"))
+            .find(|(name, _)| ENDPOINT.contains(&name.to_ascii_lowercase().as_str()))
             .and_then(|(_, value)| Url::parse(value).ok());
         let Some(text) = wanted.endpoint else {
             self.allow_place(&bucket.url(), configured.as_ref(), bucket)?;
@@ -196,18 +199,18 @@ impl Storages {
         bucket: &Bucket,
     ) -> Result<(), StorageError> {
         let place = Prefix::new(url)?;
-        if let Some(cloud) = &self.custom_cloud {
-            if cloud.prefix()?.contains(&place) {
-                return Ok(());
-            }
+        if let Some(cloud) = &self.custom_cloud
+            && cloud.prefix()?.contains(&place)
+        {
+            return Ok(());
         }
         if self.allow.find(url)?.is_some() {
             return Ok(());
         }
-        if let Some(endpoint) = endpoint {
-            if self.allow.find(&at_endpoint(endpoint, bucket))?.is_some() {
-                return Ok(());
-            }
+        if let Some(endpoint) = endpoint
+            && self.allow.find(&at_endpoint(endpoint, bucket))?.is_some()
+        {
+            return Ok(());
         }
         Err(refused("url", url.as_str()))
     }
