@@ -80,7 +80,9 @@ async fn until(queue: &Queue, id: Uuid, wanted: impl Fn(&Job) -> bool) -> Job {
 async fn child() {
     let Ok(url) = std::env::var(CATALOG) else { return };
     let queue = Queue::new(Catalog::open(&Secret::new(url)).await.unwrap());
-    let _worker = Worker::start(queue, Arc::new(Writer { endless: true }), options()).unwrap();
+    // Nobody can have waited for such a lease.
+    let long = WorkerOptions { lease: Duration::from_secs(600), ..options() };
+    let _worker = Worker::start(queue, Arc::new(Writer { endless: true }), long).unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
 }
 
@@ -120,7 +122,10 @@ async fn a_killed_process_leaves_nothing_and_its_job_is_run_again() {
         Worker::start(queue.clone(), Arc::new(Writer { endless: false }), options()).unwrap();
     let done = until(&queue, id, |job| job.state.is_finished()).await;
     assert_eq!((done.state, done.attempt), (JobState::Succeeded, 2));
-    assert!(begun.elapsed() < Duration::from_secs(6));
+    assert!(
+        begun.elapsed() < Duration::from_secs(3),
+        "it is known at once that the process is dead"
+    );
     assert!(!half.exists(), "what the killed process left is gone");
     assert!(folder.path().join("archive.2").exists());
     worker.shutdown(Duration::from_secs(5)).await;
