@@ -6,6 +6,7 @@
 
 mod cancel;
 mod context;
+mod owner;
 mod progress;
 mod queue;
 mod run;

@@ -110,7 +110,7 @@ async fn marks_of_archives(place: &Place) {
     assert!(archives.mark_removed(one.id, now).await.unwrap());
     assert!(!archives.mark_removed(one.id, later).await.unwrap());
     assert!(!archives.name_taken(&one.name).await.unwrap());
-    assert_eq!(archives.names().await.unwrap(), [two.name.clone()]);
+    assert_eq!(archives.names().await.unwrap(), std::slice::from_ref(&two.name));
     assert_eq!(archives.get(one.id).await.unwrap().unwrap().removed_on, Some(now));
 
     assert!(archives.mark_missing(two.id, now).await.unwrap());

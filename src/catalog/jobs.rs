@@ -1,5 +1,6 @@
 //! The table of jobs. Every write of a worker checks its fence; every time is the database's.
 
+mod lease;
 mod outcome;
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ use super::db::{Columns, Db, is_unique_violation, to_json, to_number, to_word};
 use super::{Catalog, CatalogError};
 use crate::jobs::{Job, JobFilter, JobKind, JobState, NewJob, ProgressView};
 
+pub(crate) use lease::Beat;
 pub(crate) use outcome::{Outcome, Publication};
 
 const COLUMNS: &str = "id, kind, state, tenant_id, dump, request, attempt, fence, \
@@ -33,15 +35,6 @@ pub(crate) struct Row {
     pub(crate) job: Job,
     pub(crate) fence: i64,
     pub(crate) remains: Vec<Remains>,
-}
-
-/// What a heartbeat brings up.
-#[derive(Debug, Clone)]
-pub(crate) struct Beat {
-    pub(crate) lease: Duration,
-    pub(crate) progress: ProgressView,
-    /// None: unchanged since the last beat. The number is that of the omitted ones.
-    pub(crate) warnings: Option<(Vec<String>, u64)>,
 }
 
 /// The jobs of a catalog.
@@ -212,48 +205,6 @@ impl Jobs<'_> {
                         }
                     }
                     Ok(None)
-                }
-            })
-            .await
-    }
-
-    /// Renews the lease. None: the job is lost. Else whether its cancellation was requested.
-    pub(crate) async fn beat(
-        &self,
-        id: Uuid,
-        fence: i64,
-        beat: Beat,
-    ) -> Result<Option<bool>, CatalogError> {
-        self.0
-            .run(move |db| {
-                let beat = beat.clone();
-                async move {
-                    let more = match &beat.warnings {
-                        Some(_) => ", warnings = ?, warnings_omitted = ?",
-                        None => "",
-                    };
-                    let sql = db.sql(&format!(
-                        "update jobs set lease_until = {{now}} + ?, progress = ?{more} \
-                         where id = ? and fence = ? and state = 'running'"
-                    ));
-                    let mut query = sqlx::query(sql)
-                        .bind(milliseconds(beat.lease))
-                        .bind(to_json(&beat.progress)?);
-                    if let Some((warnings, omitted)) = &beat.warnings {
-                        query = query.bind(to_json(warnings)?).bind(to_number(*omitted));
-                    }
-                    let renewed = query.bind(id.to_string()).bind(fence).execute(&db.pool).await?;
-                    if renewed.rows_affected() == 0 {
-                        return Ok(None);
-                    }
-                    let sql =
-                        db.sql("select cancel_requested from jobs where id = ? and fence = ?");
-                    let row = sqlx::query(sql)
-                        .bind(id.to_string())
-                        .bind(fence)
-                        .fetch_optional(&db.pool)
-                        .await?;
-                    row.map(|row| Columns(&row).flag("cancel_requested")).transpose()
                 }
             })
             .await

@@ -18,8 +18,6 @@ pub(super) struct Run {
     /// As it was claimed.
     pub(super) job: Job,
     pub(super) fence: i64,
-    /// When the claim was asked for; the lease began no earlier.
-    pub(super) claimed: Instant,
     pub(super) progress: Arc<Progress>,
     pub(super) cancel: Cancel,
     warnings: Mutex<Warnings>,
@@ -36,7 +34,7 @@ struct Warnings {
 }
 
 impl Run {
-    pub(super) fn new(catalog: Catalog, row: Row, claimed: Instant) -> Self {
+    pub(super) fn new(catalog: Catalog, row: Row) -> Self {
         let progress = Progress::resume(row.job.progress.percent, Instant::now());
         progress.phase("starting");
         Self {
@@ -47,7 +45,6 @@ impl Run {
             remains: tokio::sync::Mutex::new(row.remains),
             job: row.job,
             fence: row.fence,
-            claimed,
         }
     }
 

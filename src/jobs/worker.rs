@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::run::Run;
-use super::{CancelReason, Handler, Queue};
+use super::{CancelReason, Handler, Queue, owner};
+use crate::catalog::CatalogError;
 use crate::catalog::jobs::Jobs;
 
 /// How a worker works.
@@ -78,7 +79,7 @@ struct Shared {
     queue: Queue,
     handler: Arc<dyn Handler>,
     options: WorkerOptions,
-    /// Names the worker in the catalog, for people.
+    /// Names this process in the catalog.
     owner: String,
     /// Where handlers run.
     handle: Handle,
@@ -112,7 +113,7 @@ impl Worker {
         let shared = Arc::new(Shared {
             queue,
             handler,
-            owner: format!("process {} worker {}", std::process::id(), Uuid::new_v4().simple()),
+            owner: owner::this_process(),
             handle: runtime.handle().clone(),
             stopping: CancellationToken::new(),
             runs: Mutex::default(),
@@ -170,13 +171,16 @@ impl Shared {
         let mut changes = self.queue.changes();
         while !self.stopping.is_cancelled() {
             changes.mark_unchanged();
+            if let Err(error) = self.release_dead().await {
+                tracing::warn!(%error, "jobs of killed processes could not be looked for");
+            }
             let claimed = Instant::now();
             let jobs = Jobs(self.queue.catalog());
             let (lease, only) = (self.options.lease, self.options.only);
             match jobs.claim(self.owner.clone(), lease, only).await {
                 Ok(Some(row)) => {
-                    let run = Run::new(self.queue.catalog().clone(), row, claimed);
-                    self.attempt(Arc::new(run)).await;
+                    let run = Run::new(self.queue.catalog().clone(), row);
+                    self.attempt(Arc::new(run), claimed).await;
                     continue;
                 }
                 Ok(None) => {}
@@ -188,6 +192,18 @@ impl Shared {
                 () = tokio::time::sleep(self.options.poll) => {}
             }
         }
+    }
+
+    /// Ends the leases of processes of this machine that were killed, so that their jobs need not wait.
+    async fn release_dead(&self) -> Result<(), CatalogError> {
+        let jobs = Jobs(self.queue.catalog());
+        for (id, fence, owner) in jobs.owners().await? {
+            if owner != self.owner && owner::is_dead(&owner) && jobs.end_lease(id, fence).await? {
+                tracing::warn!(job = %id, "the process that ran a job was killed");
+                self.queue.changed();
+            }
+        }
+        Ok(())
     }
 
     fn running(&self) -> Vec<Arc<Run>> {

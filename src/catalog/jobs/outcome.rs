@@ -174,3 +174,93 @@ async fn publish(
 fn stored(remains: &[Remains]) -> Result<Option<String>, CatalogError> {
     if remains.is_empty() { Ok(None) } else { to_json(&remains).map(Some) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::catalog::{ArchiveRecord, Catalog};
+    use crate::config::Secret;
+    use crate::jobs::{JobKind, NewJob};
+    use crate::storage::StorageType;
+
+    fn archive() -> ArchiveRecord {
+        ArchiveRecord {
+            id: Uuid::new_v4(),
+            tenant_id: 1,
+            name: "a".to_owned(),
+            storage_type: StorageType::Local,
+            storage_params: Default::default(),
+            url: String::new(),
+            size: 1,
+            sha256: String::new(),
+            created_on: Timestamp::UNIX_EPOCH,
+            expires_on: None,
+            dump: true,
+            mode: "full".to_owned(),
+            parent_id: None,
+            verified_on: None,
+            proved_on: None,
+            removed_on: None,
+            missing_since: None,
+            warnings: 0,
+            job_id: None,
+        }
+    }
+
+    fn publication(outcome: Outcome) -> Publication {
+        Publication {
+            outcome,
+            attempt: 1,
+            progress: ProgressView::default(),
+            warnings: (Vec::new(), 0),
+            remains: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_result_is_published_whole_and_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = Secret::new(format!("sqlite://{}/c.db", folder.path().display()));
+        let catalog = Catalog::open(&url).await.unwrap();
+        let jobs = Jobs(&catalog);
+        let new = NewJob {
+            kind: JobKind::Backup,
+            tenant_id: 1,
+            dump: true,
+            request: serde_json::Value::Null,
+            exclusive: Some("dump".to_owned()),
+            archive_id: None,
+        };
+        let id = Uuid::new_v4();
+        assert!(jobs.insert(id, new).await.unwrap());
+        let lease = Duration::from_secs(60);
+        let fence = jobs.claim("a".to_owned(), lease, None).await.unwrap().unwrap().fence;
+        assert!(jobs.claim("b".to_owned(), lease, None).await.unwrap().is_none());
+
+        // An archive that cannot be recorded leaves the job as it was.
+        let known = archive();
+        assert!(catalog.archives().insert(&known).await.unwrap());
+        let made = |archive| {
+            let finished = Finished { archive: Some(archive), verified: None };
+            publication(Outcome::Succeeded(Box::new(finished)))
+        };
+        assert!(jobs.publish(id, fence, made(known)).await.is_err());
+        let row = jobs.get(id).await.unwrap().unwrap();
+        assert_eq!((row.job.state, row.job.archive_id), (JobState::Running, None));
+
+        let archive = archive();
+        assert!(!jobs.publish(id, fence - 1, made(archive.clone())).await.unwrap());
+        assert!(jobs.publish(id, fence, made(archive.clone())).await.unwrap());
+        // Its answer was lost, so it is asked again.
+        assert!(jobs.publish(id, fence, made(archive.clone())).await.unwrap());
+        let failed = publication(Outcome::Failed("x".to_owned()));
+        assert!(!jobs.publish(id, fence, failed).await.unwrap());
+        let row = jobs.get(id).await.unwrap().unwrap();
+        assert_eq!((row.job.state, row.job.archive_id), (JobState::Succeeded, Some(archive.id)));
+        assert!(jobs.holder("dump".to_owned()).await.unwrap().is_none());
+    }
+}

@@ -15,21 +15,35 @@ use crate::jobs::{CancelReason, Finished, JobContext, JobFailure};
 const PUBLISH_TRIES: u32 = 20;
 
 impl Shared {
-    pub(super) async fn attempt(self: &Arc<Self>, run: Arc<Run>) {
+    /// `claimed`: when the claim was asked for; the lease began no earlier.
+    pub(super) async fn attempt(self: &Arc<Self>, run: Arc<Run>, claimed: Instant) {
+        let Some(renewed) = self.confirm(&run, claimed).await else { return };
         let _running = self.begin(&run);
         tracing::info!(job = %run.job.id, kind = ?run.job.kind, attempt = run.job.attempt, "job begun");
         // When the heartbeat ends first, the job is lost: the handler is dropped where it waits.
         tokio::select! {
             () = self.perform(&run) => {}
-            () = self.keep(&run) => {
+            () = self.keep(&run, renewed) => {
                 tracing::error!(job = %run.job.id, "the job was lost to another worker, or the catalog did not answer for too long");
             }
         }
     }
 
+    /// When the lease was last renewed. A claim whose answer took long may be over before it begins;
+    /// then one more question tells whether the job is still ours. None: it is not.
+    async fn confirm(&self, run: &Run, claimed: Instant) -> Option<Instant> {
+        if claimed.elapsed() < self.options.lease / 2 {
+            return Some(claimed);
+        }
+        let asked = Instant::now();
+        let beat =
+            Beat { lease: self.options.lease, progress: run.progress.view(), warnings: None };
+        let answer = Jobs(&run.catalog).beat(run.job.id, run.fence, beat).await;
+        matches!(answer, Ok(Some(_))).then_some(asked)
+    }
+
     /// Renews the lease until the job is lost.
-    async fn keep(&self, run: &Run) {
-        let mut renewed = run.claimed;
+    async fn keep(&self, run: &Run, mut renewed: Instant) {
         loop {
             let left = self.options.lease.saturating_sub(renewed.elapsed());
             if left.is_zero() || run.cancel.reason() == Some(CancelReason::Lost) {
