@@ -12,7 +12,7 @@ use jiff::Zoned;
 use url::Url;
 
 use crate::config::{Config, LayoutKind};
-use crate::source::files::{Content, FileMeta, Filesystem, FilesError};
+use crate::source::files::{Content, FileMeta, FilesError, Filesystem};
 use docspace::identity::Identity;
 use sources::Source;
 
@@ -26,6 +26,21 @@ pub struct PortalFile {
     pub member: String,
     /// How DocSpace calls it; None in the plain layout and for members that DocSpace must not see.
     pub stored: Option<StoredFile>,
+}
+
+impl PortalFile {
+    /// The file in DocSpace's words, also where `stored` is None, for `storage/missing_info`: outside
+    /// DocSpace's modules a file has nothing but its path.
+    pub fn described(&self) -> StoredFile {
+        let known = self.stored.clone();
+        let known = known.or_else(|| docspace::layout::stored_of_other_member(&self.member));
+        known.unwrap_or_else(|| StoredFile {
+            module: String::new(),
+            domain: String::new(),
+            path: self.file.path.clone(),
+            tenant: 1,
+        })
+    }
 }
 
 /// A file as `storage/restore_info` describes it.

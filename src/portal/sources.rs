@@ -73,7 +73,8 @@ fn configured(config: &Config) -> Vec<Own> {
             folder("the catalog", Path::new(&format!("{path}{suffix}")));
         }
     }
-    for storage in [&config.storage.custom_cloud, &config.storage.data_store].into_iter().flatten() {
+    for storage in [&config.storage.custom_cloud, &config.storage.data_store].into_iter().flatten()
+    {
         own.push(Own {
             what: "a configured storage",
             url: storage.url.clone(),

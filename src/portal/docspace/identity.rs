@@ -45,13 +45,15 @@ struct Inner {
     hasher: KeyHasher,
     configured_domain: String,
     host_name: String,
-    directory: tokio::sync::Mutex<Option<(Instant, Result<Arc<Directory>, String>)>>,
+    directory: tokio::sync::Mutex<Option<KeptDirectory>>,
     owners: TtlCache<(i64, String), KeyOwner>,
     admins: TtlCache<(i64, String), bool>,
     limited: TtlCache<i64, bool>,
     fingerprint: OnceLock<String>,
 }
 
+/// What was read, or the message of the failure, and until when it holds.
+type KeptDirectory = (Instant, Result<Arc<Directory>, String>);
 type TenantRow = (i64, String, i64, Option<String>, Option<String>, Option<String>);
 
 impl Identity {
@@ -228,7 +230,8 @@ impl Identity {
         if let Some(known) = self.0.limited.get(&tenant) {
             return Ok(known);
         }
-        let sql = "SELECT Data FROM webstudio_settings WHERE TenantID = ? AND ID = ? AND UserID = ?";
+        let sql =
+            "SELECT Data FROM webstudio_settings WHERE TenantID = ? AND ID = ? AND UserID = ?";
         let rows: Vec<String> =
             self.0.database.rows(sql, (tenant, ACCESS_SETTINGS, NOBODY)).await?;
         let is_limited = rows.first().is_some_and(|data| limits(data));
@@ -245,7 +248,8 @@ impl Identity {
 
     /// The last migration that DocSpace applied; None where it keeps no list.
     pub async fn last_migration(&self) -> Result<Option<String>, PortalError> {
-        let sql = "SELECT MigrationId FROM `__EFMigrationsHistory` ORDER BY MigrationId DESC LIMIT 1";
+        let sql =
+            "SELECT MigrationId FROM `__EFMigrationsHistory` ORDER BY MigrationId DESC LIMIT 1";
         let rows = self.0.database.rows_if_table::<String>(sql).await?;
         Ok(rows.and_then(|rows| rows.into_iter().next()))
     }

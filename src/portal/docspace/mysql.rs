@@ -48,7 +48,12 @@ impl PortalDatabase {
         sql: &str,
         params: impl Into<Params> + Send,
     ) -> Result<Vec<T>, PortalError> {
-        self.ask(sql, params.into()).await?.map_err(database_error)?.into_iter().map(typed).collect()
+        self.ask(sql, params.into())
+            .await?
+            .map_err(database_error)?
+            .into_iter()
+            .map(typed)
+            .collect()
     }
 
     /// As `rows`; None when the table does not exist.
@@ -71,11 +76,7 @@ impl PortalDatabase {
         self.ask(sql, params.into()).await?.map_err(database_error).map(drop)
     }
 
-    async fn ask(
-        &self,
-        sql: &str,
-        params: Params,
-    ) -> Result<Result<Vec<Row>, Error>, PortalError> {
+    async fn ask(&self, sql: &str, params: Params) -> Result<Result<Vec<Row>, Error>, PortalError> {
         let answer = async {
             let mut connection = self.pool.get_conn().await?;
             connection.exec::<Row, _, _>(sql, params).await

@@ -1,8 +1,6 @@
 //! Which tenant a request is for (`facts.md` §1, last paragraph).
 
-use aws_lc_rs::cipher::{
-    AES_256, DecryptionContext, PaddedBlockDecryptingKey, UnboundCipherKey,
-};
+use aws_lc_rs::cipher::{AES_256, DecryptionContext, PaddedBlockDecryptingKey, UnboundCipherKey};
 use aws_lc_rs::iv::FixedLength;
 
 use crate::portal::{PortalError, Tenant, TenantStatus};

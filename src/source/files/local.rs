@@ -18,9 +18,7 @@ use url::Url;
 
 use super::beneath::{self, NotAFile};
 use super::walk::{Walk, meta};
-use super::{
-    Content, Excluded, FileMeta, FilesError, GROWTH_SEEN, Listed, Listing, PIECE, parts,
-};
+use super::{Content, Excluded, FileMeta, FilesError, GROWTH_SEEN, Listed, Listing, PIECE, parts};
 use crate::config::Options;
 
 /// How many entries of a listing cross threads together.
@@ -34,8 +32,7 @@ pub struct LocalFolder {
 
 impl LocalFolder {
     pub fn open(url: &Url, options: &Options) -> Result<Self, FilesError> {
-        let invalid =
-            |message: String| FilesError::Configuration { url: url.to_string(), message };
+        let invalid = |message: String| FilesError::Configuration { url: url.to_string(), message };
         let root = url
             .to_file_path()
             .map_err(|()| invalid("write a path of this machine, as file:///path".to_owned()))?;
@@ -290,4 +287,3 @@ fn resolved(path: &Path) -> PathBuf {
     }
     path.to_path_buf()
 }
-
