@@ -28,6 +28,21 @@ pub struct PortalFile {
     pub stored: Option<StoredFile>,
 }
 
+impl PortalFile {
+    /// The file in DocSpace's words, also where `stored` is None, for `storage/missing_info`: outside
+    /// DocSpace's modules a file has nothing but its path.
+    pub fn described(&self) -> StoredFile {
+        let known = self.stored.clone();
+        let known = known.or_else(|| docspace::layout::stored_of_other_member(&self.member));
+        known.unwrap_or_else(|| StoredFile {
+            module: String::new(),
+            domain: String::new(),
+            path: self.file.path.clone(),
+            tenant: 1,
+        })
+    }
+}
+
 /// A file as `storage/restore_info` describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredFile {

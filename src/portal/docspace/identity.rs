@@ -45,13 +45,15 @@ struct Inner {
     hasher: KeyHasher,
     configured_domain: String,
     host_name: String,
-    directory: tokio::sync::Mutex<Option<(Instant, Result<Arc<Directory>, String>)>>,
+    directory: tokio::sync::Mutex<Option<KeptDirectory>>,
     owners: TtlCache<(i64, String), KeyOwner>,
     admins: TtlCache<(i64, String), bool>,
     limited: TtlCache<i64, bool>,
     fingerprint: OnceLock<String>,
 }
 
+/// What was read, or the message of the failure, and until when it holds.
+type KeptDirectory = (Instant, Result<Arc<Directory>, String>);
 type TenantRow = (i64, String, i64, Option<String>, Option<String>, Option<String>);
 
 impl Identity {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use futures::future::ready;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
@@ -15,7 +16,7 @@ use url::Url;
 use super::{Content, Excluded, FileMeta, FilesError, GROWTH_SEEN, Listed, Listing, PIECE, once};
 use crate::config::Options;
 
-/// How many small objects are fetched at once.
+/// How many small requests are made at once.
 const CONCURRENT: usize = 16;
 
 #[derive(Debug)]
@@ -74,23 +75,15 @@ impl Bucket {
         let (root, store, url) = (self.prefix.clone(), self.store.clone(), self.url.clone());
         let of_everything = full == root;
         let found = self.store.list(Some(&full));
-        let files = found.map_err(move |error| invalid(&url, redacted(&error))).try_filter_map(
-            move |object| {
+        let files = found
+            .map_err(move |error| invalid(&url, redacted(&error)))
+            .map_ok(move |object| {
                 let path = relative(&root, &object.location)
                     .filter(|path| !path.is_empty() && !excluded.contains(path));
-                let store = store.clone();
-                async move {
-                    let Some(path) = path else { return Ok(None) };
-                    let is_directory = object.size == 0 && is_marker(&*store, &object).await;
-                    Ok(Some(Listed::File(FileMeta {
-                        path,
-                        size: object.size,
-                        modified: object.last_modified.timestamp(),
-                        is_directory,
-                    })))
-                }
-            },
-        );
+                listed(store.clone(), object, path)
+            })
+            .try_buffered(CONCURRENT)
+            .try_filter_map(|listed| ready(Ok(listed)));
         match of_everything {
             true => warn_if_empty(files.boxed(), self.url.to_string()),
             false => files.boxed(),
@@ -207,6 +200,17 @@ fn connect(url: &Url, options: &Options) -> Result<Arc<dyn ObjectStore>, FilesEr
     })
 }
 
+async fn listed(
+    store: Arc<dyn ObjectStore>,
+    object: ObjectMeta,
+    path: Option<String>,
+) -> Result<Option<Listed>, FilesError> {
+    let Some(path) = path else { return Ok(None) };
+    let is_directory = object.size == 0 && is_marker(&*store, &object).await;
+    let modified = object.last_modified.timestamp();
+    Ok(Some(Listed::File(FileMeta { path, size: object.size, modified, is_directory })))
+}
+
 /// An empty object whose own name answers nothing is `name/`, which consoles make to show a folder.
 async fn is_marker(store: &dyn ObjectStore, object: &ObjectMeta) -> bool {
     matches!(store.head(&object.location).await, Err(object_store::Error::NotFound { .. }))
@@ -214,7 +218,7 @@ async fn is_marker(store: &dyn ObjectStore, object: &ObjectMeta) -> bool {
 
 /// A mistyped prefix lists as nothing at all; nobody should find that out at the restore.
 fn warn_if_empty(files: Listing, url: String) -> Listing {
-    let warned = stream::unfold((files, Some(url)), |(mut files, empty)| async move {
+    let warned = stream::unfold((files.fuse(), Some(url)), |(mut files, empty)| async move {
         match files.next().await {
             Some(found) => Some((found, (files, None))),
             None => {

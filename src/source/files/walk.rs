@@ -2,7 +2,7 @@
 //! is the chain of folders it is in, each with its names packed, never the tree.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{Dir, FileType, Stat};
@@ -149,28 +149,17 @@ impl<'a> Walk<'a> {
         if self.excluded.contains(&path) {
             return Ok(());
         }
-        let at = match self.open(depth) {
-            Ok(at) => at,
-            Err(errno) => return self.failed(&path, errno),
-        };
-        let at = at.as_ref().unwrap_or_else(|held| held);
         if file_type == FileType::Directory {
-            return match beneath::folder(at.as_fd(), &name) {
-                Ok(fd) => self.enter(path, fd),
-                Err(errno) => self.failed(&path, errno),
-            };
+            return self.descend(depth, path, &name);
         }
-        let stat = match beneath::stat(at.as_fd(), &name) {
+        let stat = match self.within(depth, |at| beneath::stat(at, &name)) {
             Ok(stat) => stat,
             Err(errno) => return self.failed(&path, errno),
         };
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => self.list(meta(path, &stat)),
             // Only where the system does not tell kinds apart while listing, or it just became one.
-            FileType::Directory => match beneath::folder(at.as_fd(), &name) {
-                Ok(fd) => self.enter(path, fd),
-                Err(errno) => self.failed(&path, errno),
-            },
+            FileType::Directory => self.descend(depth, path, &name),
             FileType::Symlink => match self.folder.through_link(&path) {
                 Ok(target) if self.excluded.contains(&target.path) => self.skip(format!(
                     "{} is a link to {}, which is no part of the backup",
@@ -193,7 +182,7 @@ impl<'a> Walk<'a> {
         match read {
             Ok((stat, names)) => {
                 let fd = (self.chain.len() < HELD_OPEN).then_some(fd);
-                let modified = stat.st_mtime as i64;
+                let modified = stat.st_mtime;
                 self.chain.push(Frame { path, fd, modified, names, next: 0, listed: false });
                 Ok(())
             }
@@ -221,14 +210,27 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// The descriptor of a folder of the chain: its own (`Err`), or one opened for the moment (`Ok`).
-    #[allow(clippy::type_complexity)]
-    fn open(&self, depth: usize) -> Result<Result<OwnedFd, &OwnedFd>, Errno> {
-        if let Some(fd) = &self.chain[depth].fd {
-            return Ok(Err(fd));
+    fn descend(&mut self, depth: usize, path: String, name: &OsStr) -> Result<(), Ended> {
+        match self.within(depth, |at| beneath::folder(at, name)) {
+            Ok(fd) => self.enter(path, fd),
+            Err(errno) => self.failed(&path, errno),
         }
-        let names = parts(&self.chain[depth].path).unwrap_or_default();
-        beneath::folders(self.root.as_fd(), &names).map(Ok)
+    }
+
+    /// Does something in a folder of the chain, which may have to be opened for the moment.
+    fn within<T>(
+        &self,
+        depth: usize,
+        work: impl FnOnce(BorrowedFd<'_>) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        let frame = &self.chain[depth];
+        match &frame.fd {
+            Some(fd) => work(fd.as_fd()),
+            None => {
+                let names = parts(&frame.path).unwrap_or_default();
+                work(beneath::folders(self.root.as_fd(), &names)?.as_fd())
+            }
+        }
     }
 
     fn list(&mut self, file: FileMeta) -> Result<(), Ended> {
@@ -272,7 +274,7 @@ pub fn meta(path: String, stat: &Stat) -> FileMeta {
     FileMeta {
         path,
         size: u64::try_from(stat.st_size).unwrap_or(0),
-        modified: stat.st_mtime as i64,
+        modified: stat.st_mtime,
         is_directory: false,
     }
 }
