@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use portal_backup::config::UrlConfig;
-use portal_backup::storage::{Storage, StorageError, StorageType, Storages};
+use portal_backup::storage::{Remains, Storage, StorageError, StorageType, Storages};
 
 use crate::proxy::{Faults, Proxy};
 use crate::s3::S3Server;
@@ -37,6 +37,8 @@ async fn a_missing_bucket_is_named() {
         assert!(matches!(error, StorageError::NotFound(_)));
     }
     assert_eq!(server.open_uploads(), Vec::<String>::new());
+    let remains = Remains { name: "a.tar.gz".to_owned(), upload_id: Some("attempt".to_owned()) };
+    storage.clean(&remains).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
