@@ -141,6 +141,20 @@ async fn a_short_interruption_is_survived() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_whose_last_answer_is_lost_is_recognised() {
+    // Of the last request: all bytes of the archive have passed, and it is not asked again.
+    for (size, last) in [(MIB, MIB), (20 * MIB, 20 * MIB)] {
+        let server = S3Server::start().await;
+        let limit = Faults { lose_answer_after: Some(last as u64), ..Faults::default() };
+        let proxy = Proxy::start(&server.address(), limit).await;
+        let storage = through(&server, &proxy);
+        put(&storage, "a.tar.gz", &content(size)).await.unwrap();
+        assert_eq!(get(&storage, "a.tar.gz", 0..size as u64).await, content(size));
+        assert_eq!(server.open_uploads(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_endpoint_is_reported_soon() {
     let server = S3Server::start().await;
     // Nobody listens on a port that was just given back.
