@@ -51,6 +51,13 @@ pub(super) struct Cloud {
     secrets: Vec<String>,
 }
 
+/// An object that exists.
+struct Found {
+    size: u64,
+    /// The attempt that wrote it, if it is of ours.
+    mark: Option<String>,
+}
+
 impl Cloud {
     /// Checks URL and options; sends nothing.
     pub(super) fn new(config: &ClientConfig<'_>, max_parts: u32) -> Result<Self, StorageError> {
@@ -94,22 +101,28 @@ impl Cloud {
     }
 
     pub(super) async fn size(&self, name: &str) -> Result<Option<u64>, StorageError> {
-        Ok(self.head(name).await?.map(|(size, _)| size))
+        Ok(self.head(&self.quick, name).await?.map(|found| found.size))
     }
 
-    /// Size and mark of an archive; None when there is none.
-    async fn head(&self, name: &str) -> Result<Option<(u64, Option<String>)>, StorageError> {
+    /// What is known of an archive; None when there is none. `store`: `quick`, or `data` where a
+    /// short interruption must not spoil long work.
+    async fn head(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        name: &str,
+    ) -> Result<Option<Found>, StorageError> {
         let key = self.key(name)?;
         let options = GetOptions { head: true, ..GetOptions::default() };
-        match self.quick.get_opts(&key, options).await {
+        match store.get_opts(&key, options).await {
             Ok(result) => {
                 let mark = result.attributes.get(&Attribute::Metadata(MARK.into()));
-                Ok(Some((result.meta.size, mark.map(|mark| mark.to_string()))))
+                let mark = mark.map(|mark| mark.to_string());
+                Ok(Some(Found { size: result.meta.size, mark }))
             }
             // The answer to HEAD has no body, so it cannot tell a missing bucket from a missing object.
             // A listing can, and of what lies below the object's name it is empty.
             Err(object_store::Error::NotFound { .. }) => {
-                match self.quick.list(Some(&key)).next().await {
+                match store.list(Some(&key)).next().await {
                     Some(Err(error)) if error::is_no_bucket(&error) => {
                         Err(self.fail("read", name, &error))
                     }
@@ -126,7 +139,7 @@ impl Cloud {
     }
 
     pub(super) async fn open(self: Arc<Self>, name: &str) -> Result<StoredObject, StorageError> {
-        let Some(size) = self.size(name).await? else {
+        let Some(Found { size, .. }) = self.head(&self.data, name).await? else {
             return Err(StorageError::NotFound(format!("{}{name} does not exist", self.url)));
         };
         let key = self.key(name)?;
@@ -151,7 +164,7 @@ impl Cloud {
     ) -> Result<BoxStream<'static, Result<(String, u64), StorageError>>, StorageError> {
         let prefix = Some(&self.prefix).filter(|prefix| !prefix.as_ref().is_empty());
         let listed = self
-            .data
+            .quick
             .list_with_delimiter(prefix)
             .await
             .map_err(|error| self.fail("list", "", &error))?;
@@ -184,7 +197,11 @@ impl Cloud {
         if let Some(upload) = upload {
             self.abort(&remains.name, upload).await?;
         }
-        self.delete_own(&remains.name, attempt).await
+        match self.delete_own(&remains.name, attempt).await {
+            // The bucket itself is gone.
+            Err(StorageError::NotFound(_)) => Ok(()),
+            other => other,
+        }
     }
 
     /// Ends an upload and frees its parts; fine when it is gone.
@@ -209,7 +226,7 @@ impl Cloud {
 
     /// Deletes the object if this attempt wrote it.
     async fn delete_own(&self, name: &str, attempt: &str) -> Result<(), StorageError> {
-        let Some((_, mark)) = self.head(name).await? else { return Ok(()) };
+        let Some(Found { mark, .. }) = self.head(&self.quick, name).await? else { return Ok(()) };
         // Azure's multipart uploads carry no metadata: there the caller's word must do.
         let ours = match &mark {
             Some(mark) => mark == attempt,

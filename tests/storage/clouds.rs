@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use portal_backup::config::UrlConfig;
-use portal_backup::storage::{Storage, StorageError, StorageType, Storages};
+use portal_backup::storage::{Remains, Storage, StorageError, StorageType, Storages};
 
 use crate::proxy::{Faults, Proxy};
 use crate::s3::S3Server;
@@ -37,6 +37,8 @@ async fn a_missing_bucket_is_named() {
         assert!(matches!(error, StorageError::NotFound(_)));
     }
     assert_eq!(server.open_uploads(), Vec::<String>::new());
+    let remains = Remains { name: "a.tar.gz".to_owned(), upload_id: Some("attempt".to_owned()) };
+    storage.clean(&remains).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -136,6 +138,20 @@ async fn a_short_interruption_is_survived() {
     put(&storage, "a.tar.gz", &content(40 * MIB)).await.unwrap();
     assert_eq!(get(&storage, "a.tar.gz", 0..40 << 20).await, content(40 * MIB));
     assert_eq!(server.open_uploads(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_whose_last_answer_is_lost_is_recognised() {
+    // Of the last request: all bytes of the archive have passed, and it is not asked again.
+    for (size, last) in [(MIB, MIB), (20 * MIB, 20 * MIB)] {
+        let server = S3Server::start().await;
+        let limit = Faults { lose_answer_after: Some(last as u64), ..Faults::default() };
+        let proxy = Proxy::start(&server.address(), limit).await;
+        let storage = through(&server, &proxy);
+        put(&storage, "a.tar.gz", &content(size)).await.unwrap();
+        assert_eq!(get(&storage, "a.tar.gz", 0..size as u64).await, content(size));
+        assert_eq!(server.open_uploads(), Vec::<String>::new());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

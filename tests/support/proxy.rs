@@ -8,11 +8,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// What the proxy does to the bytes that clients send; answers pass untouched.
+/// What the proxy does to connections.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Faults {
     /// After so many bytes, over all connections together, every connection is cut, and new ones too.
     pub cut_after: Option<u64>,
+    /// The first answer after so many bytes from clients is lost, and its connection cut.
+    pub lose_answer_after: Option<u64>,
     /// Waited before each piece of up to 64 KiB.
     pub delay: Duration,
 }
@@ -85,10 +87,23 @@ async fn pass(
             }
         }
     };
+    let down = async {
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let Ok(length @ 1..) = from_server.read(&mut buffer).await else { return };
+            let due = |limit| count.load(Ordering::SeqCst) > limit;
+            if faults.lose_answer_after.is_some_and(due) && !well.swap(true, Ordering::SeqCst) {
+                return;
+            }
+            if to_client.write_all(&buffer[..length]).await.is_err() {
+                return;
+            }
+        }
+    };
     // When either direction ends, both sockets are closed.
     tokio::select! {
         () = up => {}
-        _ = tokio::io::copy(&mut from_server, &mut to_client) => {}
+        () = down => {}
     }
 }
 

@@ -199,7 +199,7 @@ impl CloudUpload {
         };
         let target = &self.target;
         // No provider's multipart interface here refuses to overwrite: ask as late as possible.
-        if target.cloud.size(&target.name).await?.is_some() {
+        if target.cloud.head(&target.cloud.data, &target.name).await?.is_some() {
             return Err(target.exists());
         }
         self.visible = true;
@@ -215,12 +215,11 @@ impl CloudUpload {
     /// After an error it may still have worked: an answer that was lost makes the repeated request fail.
     async fn arrived(&self, error: StorageError) -> Result<(), StorageError> {
         let target = &self.target;
-        match target.cloud.head(&target.name).await {
-            Ok(Some((size, Some(mark)))) if size == self.written && mark == target.attempt => {
-                Ok(())
-            }
-            _ => Err(error),
-        }
+        let found = target.cloud.head(&target.cloud.quick, &target.name).await.ok().flatten();
+        let ours = found.is_some_and(|found| {
+            found.size == self.written && found.mark.as_ref() == Some(&target.attempt)
+        });
+        if ours { Ok(()) } else { Err(error) }
     }
 
     pub(in super::super) async fn abort(mut self) -> Result<(), StorageError> {
@@ -280,7 +279,7 @@ impl Target {
         match store.put_opts(&self.key, payload.clone(), options(PutMode::Create)).await {
             Ok(_) => Ok(()),
             Err(error) if error::is_not_implemented(&error) => {
-                if self.cloud.size(&self.name).await?.is_some() {
+                if self.cloud.head(&self.cloud.data, &self.name).await?.is_some() {
                     return Err(self.exists());
                 }
                 match store.put_opts(&self.key, payload, options(PutMode::Overwrite)).await {
