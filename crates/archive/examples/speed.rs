@@ -13,14 +13,20 @@ const MIB: usize = 1 << 20;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<usize> = std::env::args().skip(1).map(|text| text.parse()).collect::<Result<_, _>>()?;
+    let arguments: Vec<usize> =
+        std::env::args().skip(1).map(|text| text.parse()).collect::<Result<_, _>>()?;
     let argument = |index: usize, default| arguments.get(index).copied().unwrap_or(default);
     let (noise, text) = (noise(argument(0, 360) * MIB), text(argument(1, 390) * MIB));
     let (memory, workers) = (argument(2, 96) * MIB, argument(3, 2));
     let total = (noise.len() + text.len()) as f64;
 
     for _ in 0..3 {
-        let options = WriterOptions { compression: Compression::Fast, workers, memory, temp_dir: std::env::temp_dir() };
+        let options = WriterOptions {
+            compression: Compression::Fast,
+            workers,
+            memory,
+            temp_dir: std::env::temp_dir(),
+        };
         let (sink, mut chunks) = mpsc::channel(2);
         let gather = tokio::spawn(async move {
             let mut all = Vec::new();
@@ -37,8 +43,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
             for rest in [&mut noise_rest, &mut text_rest] {
                 let length = (50 << 10) + (number * 7_919 % 61) * 100_000;
                 let mut content = rest.split_to(length.min(rest.len()));
-                let path = format!("storage/files/folder_{}/file_{number}/v1/content", number / 1000);
-                let entry = NewEntry { path, kind: EntryKind::File, mtime: 1_700_000_000, rows: None, note: None };
+                let path =
+                    format!("storage/files/folder_{}/file_{number}/v1/content", number / 1000);
+                let entry = NewEntry {
+                    path,
+                    kind: EntryKind::File,
+                    mtime: 1_700_000_000,
+                    rows: None,
+                    note: None,
+                };
                 writer.begin(entry, content.len() as u64).await?;
                 while !content.is_empty() {
                     writer.write(content.split_to(content.len().min(256 << 10))).await?;
@@ -50,7 +63,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let summary = writer.finish(ManifestInfo::default()).await?;
         clock.show("written", total);
         let archive = Bytes::from(gather.await?.concat());
-        println!("  {} entries, {} frames, {:.1} MiB", summary.entries, summary.frames, archive.len() as f64 / MIB as f64);
+        println!(
+            "  {} entries, {} frames, {:.1} MiB",
+            summary.entries,
+            summary.frames,
+            archive.len() as f64 / MIB as f64
+        );
 
         let clock = Clock::start();
         let report = archive::verify(Arc::new(archive), workers, |_| {}).await?;
@@ -101,16 +119,29 @@ fn noise(length: usize) -> Bytes {
 
 /// Lines like those of a database's dump.
 fn text(length: usize) -> Bytes {
-    let words = ["report", "invoice", "meeting", "draft", "final", "contract", "notes", "budget", "plan", "offer"];
+    let words = [
+        "report", "invoice", "meeting", "draft", "final", "contract", "notes", "budget", "plan",
+        "offer",
+    ];
     let mut bytes = Vec::with_capacity(length + 200);
     let mut state = 1_u64;
     while bytes.len() < length {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let (a, b) = (state >> 33, (state >> 17) % 1000);
         let word = |n: u64| words[(n % 10) as usize];
         let line = format!(
             "({a},{b},'{} {} {}.docx','user{}@example.org',{},'2024-0{}-1{} 1{}:2{}:0{}',NULL,1,'{a:016x}'),\n",
-            word(a), word(b), word(a / 7), b, a % 100_000, b % 9 + 1, a % 10, b % 10, a % 9, b % 8,
+            word(a),
+            word(b),
+            word(a / 7),
+            b,
+            a % 100_000,
+            b % 9 + 1,
+            a % 10,
+            b % 10,
+            a % 9,
+            b % 8,
         );
         bytes.extend_from_slice(line.as_bytes());
     }

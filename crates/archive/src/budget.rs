@@ -42,7 +42,8 @@ impl Budget {
         // A power of two cuts files of usual sizes evenly.
         let frame = 1 << frame.ilog2();
         let part = (memory / parts).max(frame);
-        let share = |parts: usize| Arc::new(Semaphore::new((part * parts).min(Semaphore::MAX_PERMITS)));
+        let share =
+            |parts: usize| Arc::new(Semaphore::new((part * parts).min(Semaphore::MAX_PERMITS)));
         // A thread compressing a frame holds two more parts: room for the result, and the result. With two spare buffers
         // the shares add up to all parts.
         Self {
@@ -81,10 +82,11 @@ mod tests {
         for workers in [1, 2, 3, 4, 8, 16, 64] {
             for memory in [0, 1 << 20, 16 << 20, 96 << 20, 4 << 30] {
                 let budget = Budget::new(memory, workers);
-                let shares: usize = [&budget.window, &budget.filling, &budget.kept, &budget.hashing]
-                    .iter()
-                    .map(|share| share.available_permits())
-                    .sum();
+                let shares: usize =
+                    [&budget.window, &budget.filling, &budget.kept, &budget.hashing]
+                        .iter()
+                        .map(|share| share.available_permits())
+                        .sum();
                 let in_hands = (2 * workers + SPARE) * budget.frame;
                 let least = (16 + 4 * workers) * MIN_FRAME;
                 assert!(shares + in_hands <= memory.max(least), "{memory} {workers}");

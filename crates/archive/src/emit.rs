@@ -55,7 +55,11 @@ pub(crate) struct Emitter {
 type Running = Arc<Mutex<Sha256>>;
 
 impl Emitter {
-    pub(crate) fn new(shared: Arc<Shared>, sink: mpsc::Sender<Bytes>, position: Arc<AtomicU64>) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        sink: mpsc::Sender<Bytes>,
+        position: Arc<AtomicU64>,
+    ) -> Self {
         let lines = Some(Spool::new(Arc::clone(&shared), false));
         Self {
             shared,
@@ -71,7 +75,10 @@ impl Emitter {
     }
 
     /// Sends everything, and returns the digest of the whole file. After an error nobody waits for memory any more.
-    pub(crate) async fn run(mut self, mut outputs: mpsc::UnboundedReceiver<Output>) -> Result<Digest> {
+    pub(crate) async fn run(
+        mut self,
+        mut outputs: mpsc::UnboundedReceiver<Output>,
+    ) -> Result<Digest> {
         let result = self.send_all(&mut outputs).await;
         if let Err(error) = &result {
             self.shared.fail(error.clone());
@@ -136,7 +143,9 @@ impl Emitter {
     /// The digest of everything up to here.
     async fn digest(&self, running: &Running) -> Result<Digest> {
         let running = Arc::clone(running);
-        let digest = move || running.lock().unwrap_or_else(PoisonError::into_inner).clone().finalize().into();
+        let digest = move || {
+            running.lock().unwrap_or_else(PoisonError::into_inner).clone().finalize().into()
+        };
         self.hashing.run(move |_| Digest(digest())).await
     }
 }
@@ -147,6 +156,7 @@ pub(crate) async fn push_line(lines: &mut Spool, record: &impl serde::Serialize)
     if !lines.is_empty() {
         line.extend_from_slice(b",\n");
     }
-    serde_json::to_writer(&mut line, record).map_err(|_| Error::TooLarge("a line of the manifest"))?;
+    serde_json::to_writer(&mut line, record)
+        .map_err(|_| Error::TooLarge("a line of the manifest"))?;
     lines.write(&line).await
 }

@@ -31,7 +31,8 @@ pub async fn extract(archive: &Archive, entry: &EntryRecord, root: &Path) -> Res
         Some((parent, name)) => (parent.to_owned(), name.to_owned()),
         None => (String::new(), path.clone()),
     };
-    let (mut file, part) = blocking(move || Part::create(Arc::new(folder(&root, &parent)?))).await?;
+    let (mut file, part) =
+        blocking(move || Part::create(Arc::new(folder(&root, &parent)?))).await?;
     let mut content = archive.read(entry, None);
     while let Some(bytes) = content.try_next().await? {
         file = blocking(move || {
@@ -75,7 +76,8 @@ impl Part {
         loop {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
             let name = format!(".portal-backup-{}-{count}.part", std::process::id());
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let flags =
+                OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             match openat(&*folder, &name, flags, Mode::from_raw_mode(0o644)) {
                 Ok(file) => return Ok((File::from(file), Self { folder, name: Some(name) })),
                 // Left by an earlier process with this number.

@@ -36,9 +36,19 @@ pub(crate) struct TarWalk {
 enum State {
     Header,
     /// The content of a header that says something about the next one.
-    Meta { kind: Kind, left: u64, content: Vec<u8> },
-    Content { left: u64, size: u64, shown: bool },
-    Skip { left: u64 },
+    Meta {
+        kind: Kind,
+        left: u64,
+        content: Vec<u8>,
+    },
+    Content {
+        left: u64,
+        size: u64,
+        shown: bool,
+    },
+    Skip {
+        left: u64,
+    },
     /// One block of zeros was seen.
     OneZero,
     /// Tar's end was seen; only zeros may follow.
@@ -47,7 +57,15 @@ enum State {
 
 impl TarWalk {
     pub(crate) fn new() -> Self {
-        Self { state: State::Header, offset: 0, block: Vec::new(), next_name: None, next_size: None, start: 0, ours: false }
+        Self {
+            state: State::Header,
+            offset: 0,
+            block: Vec::new(),
+            next_name: None,
+            next_size: None,
+            start: 0,
+            ours: false,
+        }
     }
 
     /// A walk from the header at `offset` of a stream of ours: names are not changed, and nothing is skipped.
@@ -56,7 +74,11 @@ impl TarWalk {
     }
 
     /// Takes the next bytes of the stream and gives `visit` what is in them.
-    pub(crate) fn feed(&mut self, mut data: Bytes, visit: &mut dyn FnMut(Piece) -> Result<()>) -> Result<()> {
+    pub(crate) fn feed(
+        &mut self,
+        mut data: Bytes,
+        visit: &mut dyn FnMut(Piece) -> Result<()>,
+    ) -> Result<()> {
         while !data.is_empty() {
             match &mut self.state {
                 State::Header | State::OneZero => {
@@ -109,7 +131,10 @@ impl TarWalk {
     pub(crate) fn finish(&self) -> Result<u64> {
         match self.state {
             State::Done => Ok(self.offset),
-            _ => Err(Error::damaged(format!("it is cut off after {} bytes of the tar stream", self.offset))),
+            _ => Err(Error::damaged(format!(
+                "it is cut off after {} bytes of the tar stream",
+                self.offset
+            ))),
         }
     }
 
@@ -119,19 +144,25 @@ impl TarWalk {
             if self.next_name.is_some() {
                 return Err(Error::damaged("a long name without an entry"));
             }
-            self.state = if matches!(self.state, State::OneZero) { State::Done } else { State::OneZero };
+            self.state =
+                if matches!(self.state, State::OneZero) { State::Done } else { State::OneZero };
             return Ok(());
         }
         if matches!(self.state, State::OneZero) {
             return Err(Error::damaged("the end of the tar stream is followed by an entry"));
         }
-        let announced = header::parse(block).map_err(|text| Error::damaged(format!("{text} (at {at})")))?;
+        let announced =
+            header::parse(block).map_err(|text| Error::damaged(format!("{text} (at {at})")))?;
         match announced.kind {
             Kind::LongName | Kind::Pax => {
                 if announced.size > MAX_LONG_NAME {
-                    return Err(Error::hostile(format!("a name of {} bytes (at {at})", announced.size)));
+                    return Err(Error::hostile(format!(
+                        "a name of {} bytes (at {at})",
+                        announced.size
+                    )));
                 }
-                self.state = State::Meta { kind: announced.kind, left: announced.size, content: Vec::new() };
+                self.state =
+                    State::Meta { kind: announced.kind, left: announced.size, content: Vec::new() };
                 if announced.size == 0 {
                     self.meta(announced.kind, &[])?;
                 }
@@ -154,8 +185,8 @@ impl TarWalk {
             }
             self.next_name = Some(content[..end].to_vec());
         } else {
-            let (path, size) =
-                header::pax_path(content).map_err(|text| Error::damaged(format!("{text} (before {})", self.offset)))?;
+            let (path, size) = header::pax_path(content)
+                .map_err(|text| Error::damaged(format!("{text} (before {})", self.offset)))?;
             if path.is_some() {
                 self.next_name = path;
             }
@@ -165,7 +196,11 @@ impl TarWalk {
         Ok(())
     }
 
-    fn entry(&mut self, announced: Announced, visit: &mut dyn FnMut(Piece) -> Result<()>) -> Result<()> {
+    fn entry(
+        &mut self,
+        announced: Announced,
+        visit: &mut dyn FnMut(Piece) -> Result<()>,
+    ) -> Result<()> {
         let name = self.next_name.take().unwrap_or(announced.name);
         let name = String::from_utf8_lossy(&name).into_owned();
         let size = announced.size;
@@ -176,7 +211,11 @@ impl TarWalk {
         let skipped = match announced.kind {
             Kind::HardLink | Kind::SymLink => Some("a link"),
             Kind::Special => Some("a device or pipe"),
-            Kind::Unknown(_) => return Err(Error::hostile(format!("the entry {name:?} is of a kind that is not known"))),
+            Kind::Unknown(_) => {
+                return Err(Error::hostile(format!(
+                    "the entry {name:?} is of a kind that is not known"
+                )));
+            }
             // The root itself, which `tar c .` writes.
             Kind::Directory if matches!(name.as_str(), "." | "./" | "/") => Some(""),
             _ => None,
@@ -193,7 +232,14 @@ impl TarWalk {
         }
         let path = if self.ours { clean_path(&name) } else { foreign_path(&name) };
         let path = path.map_err(|error| Error::hostile(error.to_string()))?;
-        let kind = if announced.kind == Kind::Directory { EntryKind::Directory } else { kind_of(&path) };
+        let plain = if announced.kind == Kind::Directory { name.strip_suffix('/') } else { None };
+        if self.ours && plain.unwrap_or(&name) != path {
+            return Err(Error::hostile(format!(
+                "the entry {name:?} has a name that is not allowed"
+            )));
+        }
+        let kind =
+            if announced.kind == Kind::Directory { EntryKind::Directory } else { kind_of(&path) };
         let record = EntryRecord {
             path,
             kind,
@@ -210,7 +256,12 @@ impl TarWalk {
         if size == 0 { self.end_content(0, true, visit) } else { Ok(()) }
     }
 
-    fn end_content(&mut self, size: u64, shown: bool, visit: &mut dyn FnMut(Piece) -> Result<()>) -> Result<()> {
+    fn end_content(
+        &mut self,
+        size: u64,
+        shown: bool,
+        visit: &mut dyn FnMut(Piece) -> Result<()>,
+    ) -> Result<()> {
         self.skip(padding(size));
         if shown { visit(Piece::End) } else { Ok(()) }
     }

@@ -54,7 +54,8 @@ impl Encoder {
 
     fn compress(&mut self, raw: &[u8]) -> Option<Vec<u8>> {
         let level = self.level?;
-        let (compressor, sampler) = self.tools.get_or_insert_with(|| (Compressor::new(level), Sampler::new()));
+        let (compressor, sampler) =
+            self.tools.get_or_insert_with(|| (Compressor::new(level), Sampler::new()));
         if sampler.class(raw, SLICES) == Class::Stored {
             return None;
         }
@@ -123,7 +124,9 @@ mod tests {
     fn frames_come_back_at_every_length() {
         for len in [0, 1, 511, 512, 65_534, 65_535, 65_536, 131_070, 131_071, 1 << 20, 4 << 20] {
             let text: Vec<u8> = (0..len).map(|n| b"abcdefgh"[(n / 7) % 8]).collect();
-            let noise: Vec<u8> = (0..len as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8 ^ (n >> 8) as u8).collect();
+            let noise: Vec<u8> = (0..len as u32)
+                .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8 ^ (n >> 8) as u8)
+                .collect();
             for compression in [Compression::None, Compression::Fast, Compression::Small] {
                 check(compression, &text);
                 check(compression, &noise);

@@ -81,13 +81,19 @@ pub(crate) struct Announced {
     pub(crate) mtime: i64,
 }
 
+/// Whether this is a header block, as its checksum says.
+pub(crate) fn is_header(block: &Block) -> bool {
+    let sum: u32 =
+        block[..148].iter().chain(&block[156..]).map(|&byte| u32::from(byte)).sum::<u32>() + 8 * 32;
+    Header::from_byte_slice(block).cksum().ok() == Some(sum)
+}
+
 /// Reads a header block that is not all zeros. Errors with what is wrong about it.
 pub(crate) fn parse(block: &Block) -> Result<Announced, &'static str> {
-    let header = Header::from_byte_slice(block);
-    let sum: u32 = block[..148].iter().chain(&block[156..]).map(|&byte| u32::from(byte)).sum::<u32>() + 8 * 32;
-    if header.cksum().ok() != Some(sum) {
+    if !is_header(block) {
         return Err("a tar header has a wrong checksum");
     }
+    let header = Header::from_byte_slice(block);
     let kind = match header.entry_type() {
         EntryType::Regular | EntryType::Continuous => Kind::File,
         EntryType::Directory => Kind::Directory,
@@ -109,7 +115,11 @@ pub(crate) fn parse(block: &Block) -> Result<Announced, &'static str> {
     let mtime = header.mtime().ok().and_then(|time| i64::try_from(time).ok()).unwrap_or(0);
     let name = header.path_bytes().into_owned();
     // Very old archives mark directories by their names alone.
-    let kind = if kind == Kind::File && size == 0 && name.ends_with(b"/") { Kind::Directory } else { kind };
+    let kind = if kind == Kind::File && size == 0 && name.ends_with(b"/") {
+        Kind::Directory
+    } else {
+        kind
+    };
     Ok(Announced { kind, name, size, mtime })
 }
 
@@ -136,8 +146,14 @@ pub(crate) fn pax_path(records: &[u8]) -> Result<(Option<Vec<u8>>, Option<u64>),
     let mut rest = records;
     while !rest.is_empty() {
         let space = rest.iter().position(|&byte| byte == b' ').ok_or(wrong)?;
-        let length: usize = std::str::from_utf8(&rest[..space]).ok().and_then(|text| text.parse().ok()).ok_or(wrong)?;
-        let record = rest.get(space + 1..length).and_then(|record| record.strip_suffix(b"\n")).ok_or(wrong)?;
+        let length: usize = std::str::from_utf8(&rest[..space])
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .ok_or(wrong)?;
+        let record = rest
+            .get(space + 1..length)
+            .and_then(|record| record.strip_suffix(b"\n"))
+            .ok_or(wrong)?;
         let equals = record.iter().position(|&byte| byte == b'=').ok_or(wrong)?;
         let value = &record[equals + 1..];
         match &record[..equals] {
@@ -221,7 +237,16 @@ mod tests {
         assert_eq!(path(b"12 path=a/b\n"), Ok((Some(b"a/b".to_vec()), None)));
         assert_eq!(path(b"6 a=b\n9 size=7\n"), Ok((None, Some(7))));
         assert_eq!(path(b""), Ok((None, None)));
-        for wrong in [&b"5"[..], b"x path=a\n", b"99 path=a\n", b"0 path=a\n", b"1 path=a\n", b"6 path\n", b"9 size=x\n", b"18446744073709551615 a=b\n"] {
+        for wrong in [
+            &b"5"[..],
+            b"x path=a\n",
+            b"99 path=a\n",
+            b"0 path=a\n",
+            b"1 path=a\n",
+            b"6 path\n",
+            b"9 size=x\n",
+            b"18446744073709551615 a=b\n",
+        ] {
             assert!(path(wrong).is_err(), "{wrong:?}");
         }
     }

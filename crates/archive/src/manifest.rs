@@ -104,7 +104,8 @@ impl ManifestInfo {
     pub(crate) fn parse_first_line(line: &[u8]) -> Result<Self> {
         let wrong = || Error::damaged("the manifest does not begin as one");
         let text = std::str::from_utf8(line).map_err(|_| wrong())?;
-        let object = text.strip_suffix(FRAMES).and_then(|text| text.strip_suffix(',')).ok_or_else(wrong)?;
+        let object =
+            text.strip_suffix(FRAMES).and_then(|text| text.strip_suffix(',')).ok_or_else(wrong)?;
         let info: Self = serde_json::from_str(&format!("{object}}}"))
             .map_err(|error| Error::damaged(format!("the manifest's first line: {error}")))?;
         match info.format {

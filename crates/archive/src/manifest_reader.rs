@@ -10,7 +10,8 @@ use crate::manifest::{END, ENTRIES, MAX_INFO, MAX_LINE};
 use crate::pull::Pull;
 use crate::tail::Tail;
 use crate::{
-    BLOCK, EntryRecord, Error, FrameRecord, MANIFEST, MAX_FRAME, ManifestInfo, Result, clean_path, frame, padding,
+    BLOCK, EntryRecord, Error, FrameRecord, MANIFEST, MAX_FRAME, ManifestInfo, Result, clean_path,
+    frame, padding,
 };
 
 /// What a manifest consists of, in this order.
@@ -71,7 +72,8 @@ pub(crate) fn read(
 fn read_header(tar: &mut impl Read, tail: &Tail) -> Result<u64> {
     let mut block: Block = [0; BLOCK as usize];
     tar.read_exact(&mut block).map_err(unpacking)?;
-    let header = header::parse(&block).map_err(|text| Error::damaged(format!("the manifest: {text}")))?;
+    let header =
+        header::parse(&block).map_err(|text| Error::damaged(format!("the manifest: {text}")))?;
     if header.kind != Kind::File || header.name != MANIFEST.as_bytes() {
         return Err(Error::damaged("there is no manifest where the tail says"));
     }
@@ -111,7 +113,10 @@ impl FrameOrder {
             // Storing a frame adds little to its length.
             && frame.length as usize <= frame.tar_length as usize + 1024;
         if !in_order || !possible {
-            return Err(Error::hostile(format!("the frame at {} is not as the format demands", frame.offset)));
+            return Err(Error::hostile(format!(
+                "the frame at {} is not as the format demands",
+                frame.offset
+            )));
         }
         self.offset += u64::from(frame.length);
         self.tar_offset += u64::from(frame.tar_length);
@@ -136,10 +141,15 @@ fn check_entry(entry: &EntryRecord, start: u64, tail: &Tail) -> Result<u64> {
     // One block, or with a long name that name's header and blocks too.
     let header = entry.tar_offset.checked_sub(entry.header_offset);
     let longest = 4 * BLOCK + path.len() as u64;
-    if entry.header_offset != start || header.is_none_or(|header| header < BLOCK || header > longest || header % BLOCK != 0) {
+    if entry.header_offset != start
+        || header.is_none_or(|header| header < BLOCK || header > longest || header % BLOCK != 0)
+    {
         return refuse("does not follow the one before");
     }
-    let end = entry.tar_offset.checked_add(entry.size).and_then(|end| end.checked_add(padding(entry.size)));
+    let end = entry
+        .tar_offset
+        .checked_add(entry.size)
+        .and_then(|end| end.checked_add(padding(entry.size)));
     match end {
         Some(end) if end <= tail.tar_offset => Ok(end),
         _ => refuse("reaches into the manifest"),
@@ -155,10 +165,15 @@ impl<R: BufRead> Lines<R> {
     /// The next line without its end. Errors when there is none of at most `most` bytes.
     fn next(&mut self, most: usize) -> Result<&[u8]> {
         self.line.clear();
-        (&mut self.content).take(most as u64 + 1).read_until(b'\n', &mut self.line).map_err(unpacking)?;
+        (&mut self.content)
+            .take(most as u64 + 1)
+            .read_until(b'\n', &mut self.line)
+            .map_err(unpacking)?;
         match self.line.pop() {
             Some(b'\n') => Ok(&self.line),
-            Some(_) if self.line.len() >= most => Err(Error::hostile("a line of the manifest is too long")),
+            Some(_) if self.line.len() >= most => {
+                Err(Error::hostile("a line of the manifest is too long"))
+            }
             _ => Err(Error::damaged("the manifest is cut off")),
         }
     }

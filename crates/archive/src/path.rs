@@ -74,9 +74,10 @@ mod tests {
     #[test]
     fn what_leads_out_is_refused() {
         let long = "a/".repeat(20_000);
-        for given in
-            ["", "/", ".", "./", "..", "../a", "a/../b", "a/..", "//a", "///a", "a\0b", "a\\..\\b", "C:/a", "c:", &long]
-        {
+        for given in [
+            "", "/", ".", "./", "..", "../a", "a/../b", "a/..", "//a", "///a", "a\0b", "a\\..\\b",
+            "C:/a", "c:", &long,
+        ] {
             assert!(matches!(clean_path(given), Err(Error::BadPath { .. })), "{given:?}");
         }
         assert!(foreign_path("\\\\server\\share").is_err());

@@ -32,8 +32,20 @@ struct State {
 
 impl Pool {
     pub(crate) fn new(threads: usize, compression: Compression) -> Self {
-        let state = State { jobs: VecDeque::new(), idle: 0, threads: 0, most: threads.max(1), closed: false };
-        Self { shared: Arc::new(Shared { state: Mutex::new(state), work: Condvar::new(), compression }) }
+        let state = State {
+            jobs: VecDeque::new(),
+            idle: 0,
+            threads: 0,
+            most: threads.max(1),
+            closed: false,
+        };
+        Self {
+            shared: Arc::new(Shared {
+                state: Mutex::new(state),
+                work: Condvar::new(),
+                compression,
+            }),
+        }
     }
 
     /// Queues a job. What is returned errors when the pool was closed before the job ran.
@@ -51,7 +63,10 @@ impl Pool {
         state.jobs.push_back(job);
         if state.jobs.len() > state.idle && state.threads < state.most {
             let shared = Arc::clone(&self.shared);
-            match std::thread::Builder::new().name("archive".to_owned()).spawn(move || shared.work()) {
+            match std::thread::Builder::new()
+                .name("archive".to_owned())
+                .spawn(move || shared.work())
+            {
                 Ok(_) => state.threads += 1,
                 // The others will do it.
                 Err(_) if state.threads > 0 => {}
@@ -166,7 +181,9 @@ mod tests {
         let pool = Pool::new(1, Compression::Fast);
         let (go, gone) = std::sync::mpsc::channel::<()>();
         let (started, start) = oneshot::channel();
-        let first = pool.submit(move |_| started.send(()).and_then(|()| gone.recv().map_err(drop)).ok()).unwrap();
+        let first = pool
+            .submit(move |_| started.send(()).and_then(|()| gone.recv().map_err(drop)).ok())
+            .unwrap();
         let second = pool.submit(|_| 2).unwrap();
         start.await.unwrap();
         pool.close();

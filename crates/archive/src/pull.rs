@@ -63,7 +63,10 @@ pub(crate) async fn read_exact(source: &dyn ReadAt, range: Range<u64>) -> io::Re
     if bytes.len() as u64 == length {
         return Ok(bytes);
     }
-    Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("{length} bytes were asked for, {} came", bytes.len())))
+    Err(io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        format!("{length} bytes were asked for, {} came", bytes.len()),
+    ))
 }
 
 impl BufRead for Pull {

@@ -61,7 +61,8 @@ fn entropy_is_low(slice: &[u8]) -> bool {
     for &byte in slice {
         counts[usize::from(byte)] += 1;
     }
-    let pairs: u64 = counts.iter().map(|&count| u64::from(count) * u64::from(count.saturating_sub(1))).sum();
+    let pairs: u64 =
+        counts.iter().map(|&count| u64::from(count) * u64::from(count.saturating_sub(1))).sum();
     pairs * 64 > slice.len() as u64 * (slice.len() as u64 - 1)
 }
 
@@ -98,7 +99,13 @@ mod tests {
     #[test]
     fn base64_compresses_and_repeated_noise_too() {
         let mut sampler = Sampler::new();
-        let base64: Vec<u8> = noise(100_000).iter().map(|b| b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[usize::from(b & 63)]).collect();
+        let base64: Vec<u8> = noise(100_000)
+            .iter()
+            .map(|b| {
+                b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+                    [usize::from(b & 63)]
+            })
+            .collect();
         assert_eq!(sampler.class(&base64, 8), Class::Compressible);
         assert_eq!(sampler.class(&noise(512).repeat(1000), 8), Class::Compressible);
     }

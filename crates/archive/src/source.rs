@@ -68,7 +68,8 @@ impl ReadAt for Bytes {
     }
 
     async fn read_at(&self, range: Range<u64>) -> io::Result<Bytes> {
-        let (Ok(start), Ok(end)) = (usize::try_from(range.start), usize::try_from(range.end)) else {
+        let (Ok(start), Ok(end)) = (usize::try_from(range.start), usize::try_from(range.end))
+        else {
             return Err(io::ErrorKind::UnexpectedEof.into());
         };
         if start > end || end > self.as_ref().len() {

@@ -35,7 +35,13 @@ impl Store {
     }
 
     /// Adds the next frame.
-    pub(crate) async fn push(&mut self, frame: Encoded, budget: &Budget, pool: &Pool, temp_dir: &Path) -> Result<()> {
+    pub(crate) async fn push(
+        &mut self,
+        frame: Encoded,
+        budget: &Budget,
+        pool: &Pool,
+        temp_dir: &Path,
+    ) -> Result<()> {
         // Once there is a file everything goes there, so that the order is kept without a list.
         if self.file.is_none() {
             let cost = (frame.bytes.len() + OVERHEAD) as u32;
@@ -61,7 +67,12 @@ impl Store {
     }
 }
 
-fn write(file: Option<Arc<File>>, at: u64, frame: &Encoded, temp_dir: &Path) -> io::Result<Arc<File>> {
+fn write(
+    file: Option<Arc<File>>,
+    at: u64,
+    frame: &Encoded,
+    temp_dir: &Path,
+) -> io::Result<Arc<File>> {
     let file = match file {
         Some(file) => file,
         None => Arc::new(tempfile::tempfile_in(temp_dir)?),
@@ -84,7 +95,11 @@ pub(crate) struct Frames {
 
 impl Frames {
     /// The next frame, with what it holds of the budget. A frame from the file is read once `window` has room for it.
-    pub(crate) async fn next(&mut self, budget: &Budget, pool: &Pool) -> Result<Option<(Encoded, OwnedSemaphorePermit)>> {
+    pub(crate) async fn next(
+        &mut self,
+        budget: &Budget,
+        pool: &Pool,
+    ) -> Result<Option<(Encoded, OwnedSemaphorePermit)>> {
         if let Some(kept) = self.memory.next() {
             return Ok(Some(kept));
         }
@@ -104,7 +119,9 @@ impl Frames {
 fn read(file: &File, at: u64) -> io::Result<Encoded> {
     let mut prefix = [0; PREFIX];
     file.read_exact_at(&mut prefix, at)?;
-    let number = |from: usize| u32::from_le_bytes([prefix[from], prefix[from + 1], prefix[from + 2], prefix[from + 3]]);
+    let number = |from: usize| {
+        u32::from_le_bytes([prefix[from], prefix[from + 1], prefix[from + 2], prefix[from + 3]])
+    };
     let mut bytes = vec![0; number(0) as usize];
     file.read_exact_at(&mut bytes, at + PREFIX as u64)?;
     let mut sha256 = [0; 32];

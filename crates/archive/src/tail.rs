@@ -58,7 +58,10 @@ impl Tail {
         }
         let damaged = || Error::damaged("its tail");
         let (covered, rest) = bytes.split_at(CHECKSUM);
-        if rest[..4] != checksum(covered).to_le_bytes() || rest[4..] != AFTER || bytes[..16] != BEFORE {
+        if rest[..4] != checksum(covered).to_le_bytes()
+            || rest[4..] != AFTER
+            || bytes[..16] != BEFORE
+        {
             return Err(damaged());
         }
         let version = u32::from_le_bytes([bytes[24], bytes[25], bytes[26], bytes[27]]);
@@ -75,13 +78,21 @@ impl Tail {
         };
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(&bytes[64..96]);
-        let tail =
-            Self { offset: number(0), length: number(1), tar_offset: number(2), tar_bytes: number(3), sha256: Digest(sha256) };
-        let whole = tail.offset.checked_add(tail.length).and_then(|end| end.checked_add(LENGTH as u64));
+        let tail = Self {
+            offset: number(0),
+            length: number(1),
+            tar_offset: number(2),
+            tar_bytes: number(3),
+            sha256: Digest(sha256),
+        };
+        let whole =
+            tail.offset.checked_add(tail.length).and_then(|end| end.checked_add(LENGTH as u64));
         // Deflate gains at most a factor of 1032, which bounds every length that follows from these.
         let most = tail.length.saturating_mul(1032);
         let manifest = tail.tar_bytes.checked_sub(tail.tar_offset);
-        if whole != Some(file) || manifest.is_none_or(|bytes| bytes > most || bytes % crate::BLOCK != 0) {
+        if whole != Some(file)
+            || manifest.is_none_or(|bytes| bytes > most || bytes % crate::BLOCK != 0)
+        {
             return Err(Error::damaged("its length is not what its tail says"));
         }
         Ok(Some(tail))
@@ -101,7 +112,13 @@ mod tests {
     use super::*;
 
     fn tail() -> Tail {
-        Tail { offset: 1000, length: 500, tar_offset: 4096, tar_bytes: 8192, sha256: Digest([7; 32]) }
+        Tail {
+            offset: 1000,
+            length: 500,
+            tar_offset: 4096,
+            tar_bytes: 8192,
+            sha256: Digest([7; 32]),
+        }
     }
 
     #[test]

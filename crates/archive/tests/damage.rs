@@ -13,7 +13,8 @@ async fn sample() -> Bytes {
     writer.append(entry("dump"), b"True").await.unwrap();
     writer.append(entry(&"long/".repeat(30)), &text(3000, 1)).await.unwrap();
     writer.append(entry("noise"), &noise(1500, 2)).await.unwrap();
-    let folder = NewEntry { kind: EntryKind::Directory, note: Some("a note".to_owned()), ..entry("folder") };
+    let folder =
+        NewEntry { kind: EntryKind::Directory, note: Some("a note".to_owned()), ..entry("folder") };
     writer.append(folder, b"").await.unwrap();
     let mut spool = writer.spool();
     spool.write(&text(70_000, 3)[..66_000]).await.unwrap();
@@ -26,9 +27,13 @@ async fn sample() -> Bytes {
 async fn exercise(bytes: Bytes) -> bool {
     if let Ok(archive) = open(&bytes).await {
         use futures::{StreamExt, TryStreamExt};
-        let entries: Vec<_> = archive.entries().filter_map(|entry| async { entry.ok() }).take(50).collect().await;
+        let entries: Vec<_> =
+            archive.entries().filter_map(|entry| async { entry.ok() }).take(50).collect().await;
         for entry in &entries {
-            let _ = archive.read(entry, None).try_fold(0, |sum, piece| async move { Ok(sum + piece.len()) }).await;
+            let _ = archive
+                .read(entry, None)
+                .try_fold(0, |sum, piece| async move { Ok(sum + piece.len()) })
+                .await;
             let _ = archive.read(entry, Some(1..7)).try_collect::<Vec<_>>().await;
         }
         let _ = archive.contents().try_for_each(|_| async { Ok(()) }).await;

@@ -30,7 +30,13 @@ async fn a_large_manifest_in_little_memory() {
     let mut writer = archive::Writer::new(options(2 * MIB), sink);
     let before = peak();
     for n in 0..200_000_u64 {
-        writer.append(entry(&format!("storage/files/folder_{}/file_{n}/content.docx", n / 1000)), &n.to_le_bytes()).await.unwrap();
+        writer
+            .append(
+                entry(&format!("storage/files/folder_{}/file_{n}/content.docx", n / 1000)),
+                &n.to_le_bytes(),
+            )
+            .await
+            .unwrap();
     }
     let summary = writer.finish(info()).await.unwrap();
     let file = gather.await.unwrap();

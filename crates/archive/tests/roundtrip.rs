@@ -15,7 +15,9 @@ fn check_by_others(bytes: &Bytes, expected: &[(EntryRecord, Vec<u8>)]) {
     let listed = String::from_utf8(listed).unwrap();
     let names: Vec<String> = expected
         .iter()
-        .map(|(entry, _)| entry.path.clone() + if entry.kind == EntryKind::Directory { "/" } else { "" })
+        .map(|(entry, _)| {
+            entry.path.clone() + if entry.kind == EntryKind::Directory { "/" } else { "" }
+        })
         .chain(["manifest.json".to_owned()])
         .collect();
     assert_eq!(listed.lines().collect::<Vec<_>>(), names);
@@ -86,7 +88,8 @@ async fn every_way_of_writing() {
             spool.write(chunk).await.unwrap();
         }
         assert_eq!(spool.len(), len as u64);
-        let new = NewEntry { kind: EntryKind::Data, rows: Some(7), ..entry(&format!("spooled/{n}")) };
+        let new =
+            NewEntry { kind: EntryKind::Data, rows: Some(7), ..entry(&format!("spooled/{n}")) };
         expected.push((writer.append_spool(new, spool).await.unwrap(), content));
     }
     assert!(writer.position() > 0);
@@ -104,8 +107,13 @@ async fn lengths_are_enforced_and_entries_can_be_padded() {
     assert!(matches!(writer.end().await, Err(Error::NoEntry)));
     assert!(matches!(writer.write(Bytes::from_static(b"x")).await, Err(Error::NoEntry)));
     writer.begin(entry("grown"), 3).await.unwrap();
-    assert!(matches!(writer.begin(entry("other"), 3).await, Err(Error::EntryOpen(path)) if path == "grown"));
-    assert!(matches!(writer.write(Bytes::from_static(b"abcdef")).await, Err(Error::TooLong { size: 3, .. })));
+    assert!(
+        matches!(writer.begin(entry("other"), 3).await, Err(Error::EntryOpen(path)) if path == "grown")
+    );
+    assert!(matches!(
+        writer.write(Bytes::from_static(b"abcdef")).await,
+        Err(Error::TooLong { size: 3, .. })
+    ));
     let grown = writer.end().await.unwrap();
 
     writer.begin(entry("shrunk"), 1_000_000).await.unwrap();

@@ -24,7 +24,8 @@ async fn eight_spools_at_once_in_sixteen_mib() {
             .map(|n| {
                 let mut spool = spools.spool();
                 tokio::spawn(async move {
-                    let content = if n % 2 == 0 { noise(20 * MIB, n + 1) } else { text(20 * MIB, n) };
+                    let content =
+                        if n % 2 == 0 { noise(20 * MIB, n + 1) } else { text(20 * MIB, n) };
                     for chunk in content.chunks(100_000) {
                         spool.write(chunk).await.unwrap();
                     }

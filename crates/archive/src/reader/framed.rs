@@ -36,12 +36,19 @@ pub(crate) struct Framed {
 impl Framed {
     pub(crate) async fn open(source: Arc<dyn ReadAt>, tail: Tail) -> Result<Self> {
         let range = tail.offset..tail.offset + tail.length;
-        let manifest = if tail.length <= KEEP { Some(read_exact(&*source, range).await?) } else { None };
+        let manifest =
+            if tail.length <= KEEP { Some(read_exact(&*source, range).await?) } else { None };
         if manifest.as_ref().is_some_and(|bytes| Digest::of(bytes) != tail.sha256) {
             return Err(Error::damaged("the manifest's digest is not what the tail says"));
         }
-        let mut framed =
-            Self { source, tail, info: ManifestInfo::default(), frames: Vec::new(), manifest, recent: Mutex::default() };
+        let mut framed = Self {
+            source,
+            tail,
+            info: ManifestInfo::default(),
+            frames: Vec::new(),
+            manifest,
+            recent: Mutex::default(),
+        };
         let (pull, tail) = (framed.pull(), framed.tail.clone());
         let read = move || {
             let (mut info, mut frames) = (ManifestInfo::default(), Vec::new());
@@ -56,7 +63,8 @@ impl Framed {
             frames.shrink_to_fit();
             Ok::<_, Error>((info, frames))
         };
-        (framed.info, framed.frames) = tokio::task::spawn_blocking(read).await.map_err(|_| Error::Closed)??;
+        (framed.info, framed.frames) =
+            tokio::task::spawn_blocking(read).await.map_err(|_| Error::Closed)??;
         Ok(framed)
     }
 
@@ -64,11 +72,17 @@ impl Framed {
     pub(crate) fn pull(&self) -> Pull {
         match &self.manifest {
             Some(bytes) => Pull::new(Arc::new(bytes.clone()), 0..bytes.len() as u64, true),
-            None => Pull::new(Arc::clone(&self.source), self.tail.offset..self.tail.offset + self.tail.length, true),
+            None => Pull::new(
+                Arc::clone(&self.source),
+                self.tail.offset..self.tail.offset + self.tail.length,
+                true,
+            ),
         }
     }
 
-    pub(crate) fn entries(self: &Arc<Self>) -> impl Stream<Item = Result<EntryRecord>> + Send + 'static + use<> {
+    pub(crate) fn entries(
+        self: &Arc<Self>,
+    ) -> impl Stream<Item = Result<EntryRecord>> + Send + 'static + use<> {
         let framed = Arc::clone(self);
         let batches = produce(4, move || {
             let pull = framed.pull();
@@ -86,7 +100,9 @@ impl Framed {
                 outlet.put(batch)
             }) as crate::pull::Producer<_>)
         });
-        batches.map_ok(|batch: Vec<EntryRecord>| stream::iter(batch.into_iter().map(Ok))).try_flatten()
+        batches
+            .map_ok(|batch: Vec<EntryRecord>| stream::iter(batch.into_iter().map(Ok)))
+            .try_flatten()
     }
 
     /// The frames that cover this part of the tar stream.
@@ -94,7 +110,9 @@ impl Framed {
         if range.is_empty() {
             return 0..0;
         }
-        let start = self.frames.partition_point(|frame| frame.tar_offset + u64::from(frame.tar_length) <= range.start);
+        let start = self
+            .frames
+            .partition_point(|frame| frame.tar_offset + u64::from(frame.tar_length) <= range.start);
         let end = self.frames.partition_point(|frame| frame.tar_offset < range.end);
         start..end.max(start)
     }
@@ -104,8 +122,12 @@ impl Framed {
         if let Some(bytes) = self.recent(index) {
             return Ok(bytes);
         }
-        let Some(record) = self.frames.get(index).cloned() else { return Err(Error::damaged("a frame is missing")) };
-        let compressed = read_exact(&*self.source, record.offset..record.offset + u64::from(record.length)).await?;
+        let Some(record) = self.frames.get(index).cloned() else {
+            return Err(Error::damaged("a frame is missing"));
+        };
+        let compressed =
+            read_exact(&*self.source, record.offset..record.offset + u64::from(record.length))
+                .await?;
         let inflated = tokio::task::spawn_blocking(move || inflate(&record, &compressed));
         let bytes = Bytes::from(inflated.await.map_err(|_| Error::Closed)??);
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,7 +144,10 @@ impl Framed {
     }
 
     /// This part of the tar stream, in pieces.
-    fn part(self: Arc<Self>, range: Range<u64>) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+    fn part(
+        self: Arc<Self>,
+        range: Range<u64>,
+    ) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
         let frames = stream::iter(self.covering(&range));
         let framed = Arc::clone(&self);
         let frames = frames.map(move |index| {
@@ -143,7 +168,10 @@ impl Framed {
 /// Checks a frame's compressed bytes and unpacks them.
 pub(crate) fn inflate(record: &FrameRecord, compressed: &[u8]) -> Result<Vec<u8>> {
     if Digest::of(compressed) != record.sha256 {
-        return Err(Error::damaged(format!("the frame at {} has another digest than the manifest says", record.offset)));
+        return Err(Error::damaged(format!(
+            "the frame at {} has another digest than the manifest says",
+            record.offset
+        )));
     }
     Inflater::new()?.frame(compressed, record.tar_length as usize)
 }
@@ -155,7 +183,8 @@ pub(crate) fn read(
 ) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
     let end = entry.tar_offset.checked_add(range.end);
     if end.is_none_or(|end| end > framed.tail.tar_offset) {
-        let error = Error::damaged(format!("the entry {:?} does not lie in the archive", entry.path));
+        let error =
+            Error::damaged(format!("the entry {:?} does not lie in the archive", entry.path));
         return stream::once(async { Err(error) }).left_stream();
     }
     let digest = (range == (0..entry.size)).then(|| Arc::new(Mutex::new(Sha256::new())));
@@ -172,7 +201,10 @@ pub(crate) fn read(
             }
             None => match (digest, entry.sha256) {
                 (Some(digest), Some(expected)) if finish(&digest) != expected => {
-                    Err(Error::damaged(format!("the content of {:?} has another digest than the manifest says", entry.path)))
+                    Err(Error::damaged(format!(
+                        "the content of {:?} has another digest than the manifest says",
+                        entry.path
+                    )))
                 }
                 _ => Ok(None),
             },
@@ -198,11 +230,13 @@ fn finish(digest: &Mutex<Sha256>) -> Digest {
 
 /// Every entry with its content.
 pub(crate) fn contents(framed: Arc<Framed>) -> impl Stream<Item = Result<Piece>> + Send + 'static {
-    framed.entries().map_ok(move |entry| {
-        let content = read(Arc::clone(&framed), entry.clone(), 0..entry.size);
-        let begin = stream::once(async { Ok(Piece::Entry(entry)) });
-        let end = stream::once(async { Ok(Piece::End) });
-        begin.chain(content.map_ok(Piece::Data)).chain(end).boxed()
-    })
-    .try_flatten()
+    framed
+        .entries()
+        .map_ok(move |entry| {
+            let content = read(Arc::clone(&framed), entry.clone(), 0..entry.size);
+            let begin = stream::once(async { Ok(Piece::Entry(entry)) });
+            let end = stream::once(async { Ok(Piece::End) });
+            begin.chain(content.map_ok(Piece::Data)).chain(end).boxed()
+        })
+        .try_flatten()
 }

@@ -17,7 +17,10 @@ use crate::{EntryRecord, Error, Piece, ReadAt, Result};
 const CHUNK: usize = 256 << 10;
 
 /// Everything in a tar file, to its very end.
-pub(crate) fn walk(source: Arc<dyn ReadAt>, gzip: bool) -> impl Stream<Item = Result<Piece>> + Send + 'static {
+pub(crate) fn walk(
+    source: Arc<dyn ReadAt>,
+    gzip: bool,
+) -> impl Stream<Item = Result<Piece>> + Send + 'static {
     produce(8, move || {
         let range = 0..source.len();
         let pull = Pull::new(source, range, false);
@@ -95,7 +98,9 @@ pub(super) fn read(
                     return Ok(None);
                 }
                 match (pieces.try_next().await?, passed) {
-                    (Some(Piece::Entry(found)), None) if found.tar_offset == wanted => passed = Some(0),
+                    (Some(Piece::Entry(found)), None) if found.tar_offset == wanted => {
+                        passed = Some(0)
+                    }
                     (Some(Piece::Data(bytes)), Some(start)) => {
                         let end = start + bytes.len() as u64;
                         passed = Some(end);
@@ -123,7 +128,8 @@ pub(super) fn read_plain(
 ) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
     let content = entry.tar_offset.checked_add(entry.size).filter(|&end| end <= source.len());
     if content.is_none() {
-        let error = Error::damaged(format!("the entry {:?} does not lie in the archive", entry.path));
+        let error =
+            Error::damaged(format!("the entry {:?} does not lie in the archive", entry.path));
         return stream::once(async { Err(error) }).left_stream();
     }
     let (start, end) = (entry.tar_offset + range.start, entry.tar_offset + range.end);

@@ -45,7 +45,10 @@ fn walk(pull: Pull, gzip: bool) -> Result<Report> {
             Piece::Entry(entry) => {
                 report.count(&entry);
                 if seen.again(&entry.path) {
-                    report.warning(format!("the entry {:?} is there twice: the last one counts", entry.path));
+                    report.warning(format!(
+                        "the entry {:?} is there twice: the last one counts",
+                        entry.path
+                    ));
                 }
                 ours.entry(&entry.path);
             }

@@ -79,7 +79,8 @@ pub(super) async fn verify(
 }
 
 async fn check(source: Arc<dyn ReadAt>, record: FrameRecord) -> Result<Checked> {
-    let compressed = read_exact(&*source, record.offset..record.offset + u64::from(record.length)).await?;
+    let compressed =
+        read_exact(&*source, record.offset..record.offset + u64::from(record.length)).await?;
     let work = move || {
         let content = inflate(&record, &compressed).map(Bytes::from);
         Checked { compressed, tar_length: u64::from(record.tar_length), content }
@@ -88,7 +89,12 @@ async fn check(source: Arc<dyn ReadAt>, record: FrameRecord) -> Result<Checked> 
 }
 
 /// Hashes the manifest and the tail.
-async fn rest(source: &dyn ReadAt, tail: &Tail, progress: &(impl Fn(u64) + Sync), hashes: &mut Hashes) -> Result<()> {
+async fn rest(
+    source: &dyn ReadAt,
+    tail: &Tail,
+    progress: &(impl Fn(u64) + Sync),
+    hashes: &mut Hashes,
+) -> Result<()> {
     let manifest_end = tail.offset + tail.length;
     let mut at = tail.offset;
     while at < source.len() {
@@ -133,7 +139,8 @@ impl Hashes {
         if let Some(before) = self.before.take() {
             before.wait().await?;
         }
-        let digests = self.digests.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let digests =
+            self.digests.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         Ok((Digest(digests.0.finalize().into()), Digest(digests.1.finalize().into())))
     }
 }

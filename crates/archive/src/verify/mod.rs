@@ -71,7 +71,9 @@ impl Report {
     fn note(&mut self, error: Error) -> Result<()> {
         match error {
             Error::Damaged(text) | Error::Hostile(text) => self.problem(text),
-            Error::NewerFormat(_) | Error::NotAnArchive | Error::BadPath { .. } => self.problem(error.to_string()),
+            Error::NewerFormat(_) | Error::NotAnArchive | Error::BadPath { .. } => {
+                self.problem(error.to_string())
+            }
             other => return Err(other),
         }
         Ok(())
@@ -139,7 +141,11 @@ pub async fn verify(
 }
 
 /// The digest of a file that nothing else can be said of.
-async fn hash_only(source: &dyn ReadAt, progress: &(impl Fn(u64) + Sync), report: &mut Report) -> Result<()> {
+async fn hash_only(
+    source: &dyn ReadAt,
+    progress: &(impl Fn(u64) + Sync),
+    report: &mut Report,
+) -> Result<()> {
     let mut digest = Sha256::new();
     let mut at = 0;
     while at < source.len() {

@@ -44,7 +44,13 @@ impl Hashes {
     /// The hashes that are there twice, at most 1000. Empties the list.
     fn twice(&mut self) -> HashSet<u64> {
         self.hashes.sort_unstable();
-        let twice = self.hashes.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).take(1000).collect();
+        let twice = self
+            .hashes
+            .windows(2)
+            .filter(|pair| pair[0] == pair[1])
+            .map(|pair| pair[0])
+            .take(1000)
+            .collect();
         self.hashes.clear();
         twice
     }

@@ -21,7 +21,11 @@ pub(super) enum Content {
 }
 
 /// Reads the manifest from `pull` and the tar stream from `content`, and compares them. Errors only when reading fails.
-pub(super) fn walk(framed: &Framed, pull: Pull, content: mpsc::Receiver<Content>) -> Result<Report> {
+pub(super) fn walk(
+    framed: &Framed,
+    pull: Pull,
+    content: mpsc::Receiver<Content>,
+) -> Result<Report> {
     let mut report = Report::default();
     let mut stream = TarContent { content, current: Content::Data(Bytes::new()) };
     let read = manifest_reader::read(pull, &framed.tail, |item| {
@@ -35,7 +39,9 @@ pub(super) fn walk(framed: &Framed, pull: Pull, content: mpsc::Receiver<Content>
     });
     match read {
         Err(error) => report.note(error)?,
-        Ok(()) if stream.next().is_some() => report.problem("there is more in the tar stream than the manifest lists"),
+        Ok(()) if stream.next().is_some() => {
+            report.problem("there is more in the tar stream than the manifest lists")
+        }
         Ok(()) => {}
     }
     Ok(report)
@@ -54,10 +60,14 @@ fn compare(stream: &mut TarContent, entry: &EntryRecord) -> Result<()> {
         _ => digest = None,
     })?;
     let mut zeros = true;
-    stream.take(padding(entry.size), |bytes| zeros &= bytes.is_none_or(|bytes| bytes.iter().all(|&byte| byte == 0)))?;
+    stream.take(padding(entry.size), |bytes| {
+        zeros &= bytes.is_none_or(|bytes| bytes.iter().all(|&byte| byte == 0))
+    })?;
 
     let wrong = |what: &str| Err(Error::damaged(format!("the entry {:?}: {what}", entry.path)));
-    let (Some(header), Some(digest)) = (header, digest) else { return wrong("it lies in a damaged frame") };
+    let (Some(header), Some(digest)) = (header, digest) else {
+        return wrong("it lies in a damaged frame");
+    };
     check_header(&header, entry)?;
     if Some(Digest(digest.finalize().into())) != entry.sha256 {
         return wrong("its content has another digest than the manifest says");
@@ -84,7 +94,14 @@ fn check_header(header: &[u8], entry: &EntryRecord) -> Result<()> {
             && found.tar_offset == entry.tar_offset
             && directory(&found) == directory(entry)
     });
-    if same { Ok(()) } else { Err(Error::damaged(format!("the entry {:?}: its header is not what the manifest says", entry.path))) }
+    if same {
+        Ok(())
+    } else {
+        Err(Error::damaged(format!(
+            "the entry {:?}: its header is not what the manifest says",
+            entry.path
+        )))
+    }
 }
 
 struct TarContent {

@@ -10,7 +10,12 @@ use crate::spool::Spool;
 use crate::tail::{self, Tail};
 use crate::{BLOCK, EntryKind, Error, MANIFEST, ManifestInfo, Result, header, manifest, padding};
 
-pub(super) async fn finish(mut stream: TarStream, entries: Spool, count: u64, info: ManifestInfo) -> Result<Summary> {
+pub(super) async fn finish(
+    mut stream: TarStream,
+    entries: Spool,
+    count: u64,
+    info: ManifestInfo,
+) -> Result<Summary> {
     stream.flush()?;
     let (reply, listed) = oneshot::channel();
     stream.output(Output::EndOfList(reply))?;

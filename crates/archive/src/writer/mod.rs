@@ -16,7 +16,8 @@ use crate::emit::push_line;
 use crate::manifest::MAX_NOTE;
 use crate::spool::Spool;
 use crate::{
-    Compression, Digest, EntryRecord, Error, MANIFEST, ManifestInfo, NewEntry, Result, Spools, clean_path, header, padding,
+    Compression, Digest, EntryRecord, Error, MANIFEST, ManifestInfo, NewEntry, Result, Spools,
+    clean_path, header, padding,
 };
 
 #[derive(Debug, Clone)]

@@ -109,7 +109,8 @@ impl TarStream {
         let settled = self.frame.as_ref().and_then(|frame| frame.class);
         // The rest of a file follows its beginning; whether a whole frame of it compresses is seen when it is full.
         if header.is_some() || settled.is_none() {
-            let class = self.sampler.as_mut().map_or(Class::Stored, |sampler| sampler.class(data, SLICES));
+            let class =
+                self.sampler.as_mut().map_or(Class::Stored, |sampler| sampler.class(data, SLICES));
             if settled.is_some_and(|settled| settled != class) {
                 self.flush()?;
             }
@@ -124,7 +125,11 @@ impl TarStream {
     }
 
     /// Ends an entry: its header, if there was no content, and its padding.
-    pub(super) async fn end_content(&mut self, header: Option<Vec<u8>>, padding: u64) -> Result<()> {
+    pub(super) async fn end_content(
+        &mut self,
+        header: Option<Vec<u8>>,
+        padding: u64,
+    ) -> Result<()> {
         if let Some(header) = header {
             self.put(&header).await?;
         }
@@ -199,8 +204,10 @@ impl TarStream {
         let running = match &self.emitter {
             Some(running) => running,
             None => {
-                let runtime = tokio::runtime::Handle::try_current().map_err(|_| Error::NoRuntime)?;
-                let emitter = Emitter::new(self.shared(), self.sink.clone(), Arc::clone(&self.position));
+                let runtime =
+                    tokio::runtime::Handle::try_current().map_err(|_| Error::NoRuntime)?;
+                let emitter =
+                    Emitter::new(self.shared(), self.sink.clone(), Arc::clone(&self.position));
                 let (outputs, receiver) = mpsc::unbounded_channel();
                 let task = runtime.spawn(emitter.run(receiver));
                 self.emitter.insert(Running { outputs, task })
@@ -220,13 +227,20 @@ impl TarStream {
     }
 
     /// Runs something on the hashing thread, after everything that was given to it before.
-    pub(super) async fn hash<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    pub(super) async fn hash<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
         self.hashing.run(move |_| job()).await
     }
 
     /// As [`Self::hash`], but waits only until the thread is not too far behind. `len`: the bytes that `job` holds, at
     /// most a frame.
-    pub(super) async fn hash_later(&self, len: usize, job: impl FnOnce() + Send + 'static) -> Result<()> {
+    pub(super) async fn hash_later(
+        &self,
+        len: usize,
+        job: impl FnOnce() + Send + 'static,
+    ) -> Result<()> {
         let hashing = Arc::clone(&self.shared.budget.hashing);
         let permit = hashing.acquire_many_owned(len as u32).await.map_err(|_| self.stopped())?;
         self.hashing.submit(move |_| {

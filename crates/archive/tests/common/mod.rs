@@ -1,28 +1,46 @@
 //! What the tests share: making archives, and the tools of others.
 #![allow(dead_code)]
 
+pub mod forge;
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use archive::{
-    Archive, Compression, EntryKind, EntryRecord, ManifestInfo, NewEntry, Piece, Report, Summary, Writer, WriterOptions,
+    Archive, Compression, EntryKind, EntryRecord, ManifestInfo, NewEntry, Piece, Report, Summary,
+    Writer, WriterOptions,
 };
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 
 pub fn options(memory: usize) -> WriterOptions {
-    WriterOptions { compression: Compression::Fast, workers: 2, memory, temp_dir: std::env::temp_dir() }
+    WriterOptions {
+        compression: Compression::Fast,
+        workers: 2,
+        memory,
+        temp_dir: std::env::temp_dir(),
+    }
 }
 
 pub fn entry(path: &str) -> NewEntry {
-    NewEntry { path: path.to_owned(), kind: EntryKind::File, mtime: 1_700_000_000, rows: None, note: None }
+    NewEntry {
+        path: path.to_owned(),
+        kind: EntryKind::File,
+        mtime: 1_700_000_000,
+        rows: None,
+        note: None,
+    }
 }
 
 pub fn info() -> ManifestInfo {
-    ManifestInfo { program: "portal-backup 0.0.0".to_owned(), portal: "test".to_owned(), ..ManifestInfo::default() }
+    ManifestInfo {
+        program: "portal-backup 0.0.0".to_owned(),
+        portal: "test".to_owned(),
+        ..ManifestInfo::default()
+    }
 }
 
 /// A writer, and a task that gathers what it writes.
@@ -113,7 +131,13 @@ pub fn text(len: usize, seed: u64) -> Vec<u8> {
     while bytes.len() < len {
         n = n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let (a, b) = (n >> 40, (n >> 20) & 0xfff);
-        writeln!(bytes, "({a},'user{b}@example.org','2024-0{}-11 10:{}:00',{b},NULL),", b % 9 + 1, a % 60).unwrap();
+        writeln!(
+            bytes,
+            "({a},'user{b}@example.org','2024-0{}-11 10:{}:00',{b},NULL),",
+            b % 9 + 1,
+            a % 60
+        )
+        .unwrap();
     }
     bytes.truncate(len);
     bytes
@@ -123,13 +147,22 @@ pub fn text(len: usize, seed: u64) -> Vec<u8> {
 pub fn silent(program: &str, args: &[&str], input: &[u8]) -> Vec<u8> {
     let output = run(program, args, input);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && said.is_empty(), "{program} {args:?}: {} {said}", output.status);
+    assert!(
+        output.status.success() && said.is_empty(),
+        "{program} {args:?}: {} {said}",
+        output.status
+    );
     output.stdout
 }
 
 pub fn run(program: &str, args: &[&str], input: &[u8]) -> std::process::Output {
     let mut command = Command::new(program);
-    command.args(args).env("LC_ALL", "C.UTF-8").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(args)
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
