@@ -232,6 +232,12 @@ impl TarWalk {
         }
         let path = if self.ours { clean_path(&name) } else { foreign_path(&name) };
         let path = path.map_err(|error| Error::hostile(error.to_string()))?;
+        let plain = if announced.kind == Kind::Directory { name.strip_suffix('/') } else { None };
+        if self.ours && plain.unwrap_or(&name) != path {
+            return Err(Error::hostile(format!(
+                "the entry {name:?} has a name that is not allowed"
+            )));
+        }
         let kind =
             if announced.kind == Kind::Directory { EntryKind::Directory } else { kind_of(&path) };
         let record = EntryRecord {

@@ -81,14 +81,19 @@ pub(crate) struct Announced {
     pub(crate) mtime: i64,
 }
 
-/// Reads a header block that is not all zeros. Errors with what is wrong about it.
-pub(crate) fn parse(block: &Block) -> Result<Announced, &'static str> {
-    let header = Header::from_byte_slice(block);
+/// Whether this is a header block, as its checksum says.
+pub(crate) fn is_header(block: &Block) -> bool {
     let sum: u32 =
         block[..148].iter().chain(&block[156..]).map(|&byte| u32::from(byte)).sum::<u32>() + 8 * 32;
-    if header.cksum().ok() != Some(sum) {
+    Header::from_byte_slice(block).cksum().ok() == Some(sum)
+}
+
+/// Reads a header block that is not all zeros. Errors with what is wrong about it.
+pub(crate) fn parse(block: &Block) -> Result<Announced, &'static str> {
+    if !is_header(block) {
         return Err("a tar header has a wrong checksum");
     }
+    let header = Header::from_byte_slice(block);
     let kind = match header.entry_type() {
         EntryType::Regular | EntryType::Continuous => Kind::File,
         EntryType::Directory => Kind::Directory,

@@ -147,7 +147,7 @@ pub(crate) async fn recognise(source: &dyn ReadAt) -> Result<Format> {
     }
     match header::Block::try_from(start.as_ref()) {
         // A tar file without any entry is two blocks of zeros.
-        Ok(block) if header::parse(&block).is_ok() || block.iter().all(|&byte| byte == 0) => {
+        Ok(block) if header::is_header(&block) || block.iter().all(|&byte| byte == 0) => {
             Ok(Format::PlainTar)
         }
         _ => Err(Error::NotAnArchive),

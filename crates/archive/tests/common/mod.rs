@@ -1,6 +1,8 @@
 //! What the tests share: making archives, and the tools of others.
 #![allow(dead_code)]
 
+pub mod forge;
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
