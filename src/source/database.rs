@@ -1,7 +1,9 @@
 //! Databases, each engine behind one trait: a snapshot is opened once, and everything is read from it.
 
+mod hex;
 mod mysql;
 mod sqlite;
+mod statements;
 
 use async_trait::async_trait;
 
@@ -123,5 +125,16 @@ pub fn open(
             name: config.name.clone(),
             message: "its url must begin with mysql:// or sqlite://".to_owned(),
         }),
+    }
+}
+
+/// A sentence that names what it is about, but not a thousand things. `None` when there is nothing.
+fn warning(about: &str, names: &[String]) -> Option<String> {
+    const SHOWN: usize = 20;
+    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len() {
+        0 => None,
+        count if count > SHOWN => Some(format!("{about} ({count}): {shown}, …")),
+        count => Some(format!("{about} ({count}): {shown}")),
     }
 }

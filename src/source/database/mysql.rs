@@ -1,18 +1,96 @@
-//! MySQL and MariaDB.
-use super::{Database, DatabaseError, ServerInfo, Snapshot};
+//! MySQL and MariaDB, dumped in DocSpace's format (`docspace/facts.md` §6).
+
+mod connect;
+mod lock;
+mod objects;
+mod render;
+mod rows;
+mod scheme;
+mod snapshot;
+mod url;
+
 use async_trait::async_trait;
-pub struct MySql;
+use mysql_async::{Error, Opts};
+
+use self::connect::Session;
+use super::{Database, DatabaseError, Engine, ServerInfo, Snapshot};
+
+/// A database of a MySQL or MariaDB server.
+pub struct MySql {
+    name: String,
+    opts: Opts,
+}
+
 impl MySql {
-    pub fn new(_name: &str, _url: &str) -> Result<Self, DatabaseError> {
-        todo!()
+    /// Reads the URL; connects to nothing yet.
+    pub fn new(name: &str, url: &str) -> Result<Self, DatabaseError> {
+        let opts = url::parse(url).map_err(|message| DatabaseError::Configuration {
+            name: name.to_owned(),
+            message,
+        })?;
+        Ok(Self { name: name.to_owned(), opts })
     }
 }
+
 #[async_trait]
 impl Database for MySql {
     async fn check(&self) -> Result<ServerInfo, DatabaseError> {
-        todo!()
+        let (session, server) = open(&self.name, &self.opts).await?;
+        session.close().await;
+        Ok(server)
     }
-    async fn snapshot(&self, _readers: usize) -> Result<Box<dyn Snapshot>, DatabaseError> {
-        todo!()
+
+    async fn snapshot(&self, readers: usize) -> Result<Box<dyn Snapshot>, DatabaseError> {
+        Ok(Box::new(snapshot::open(&self.name, &self.opts, readers).await?))
+    }
+}
+
+async fn open(name: &str, opts: &Opts) -> Result<(Session, ServerInfo), DatabaseError> {
+    let connect = async {
+        let mut session = Session::open(opts).await?;
+        let version = session.rows::<String>("SELECT VERSION()").await?.pop().unwrap_or_default();
+        Ok((session, version))
+    };
+    let (session, version) = connect.await.map_err(|error: Error| DatabaseError::Connect {
+        name: name.to_owned(),
+        message: describe(&error),
+    })?;
+    let engine =
+        if version.contains("MariaDB") { Engine::MariaDb } else { Engine::MySql };
+    Ok((session, ServerInfo { engine, version, position: None }))
+}
+
+/// The server's own words, or the driver's.
+fn describe(error: &Error) -> String {
+    match error {
+        Error::Server(server) => format!("{} (error {})", server.message, server.code),
+        // The driver prints packets and rows with some of these.
+        Error::Driver(mysql_async::DriverError::UnexpectedPacket { .. }) => {
+            "the server sent an unexpected packet".to_owned()
+        }
+        Error::Driver(
+            mysql_async::DriverError::FromRow { .. } | mysql_async::DriverError::FromValue { .. },
+        ) => "the server answered with an unexpected value".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// The error of a statement. `what` says what it was for.
+fn failed(name: &str, what: &str, error: &Error) -> DatabaseError {
+    DatabaseError::Query {
+        name: name.to_owned(),
+        what: what.to_owned(),
+        message: describe(error),
+    }
+}
+
+/// Like [`failed`], for what is done with one table.
+fn table_failed(name: &str, table: &str, error: &Error) -> DatabaseError {
+    match error {
+        // ER_TABLE_DEF_CHANGED; no such table, any more; no such column, any more.
+        Error::Server(server) if matches!(server.code, 1412 | 1146 | 1054) => {
+            DatabaseError::DefinitionChanged { name: name.to_owned(), table: table.to_owned() }
+        }
+        _ => failed(name, &format!("table {table}"), error),
     }
 }

@@ -1,0 +1,165 @@
+//! Connections: how they are set up, shared, and closed at once when a dump is given up.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use mysql_async::prelude::{FromRow, Queryable};
+use mysql_async::{Conn, DriverError, Error, Opts};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Without these a dump would be wrong.
+const REQUIRED: &[&str] = &[
+    "SET NAMES utf8mb4",
+    // ANSI_QUOTES and its like change what SHOW CREATE TABLE says, PAD_CHAR_TO_FULL_LENGTH what CHAR holds.
+    "SET SESSION sql_mode='', time_zone='+00:00', sql_quote_show_create=1",
+    "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+];
+
+/// Not every server has these; they keep a slow storage or a long table from ending the dump.
+const WELCOME: &[&str] = &[
+    "SET SESSION net_write_timeout=86400, net_read_timeout=86400, wait_timeout=604800",
+    "SET SESSION sql_select_limit=DEFAULT, sql_big_selects=1",
+    "SET SESSION max_statement_time=0",
+    "SET SESSION max_execution_time=0",
+    "SET SESSION idle_transaction_timeout=0, idle_readonly_transaction_timeout=0",
+    "SET SESSION lock_wait_timeout=300",
+];
+
+/// One connection.
+pub(super) struct Session {
+    conn: Option<Conn>,
+    /// A statement runs, or failed to end: the connection cannot be used again.
+    busy: bool,
+}
+
+impl Session {
+    pub async fn open(opts: &Opts) -> Result<Self, Error> {
+        let conn = tokio::time::timeout(CONNECT_TIMEOUT, Conn::new(opts.clone()))
+            .await
+            .map_err(|_| Error::Other("the server did not answer in time".into()))??;
+        let mut session = Self { conn: Some(conn), busy: false };
+        for statement in REQUIRED {
+            session.run(statement).await?;
+        }
+        for statement in WELCOME {
+            session.try_run(statement).await?;
+        }
+        Ok(session)
+    }
+
+    /// The connection for a statement; [`Self::done`] says that it ended.
+    pub fn begin(&mut self) -> Result<&mut Conn, Error> {
+        self.busy = true;
+        self.conn.as_mut().ok_or(Error::Driver(DriverError::ConnectionClosed))
+    }
+
+    pub fn done<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+        self.busy = result.as_ref().is_err_and(Error::is_fatal);
+        result
+    }
+
+    pub async fn run(&mut self, statement: &str) -> Result<(), Error> {
+        let result = self.begin()?.query_drop(statement).await;
+        self.done(result)
+    }
+
+    /// Runs a statement that the server may refuse; says whether it did not.
+    pub async fn try_run(&mut self, statement: &str) -> Result<bool, Error> {
+        match self.run(statement).await {
+            Ok(()) => Ok(true),
+            Err(Error::Server(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All rows of a small result.
+    pub async fn rows<T: FromRow + Send + 'static>(&mut self, query: &str) -> Result<Vec<T>, Error> {
+        let result = self.begin()?.query(query).await;
+        self.done(result)
+    }
+
+    pub async fn close(mut self) {
+        if let (Some(conn), false) = (self.conn.take(), self.busy) {
+            let _ = conn.disconnect().await; // Nothing was at stake.
+        }
+    }
+}
+
+impl Drop for Session {
+    /// The driver would first read the rest of a running result, hours perhaps. Outside the runtime it only
+    /// closes the socket, and the server ends the statement when it cannot write.
+    fn drop(&mut self) {
+        if let (Some(conn), true) = (self.conn.take(), self.busy) {
+            let closing = std::thread::Builder::new().name("mysql-close".to_owned());
+            if let Err(error) = closing.spawn(move || drop(conn)) {
+                tracing::warn!(%error, "a database connection could not be closed at once");
+            }
+        }
+    }
+}
+
+/// The connections of a snapshot.
+pub(super) struct Readers {
+    idle: Mutex<Vec<Session>>,
+    free: Semaphore,
+    alive: AtomicUsize,
+    count: usize,
+}
+
+impl Readers {
+    pub fn new(sessions: Vec<Session>) -> Self {
+        let count = sessions.len();
+        Self {
+            idle: Mutex::new(sessions),
+            free: Semaphore::new(count),
+            alive: AtomicUsize::new(count),
+            count,
+        }
+    }
+
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Waits for a connection. `None`: all were lost.
+    pub async fn take(&self) -> Option<Lease<'_>> {
+        let permit = self.free.acquire().await.ok()?;
+        let session = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+        Some(Lease { session: Some(session), readers: self, permit: Some(permit) })
+    }
+}
+
+/// A connection that somebody uses; it goes back when dropped.
+pub(super) struct Lease<'a> {
+    session: Option<Session>,
+    readers: &'a Readers,
+    permit: Option<SemaphorePermit<'a>>,
+}
+
+impl Lease<'_> {
+    pub fn session(&mut self) -> Result<&mut Session, Error> {
+        self.session.as_mut().ok_or(Error::Driver(DriverError::ConnectionClosed))
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        match self.session.take() {
+            Some(session) if !session.busy => {
+                self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
+            }
+            // Its snapshot is gone with it and cannot be had again; the last one's waiters must not wait for ever.
+            _ => {
+                if let Some(permit) = self.permit.take() {
+                    permit.forget();
+                }
+                if self.readers.alive.fetch_sub(1, Ordering::SeqCst) == 1 {
+                    self.readers.free.close();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! `mysql://user:password@host:port/database?…` as connection options.
+
+use std::time::Duration;
+
+use mysql_async::{Opts, OptsBuilder, SslOpts};
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+/// The protocol's own limit: a value must never be too long for us.
+const MAX_PACKET: usize = 1 << 30;
+
+/// Reads a URL. Parameters: `socket` (path of a Unix socket), `ssl-mode` (as MySQL's clients have it:
+/// DISABLED, REQUIRED, VERIFY_CA, VERIFY_IDENTITY), `require_ssl=true` (the same as VERIFY_IDENTITY),
+/// `ssl-ca` (path of a PEM file). Errors do not repeat the URL, for it may hold a password.
+pub(super) fn parse(url: &str) -> Result<Opts, String> {
+    let url = Url::parse(url).map_err(|error| format!("its url cannot be read: {error}"))?;
+    let database = decode(url.path().trim_start_matches('/'), "database")?;
+    if database.is_empty() {
+        return Err("its url must name a database: mysql://user@host/database".to_owned());
+    }
+    let host = match url.host_str() {
+        Some(host) if !host.is_empty() => decode(host.trim_matches(['[', ']']), "host")?,
+        _ => "127.0.0.1".to_owned(),
+    };
+    let user = decode(url.username(), "user")?;
+    let mut options = OptsBuilder::default()
+        .ip_or_hostname(host)
+        .tcp_port(url.port().unwrap_or(3306))
+        .user((!user.is_empty()).then_some(user))
+        .pass(url.password().map(|password| decode(password, "password")).transpose()?)
+        .db_name(Some(database))
+        .prefer_socket(false)
+        .stmt_cache_size(0)
+        .max_allowed_packet(Some(MAX_PACKET))
+        .tcp_keepalive(Some(Duration::from_secs(30)));
+
+    let mut tls = None;
+    let mut authority = None;
+    for (key, value) in url.query_pairs() {
+        match key.to_ascii_lowercase().replace('_', "-").as_str() {
+            "socket" => options = options.socket(Some(value.into_owned())),
+            "ssl-mode" | "sslmode" => tls = tls_mode(&value)?,
+            "require-ssl" => tls = (value == "true" || value == "1").then(SslOpts::default),
+            "ssl-ca" | "sslca" => authority = Some(std::path::PathBuf::from(value.as_ref())),
+            "charset" | "collation" | "timezone" => {} // Ours are fixed.
+            _ => return Err(format!("its url has an unknown parameter {key:?}")),
+        }
+    }
+    if let (Some(options), Some(path)) = (tls.as_mut(), authority) {
+        *options = std::mem::take(options).with_root_certs(vec![path.into()]);
+    }
+    options = options.ssl_opts(tls);
+    Ok(options.into())
+}
+
+fn tls_mode(mode: &str) -> Result<Option<SslOpts>, String> {
+    match mode.to_ascii_uppercase().replace('-', "_").as_str() {
+        "DISABLED" | "PREFERRED" => Ok(None),
+        // Encrypts and trusts anyone, as it does in MySQL's own clients.
+        "REQUIRED" => Ok(Some(SslOpts::default().with_danger_accept_invalid_certs(true))),
+        "VERIFY_CA" => Ok(Some(SslOpts::default().with_danger_skip_domain_validation(true))),
+        "VERIFY_IDENTITY" => Ok(Some(SslOpts::default())),
+        _ => Err(format!("its url has an unknown ssl-mode {mode:?}")),
+    }
+}
+
+fn decode(text: &str, what: &str) -> Result<String, String> {
+    percent_decode_str(text)
+        .decode_utf8()
+        .map(std::borrow::Cow::into_owned)
+        .map_err(|_| format!("the {what} in its url is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_is_read() {
+        let opts = parse("mysql://us%40er:p%3Aw%2Fd@db.example:3307/my%20db").unwrap();
+        assert_eq!(opts.user(), Some("us@er"));
+        assert_eq!(opts.pass(), Some("p:w/d"));
+        assert_eq!(opts.ip_or_hostname(), "db.example");
+        assert_eq!(opts.tcp_port(), 3307);
+        assert_eq!(opts.db_name(), Some("my db"));
+        assert!(opts.ssl_opts().is_none());
+        assert_eq!(parse("mysql://root@[::1]/d").unwrap().ip_or_hostname(), "::1");
+    }
+
+    #[test]
+    fn tls_is_used_when_asked_for() {
+        let trusting = parse("mysql://h/d?ssl-mode=REQUIRED").unwrap();
+        assert!(trusting.ssl_opts().unwrap().accept_invalid_certs());
+        let strict = parse("mysql://h/d?require_ssl=true&ssl-ca=/ca.pem").unwrap();
+        let strict = strict.ssl_opts().unwrap();
+        assert!(!strict.accept_invalid_certs() && !strict.skip_domain_validation());
+        assert_eq!(strict.root_certs().len(), 1);
+        assert_eq!(parse("mysql://h/d?socket=/run/x.sock").unwrap().socket(), Some("/run/x.sock"));
+    }
+
+    #[test]
+    fn errors_say_what_is_wrong_and_hide_the_password() {
+        for url in ["mysql://u:hunter2@h", "mysql://u:hunter2@h/d?zip=1", "mysql://u:hunter2@h:x/d"] {
+            let error = parse(url).unwrap_err();
+            assert!(!error.is_empty() && !error.contains("hunter2"), "{error}");
+        }
+    }
+}

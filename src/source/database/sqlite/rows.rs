@@ -1,0 +1,59 @@
+//! The rows of a table, read on a blocking thread.
+
+use rusqlite::Connection;
+use tokio::sync::mpsc::Sender;
+
+use super::render::{identifier, value};
+use crate::source::database::statements::Statements;
+
+/// Why reading ended early.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Sqlite(rusqlite::Error),
+    /// Nobody takes the pieces any more.
+    Gone,
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// Renders all rows of a table into pieces; returns their number.
+pub(super) fn dump(
+    db: &Connection,
+    table: &str,
+    columns: &[String],
+    pieces: &Sender<Vec<u8>>,
+) -> Result<u64, Failure> {
+    let table = identifier(table);
+    let names = columns.join(",");
+    let mut statements =
+        Statements::new("", format!("REPLACE INTO {table} ({names}) VALUES \n"), "");
+    let mut select = db.prepare(&format!("SELECT {names} FROM {table}"))?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let out = statements.begin_row();
+        for index in 0..columns.len() {
+            out.push(if index == 0 { b'(' } else { b',' });
+            value(out, row.get_ref(index)?);
+        }
+        out.push(b')');
+        statements.end_row();
+        if statements.is_full() {
+            flush(&mut statements, pieces)?;
+        }
+    }
+    let count = statements.finish();
+    flush(&mut statements, pieces)?;
+    Ok(count)
+}
+
+fn flush(statements: &mut Statements, pieces: &Sender<Vec<u8>>) -> Result<(), Failure> {
+    for piece in statements.pending().chunks(crate::source::database::statements::PIECE * 2) {
+        pieces.blocking_send(piece.to_vec()).map_err(|_| Failure::Gone)?;
+    }
+    statements.clear();
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! What tables there are, and the statements that make them.
+
+use rusqlite::{Connection, OptionalExtension, Result};
+
+use super::render::identifier;
+use crate::source::database::{Table, warning};
+
+/// A table and what is needed to read it.
+#[derive(Debug, Clone)]
+pub(super) struct Details {
+    /// The columns that can be written, quoted; a hidden rowid comes first, for others may refer to it.
+    pub columns: Vec<String>,
+    pub scheme: String,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Catalog {
+    pub tables: Vec<Table>,
+    pub details: Vec<Details>,
+    pub warnings: Vec<String>,
+}
+
+pub(super) fn read(db: &Connection) -> Result<Catalog> {
+    let mut catalog = Catalog::default();
+    let mut listing = db.prepare(
+        "SELECT l.name, l.wr, s.sql FROM pragma_table_list AS l \
+         JOIN sqlite_schema AS s ON s.type = 'table' AND s.name = l.name \
+         WHERE l.schema = 'main' AND l.type = 'table' AND l.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
+         ORDER BY l.name",
+    )?;
+    let found = listing
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<Result<Vec<(String, bool, String)>>>()?;
+    let size: i64 = db.query_row(
+        "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
+        [],
+        |row| row.get(0),
+    )?;
+    for (name, without_rowid, sql) in found {
+        let columns = columns(db, &name, without_rowid)?;
+        // (Their text may end with a comment, so the `;` has its own line.)
+        let mut scheme = format!("DROP TABLE IF EXISTS {};\n{sql}\n;\n", identifier(&name));
+        if catalog.tables.is_empty() {
+            // These belong to no table, and an application may tell by them what it has before it.
+            scheme.insert_str(0, &numbers(db)?);
+        }
+        scheme.push_str(&indexes(db, &name)?);
+        scheme.push_str(&sequence(db, &name)?);
+        let estimated_bytes = estimate(db, &name, &columns, without_rowid)?.min(size.unsigned_abs() * 3);
+        catalog.tables.push(Table { name, with_data: true, estimated_bytes });
+        catalog.details.push(Details { columns, scheme });
+    }
+    for (kind, query) in [
+        ("views", "SELECT name FROM sqlite_schema WHERE type = 'view' ORDER BY 1"),
+        ("triggers", "SELECT name FROM sqlite_schema WHERE type = 'trigger' ORDER BY 1"),
+        (
+            "virtual tables, with the tables they keep their contents in",
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql LIKE 'CREATE VIRTUAL TABLE%' ORDER BY 1",
+        ),
+    ] {
+        let names: Vec<String> =
+            db.prepare(query)?.query_map([], |row| row.get(0))?.collect::<Result<_>>()?;
+        catalog.warnings.extend(warning(&format!("not backed up yet: {kind}"), &names));
+    }
+    Ok(catalog)
+}
+
+fn columns(db: &Connection, table: &str, without_rowid: bool) -> Result<Vec<String>> {
+    let mut statement =
+        db.prepare("SELECT name, hidden, upper(type), pk FROM pragma_table_xinfo(?) ORDER BY cid")?;
+    let all = statement
+        .query_map([table], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+        .collect::<Result<Vec<(String, i64, String, i64)>>>()?;
+    let mut columns: Vec<String> = all
+        .iter()
+        .filter(|(_, hidden, ..)| !matches!(hidden, 2 | 3)) // generated
+        .map(|(name, ..)| identifier(name))
+        .collect();
+    let keys: Vec<_> = all.iter().filter(|(.., pk)| *pk > 0).collect();
+    // (A key INTEGER … DESC is no rowid, but then the rowid is only written once more.)
+    let is_key = matches!(keys[..], [(_, _, kind, _)] if kind == "INTEGER") && has_no_key_index(db, table)?;
+    if !without_rowid && !is_key {
+        let taken = |alias: &&&str| all.iter().any(|(name, ..)| name.eq_ignore_ascii_case(alias));
+        if let Some(alias) = ["rowid", "_rowid_", "oid"].iter().find(|alias| !taken(alias)) {
+            columns.insert(0, (*alias).to_owned());
+        }
+    }
+    Ok(columns)
+}
+
+/// An `INTEGER PRIMARY KEY` that is the rowid needs no index of its own.
+fn has_no_key_index(db: &Connection, table: &str) -> Result<bool> {
+    db.query_row(
+        "SELECT NOT EXISTS (SELECT 1 FROM pragma_index_list(?) WHERE origin = 'pk')",
+        [table],
+        |row| row.get(0),
+    )
+}
+
+fn numbers(db: &Connection) -> Result<String> {
+    let mut text = String::new();
+    for pragma in ["application_id", "user_version"] {
+        let number: i64 = db.pragma_query_value(None, pragma, |row| row.get(0))?;
+        if number != 0 {
+            text.push_str(&format!("PRAGMA {pragma}={number};\n"));
+        }
+    }
+    Ok(text)
+}
+
+fn indexes(db: &Connection, table: &str) -> Result<String> {
+    let mut statement = db.prepare(
+        "SELECT sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = ? COLLATE NOCASE \
+         AND sql IS NOT NULL ORDER BY name",
+    )?;
+    let all = statement.query_map([table], |row| row.get(0))?.collect::<Result<Vec<String>>>()?;
+    Ok(all.into_iter().map(|sql| format!("{sql}\n;\n")).collect())
+}
+
+/// An AUTOINCREMENT counter may be beyond the largest id, and must not give an id twice.
+fn sequence(db: &Connection, table: &str) -> Result<String> {
+    let exists: bool = db.query_row(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence')",
+        [],
+        |row| row.get(0),
+    )?;
+    if !exists {
+        return Ok(String::new());
+    }
+    let last: Option<i64> = db
+        .query_row("SELECT seq FROM sqlite_sequence WHERE name = ?", [table], |row| row.get(0))
+        .optional()?;
+    Ok(last.map_or_else(String::new, |last| {
+        let name = table.replace('\'', "''");
+        format!(
+            "DELETE FROM sqlite_sequence WHERE name='{name}';\n\
+             INSERT INTO sqlite_sequence(name,seq) VALUES('{name}',{last});\n"
+        )
+    }))
+}
+
+/// Guesses from the first rows and the largest rowid: counting would read the whole table.
+fn estimate(
+    db: &Connection,
+    table: &str,
+    columns: &[String],
+    without_rowid: bool,
+) -> Result<u64> {
+    const SAMPLE: i64 = 100;
+    let table = identifier(table);
+    let sizes: Vec<_> = columns.iter().map(|c| format!("ifnull(length(CAST({c} AS BLOB)),4)+3")).collect();
+    let (rows, bytes): (i64, i64) = db.query_row(
+        &format!(
+            "SELECT count(*), ifnull(sum(size),0) FROM (SELECT {} AS size FROM {table} LIMIT {SAMPLE})",
+            sizes.join("+")
+        ),
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    if rows < SAMPLE {
+        return Ok(bytes.unsigned_abs());
+    }
+    let all = match without_rowid {
+        true => format!("SELECT count(*) FROM {table}"),
+        false => format!("SELECT ifnull(max(rowid),0) FROM {table}"),
+    };
+    let all: i64 = db.query_row(&all, [], |row| row.get(0))?;
+    Ok((bytes / rows).saturating_mul(all.max(rows)).unsigned_abs())
+}

@@ -1,0 +1,6 @@
+//! Dumps of real databases: what is loaded from a dump equals what was dumped, and shows one moment.
+
+mod mysql;
+mod mysql_live;
+mod sqlite;
+mod support;

@@ -1,0 +1,130 @@
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use portal_backup::config::{DatabaseConfig, Secret};
+use portal_backup::source::database::{self, DataSink, Database, DatabaseError, SinkClosed, Snapshot};
+
+/// Keeps everything.
+#[derive(Default)]
+pub struct Collect(pub Vec<u8>);
+
+#[async_trait]
+impl DataSink for Collect {
+    async fn write(&mut self, piece: &[u8]) -> Result<(), SinkClosed> {
+        assert!(!piece.is_empty());
+        self.0.extend_from_slice(piece);
+        Ok(())
+    }
+}
+
+/// Takes one piece, then fails.
+pub struct Refuse;
+
+#[async_trait]
+impl DataSink for Refuse {
+    async fn write(&mut self, _piece: &[u8]) -> Result<(), SinkClosed> {
+        Err(SinkClosed)
+    }
+}
+
+pub fn open(url: &str) -> Box<dyn Database> {
+    try_open(url).unwrap()
+}
+
+pub fn try_open(url: &str) -> Result<Box<dyn Database>, DatabaseError> {
+    let config = DatabaseConfig { name: "portal".to_owned(), url: Secret::new(url) };
+    database::open(&config, &std::env::temp_dir())
+}
+
+pub async fn data(snapshot: &dyn Snapshot, table: &str) -> (u64, Vec<u8>) {
+    let table = snapshot.tables().iter().find(|t| t.name == table).unwrap();
+    let mut sink = Collect::default();
+    let rows = snapshot.data(table, &mut sink).await.unwrap();
+    (rows, sink.0)
+}
+
+/// All members one after another: schemes first, as a restore does.
+pub async fn dump(snapshot: &dyn Snapshot) -> Vec<u8> {
+    let mut all = Vec::new();
+    for table in snapshot.tables() {
+        all.extend(snapshot.scheme(table).await.unwrap().into_bytes());
+    }
+    for table in snapshot.tables() {
+        all.extend(data(snapshot, &table.name).await.1);
+    }
+    all
+}
+
+/// A name that no other test has.
+pub fn unique(prefix: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos();
+    let next = NEXT.fetch_add(1, Ordering::SeqCst);
+    format!("{prefix}_{}_{now}_{next}", std::process::id())
+}
+
+/// Runs a client with `input`; its output. Fails when it fails.
+pub fn client(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let feed = std::thread::spawn(move || {
+        let _ = stdin.write_all(&input); // A client that fails says why itself.
+    });
+    let output = child.wait_with_output().unwrap();
+    feed.join().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program}: {errors}");
+    output.stdout
+}
+
+/// Loads into MariaDB as a restore would.
+pub fn mariadb(database: &str, sql: &[u8]) -> String {
+    let mut input = b"SET FOREIGN_KEY_CHECKS=0;\n".to_vec();
+    input.extend_from_slice(sql);
+    let arguments = [
+        "--host=127.0.0.1",
+        "--user=root",
+        "--batch",
+        "--raw",
+        "--skip-column-names",
+        "--default-character-set=utf8mb4",
+        "--max-allowed-packet=1G",
+        database,
+    ];
+    String::from_utf8_lossy(&client("mariadb", &arguments, &input)).into_owned()
+}
+
+/// A MariaDB database that goes when the test ends.
+pub struct Temporary(pub String);
+
+impl Temporary {
+    pub fn new() -> Self {
+        let name = unique("pb_test");
+        mariadb("", format!("CREATE DATABASE {name} CHARACTER SET utf8mb4").as_bytes());
+        Self(name)
+    }
+
+    pub fn url(&self) -> String {
+        format!("mysql://root@127.0.0.1:3306/{}", self.0)
+    }
+
+    pub fn run(&self, sql: &str) -> String {
+        mariadb(&self.0, sql.as_bytes())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        mariadb("", format!("DROP DATABASE IF EXISTS {}", self.0).as_bytes());
+    }
+}
