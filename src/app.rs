@@ -1,12 +1,87 @@
 //! The application, built from its configuration; tests start the same object as `main`.
 
-use crate::catalog::Catalog;
-use crate::config::Config;
-use crate::portal::Portal;
+use std::sync::Arc;
+
+use url::Url;
+
+use crate::catalog::{Catalog, CatalogError};
+use crate::config::{Config, ConfigError};
+use crate::jobs::{Queue, Worker, WorkerHandle, WorkerOptions};
+use crate::ops::OpError;
+use crate::ops::handler::OpsHandler;
+use crate::ops::links::Links;
+use crate::ops::presence::Presence;
+use crate::portal::{Portal, PortalError};
+use crate::seal::{SealError, Sealer};
+use crate::storage::{StorageError, StorageParams, Storages, is_secret_param};
 
 /// Everything that requests and jobs share.
 pub struct App {
     pub config: Config,
     pub catalog: Catalog,
+    pub queue: Queue,
     pub portal: Portal,
+    pub storages: Storages,
+    pub links: Links,
+    pub presence: Presence,
+    sealer: Sealer,
+}
+
+/// Why the application cannot start. All of them are mistakes in the configuration or its surroundings.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Portal(#[from] PortalError),
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    #[error(transparent)]
+    Configuration(#[from] ConfigError),
+}
+
+impl App {
+    /// Opens the catalog (making or migrating it) and checks every configured URL; connects to no source yet.
+    pub async fn build(config: Config) -> Result<Arc<Self>, StartError> {
+        let sealer = Sealer::new(&crate::seal::load_or_create_secret_key(&config)?)?;
+        let storages = Storages::new(&config)?;
+        let portal = Portal::open(&config, &[])?;
+        let catalog = Catalog::open(&config.catalog.url).await?;
+        let links = Links::new(public_url(&config)?, &sealer.signing_key("download links")?);
+        Ok(Arc::new(Self {
+            queue: Queue::new(catalog.clone()),
+            presence: Presence::default(),
+            config,
+            catalog,
+            portal,
+            storages,
+            links,
+            sealer,
+        }))
+    }
+
+    /// Starts running queued jobs, until the handle is shut down.
+    pub fn start_worker(self: &Arc<Self>, options: WorkerOptions) -> std::io::Result<WorkerHandle> {
+        let handler = Arc::new(OpsHandler(Arc::downgrade(self)));
+        Worker::start(self.queue.clone(), handler, options)
+    }
+
+    /// The parameters as the catalog may hold them: secrets sealed.
+    pub fn seal_params(&self, params: &StorageParams) -> Result<StorageParams, OpError> {
+        self.sealer.seal_params(params, is_secret_param).map_err(OpError::internal)
+    }
+
+    pub fn unseal_params(&self, params: &StorageParams) -> Result<StorageParams, OpError> {
+        self.sealer.unseal_params(params).map_err(OpError::internal)
+    }
+}
+
+fn public_url(config: &Config) -> Result<Url, StartError> {
+    match &config.server.public_url {
+        Some(url) => Ok(url.clone()),
+        None => Url::parse(&format!("http://{}", config.server.listen))
+            .map_err(|error| ConfigError::Invalid(format!("server.listen: {error}")).into()),
+    }
 }

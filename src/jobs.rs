@@ -1,10 +1,31 @@
 //! Jobs: the queue in the catalog, the worker that runs them, their progress and cancellation.
+//!
+//! A worker claims a job by compare-and-set on its fence number and keeps it by a lease, which every
+//! heartbeat renews. Whoever loses the lease may write nothing more: the fence is checked by every write,
+//! also by the one transaction that publishes the result.
 
+mod cancel;
+mod context;
+mod progress;
+mod queue;
+mod run;
+mod watch;
+mod worker;
+
+use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+use crate::catalog::ArchiveRecord;
+
+pub use cancel::{Cancel, CancelReason};
+pub use context::JobContext;
+pub use progress::Progress;
+pub use queue::{Enqueued, Queue};
+pub use worker::{Worker, WorkerHandle, WorkerOptions};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum JobKind {
     Backup,
@@ -13,7 +34,7 @@ pub enum JobKind {
     Prune,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum JobState {
     Queued,
@@ -30,7 +51,7 @@ impl JobState {
 }
 
 /// A job as the catalog has it. A running job whose lease has run out is shown as queued: nobody runs it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Job {
     pub id: Uuid,
     pub kind: JobKind,
@@ -39,12 +60,17 @@ pub struct Job {
     pub dump: bool,
     /// What was asked for, in the handler's own form.
     pub request: serde_json::Value,
-    /// How often it was begun.
+    /// How often it was begun, not counting runs that a shutdown ended.
     pub attempt: u32,
     pub progress: ProgressView,
+    /// The archive it made, or is about.
     pub archive_id: Option<Uuid>,
+    /// Never empty when the job failed.
     pub error: Option<String>,
+    /// Of the last attempt, the first thousand.
     pub warnings: Vec<String>,
+    /// How many more there were.
+    pub warnings_omitted: u64,
     pub created_on: Timestamp,
     pub started_on: Option<Timestamp>,
     pub finished_on: Option<Timestamp>,
@@ -52,11 +78,11 @@ pub struct Job {
 }
 
 /// Progress as it is told to the outside.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProgressView {
     pub phase: String,
-    /// 0 to 100; 100 only when the job has succeeded. Never falls, also not across attempts… of one run.
+    /// 0 to 100; 100 only when the job has succeeded. Never falls, also not when a job is run again.
     pub percent: u8,
     pub bytes_done: u64,
     pub bytes_total: u64,
@@ -65,4 +91,70 @@ pub struct ProgressView {
     pub eta_seconds: Option<u64>,
     /// The entry being read.
     pub current: Option<String>,
+}
+
+/// A job to be queued.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    pub kind: JobKind,
+    pub tenant_id: i64,
+    pub dump: bool,
+    pub request: serde_json::Value,
+    /// Jobs with the same text exclude each other until they are finished; 191 bytes at most.
+    pub exclusive: Option<String>,
+    /// The archive that the job is about, if it exists already.
+    pub archive_id: Option<Uuid>,
+}
+
+/// Which jobs are meant.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct JobFilter {
+    pub kind: Option<JobKind>,
+    pub tenant_id: Option<i64>,
+    pub dump: Option<bool>,
+    pub state: Option<JobState>,
+    /// Only those that are queued or running.
+    pub unfinished: bool,
+}
+
+/// What a job that succeeded publishes, all of it or nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Finished {
+    /// A new archive.
+    pub archive: Option<ArchiveRecord>,
+    /// An archive that was read and found whole, and when.
+    pub verified: Option<(Uuid, Timestamp)>,
+}
+
+impl Finished {
+    pub fn archive(record: ArchiveRecord) -> Self {
+        Self { archive: Some(record), verified: None }
+    }
+
+    pub fn verified(archive: Uuid, at: Timestamp) -> Self {
+        Self { archive: None, verified: Some((archive, at)) }
+    }
+}
+
+/// Why a job did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JobFailure {
+    /// It obeyed its `Cancel`.
+    #[error("cancelled")]
+    Cancelled,
+    /// The text is shown to users.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Does the work of jobs; the program has one, which looks at the job's kind.
+#[async_trait]
+pub trait Handler: Send + Sync + 'static {
+    /// Runs a job to its end. Must end soon after `context.cancel` says so; after the grace of
+    /// `WorkerOptions::cancel_grace` it is dropped where it waits.
+    async fn run(&self, context: JobContext) -> Result<Finished, JobFailure>;
+
+    /// Removes what an earlier run may have left: `remains` as that run saved them. They may be there
+    /// in full, in part or not at all, and the same may be asked again. An error is tried again later.
+    async fn clean(&self, job: &Job, remains: &serde_json::Value) -> Result<(), String>;
 }

@@ -5,10 +5,13 @@
 
 pub mod app;
 pub mod catalog;
+pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod http;
 pub mod jobs;
 pub mod ops;
 pub mod portal;
+pub mod seal;
 pub mod source;
 pub mod storage;

@@ -3,9 +3,19 @@
 pub mod archives;
 pub mod backup;
 pub mod entries;
+pub mod handler;
 pub mod health;
+pub mod import;
 pub mod jobs;
+pub mod links;
+pub mod presence;
 pub mod verify;
+
+pub use crate::catalog::Page;
+
+use crate::catalog::CatalogError;
+use crate::portal::PortalError;
+use crate::storage::StorageError;
 
 /// Why an operation was refused or failed, before any mapping to an API's own form.
 #[derive(Debug, thiserror::Error)]
@@ -29,16 +39,39 @@ pub enum OpError {
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl OpError {
+    pub fn internal(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
+impl From<CatalogError> for OpError {
+    fn from(error: CatalogError) -> Self {
+        Self::internal(error)
+    }
+}
+
+impl From<PortalError> for OpError {
+    fn from(error: PortalError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<StorageError> for OpError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Invalid(_)
+            | StorageError::Unsupported(_)
+            | StorageError::NotConfigured(_) => Self::Invalid(error.to_string()),
+            StorageError::NotFound(_) => Self::NotFound(error.to_string()),
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
 /// Which part of a list is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageRequest {
     pub offset: u64,
     pub limit: u32,
-}
-
-/// A part of a list, and how long the whole list is.
-#[derive(Debug, Clone)]
-pub struct Page<T> {
-    pub items: Vec<T>,
-    pub total: u64,
 }

@@ -1,8 +1,30 @@
-//! Storages: where archives go. Each of DocSpace's storage types is an `object_store` with a prefix.
+//! Storages: where archives go. A storage is a folder or a prefix of a bucket; archives lie directly in it.
+//!
+//! [`Storages`] knows what is configured and what a request may name; [`Storage`] is one place, with
+//! the same behaviour for folders and clouds: an archive appears under its name whole or not at all.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+mod allow;
+mod cloud;
+mod error;
+mod folder;
+mod location;
+mod name;
+mod object;
+mod params;
+mod place;
+mod storages;
+mod upload;
+
+pub use error::StorageError;
+pub use object::StoredObject;
+pub use params::{is_secret_param, secret_params};
+pub use place::Storage;
+pub use storages::Storages;
+pub use upload::{JournalError, Upload, UploadHint, UploadJournal};
 
 /// DocSpace's storage types; the numbers are the ones on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -24,5 +46,6 @@ pub type StorageParams = BTreeMap<String, String>;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remains {
     pub name: String,
+    /// How the storage finds what belongs to this attempt; its form is the storage's own.
     pub upload_id: Option<String>,
 }

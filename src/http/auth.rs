@@ -9,9 +9,10 @@ use super::docspace::query;
 use super::{Client, HttpState};
 use crate::app::App;
 use crate::catalog::Scope;
-use crate::config::LayoutKind;
 use crate::ops::OpError;
-use crate::portal::{HostRequest, KeyOwner, PortalError, TenantRefusal};
+use crate::portal::PortalError;
+use crate::portal::docspace::identity::{Identity, KeyOwner};
+use crate::portal::docspace::tenants::{RequestHosts, TenantError};
 
 /// The tenant of the plain layout.
 const PLAIN_TENANT: i64 = 1;
@@ -73,13 +74,17 @@ pub async fn authenticate(
         let tenant_id = tenant(&state.app, request, &client).await?;
         return Ok(Caller { tenant_id, role: Role::Installation });
     }
-    if state.app.config.portal.layout == LayoutKind::Plain {
+    let Some(identity) = state.app.portal.identity() else {
         let wait = state.failures.count(client.address);
         return Err(wait.map_or(Refusal::Unauthorized, Refusal::TooMany));
-    }
+    };
     let tenant_id = tenant(&state.app, request, &client).await?;
-    let owner = docspace_key(state, &client, &key, tenant_id).await?;
-    if !reaches(&owner.scopes, need) {
+    let owner = docspace_key(state, identity, &client, &key, tenant_id).await?;
+    let reaches = match need {
+        Scope::Read => owner.scopes.can_read(),
+        Scope::Write => owner.scopes.can_write(),
+    };
+    if !reaches {
         return Err(Refusal::Forbidden);
     }
     Ok(Caller { tenant_id, role: Role::User { id: owner.user_id } })
@@ -88,6 +93,7 @@ pub async fn authenticate(
 /// DocSpace's keys cost 100,000 rounds of hashing: who guesses waits before that.
 async fn docspace_key(
     state: &HttpState,
+    identity: &Identity,
     client: &Client,
     key: &str,
     tenant_id: i64,
@@ -103,8 +109,8 @@ async fn docspace_key(
         }
         Some(permit)
     };
-    let owner = state.app.portal.authenticate(key, tenant_id).await.map_err(unanswered)?;
-    match owner.filter(|owner| owner.tenant_id == tenant_id) {
+    let owner = identity.authenticate(key, tenant_id).await.map_err(unanswered)?;
+    match owner.filter(|owner| owner.tenant == tenant_id) {
         Some(owner) => {
             failures.remember(key);
             Ok(owner)
@@ -117,31 +123,20 @@ async fn docspace_key(
     }
 }
 
-/// DocSpace's rule for routes without a scope of their own: `*:read` is enough to read.
-fn reaches(scopes: &[String], need: Scope) -> bool {
-    scopes.iter().any(|scope| match scope.as_str() {
-        "*" | "*:write" => true,
-        "*:read" => need == Scope::Read,
-        _ => false,
-    })
-}
-
 async fn tenant(app: &App, request: &HttpRequest, client: &Client) -> Result<i64, Refusal> {
-    if app.config.portal.layout == LayoutKind::Plain {
-        return Ok(PLAIN_TENANT);
-    }
+    let Some(identity) = app.portal.identity() else { return Ok(PLAIN_TENANT) };
     let origin = request.headers().get(actix_web::http::header::ORIGIN);
-    let host_request = HostRequest {
-        host: client.host.clone(),
-        origin: origin.and_then(|origin| origin.to_str().ok()).map(str::to_owned),
-        query_origin: query::first(request.query_string(), "origin"),
-        path: request.path().to_owned(),
+    let origin_query = query::first(request.query_string(), "origin");
+    let hosts = RequestHosts {
+        host: Some(&client.host),
+        origin: origin.and_then(|origin| origin.to_str().ok()),
+        origin_query: origin_query.as_deref(),
     };
-    match app.portal.tenant_of(host_request).await {
+    match identity.tenant_of(&hosts).await {
         Ok(tenant) => Ok(tenant.id),
-        Err(TenantRefusal::NotFound) => Err(Refusal::NoTenant),
-        Err(TenantRefusal::Forbidden) => Err(Refusal::TenantClosed),
-        Err(TenantRefusal::Unavailable) => Err(Refusal::Unavailable),
+        Err(TenantError::NotFound) => Err(Refusal::NoTenant),
+        Err(TenantError::Busy(_)) => Err(Refusal::TenantClosed),
+        Err(TenantError::Portal(error)) => Err(unanswered(error)),
     }
 }
 
@@ -159,8 +154,8 @@ impl Caller {
         match &self.role {
             Role::Installation => Ok(()),
             Role::User { id } => {
-                let is_administrator = app.portal.is_administrator(self.tenant_id, id).await;
-                if is_administrator.map_err(portal_down)? {
+                let identity = app.portal.identity().ok_or(OpError::Forbidden)?;
+                if identity.is_admin(self.tenant_id, id).await.map_err(portal_down)? {
                     Ok(())
                 } else {
                     Err(OpError::Forbidden)
@@ -174,8 +169,8 @@ impl Caller {
         match self.role {
             Role::Installation => Ok(true),
             Role::User { .. } => {
-                let allowed = app.portal.may_dump(self.tenant_id).await.map_err(portal_down)?;
-                Ok(allowed && is_standalone(app))
+                let identity = app.portal.identity().ok_or(OpError::Forbidden)?;
+                identity.may_dump(self.tenant_id).await.map_err(portal_down)
             }
         }
     }
@@ -225,20 +220,6 @@ fn portal_down(error: PortalError) -> OpError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn scopes() {
-        let may = |scopes: &[&str], need| {
-            let scopes: Vec<String> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
-            reaches(&scopes, need)
-        };
-        assert!(may(&["*:write"], Scope::Read) && may(&["*:write"], Scope::Write));
-        assert!(may(&["*"], Scope::Write));
-        assert!(may(&["*:read"], Scope::Read) && !may(&["*:read"], Scope::Write));
-        assert!(!may(&["files:read", "files:write"], Scope::Read), "no scope of the backup's own");
-        assert!(!may(&[], Scope::Read));
-        assert!(may(&["files:read", "*:read"], Scope::Read));
-    }
 
     #[test]
     fn own_keys_see_all_tenants() {

@@ -1,11 +1,19 @@
 //! Backups: started by a request, run as a job.
 
+mod databases;
+mod files;
+mod run;
+
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::app::App;
-use crate::jobs::Job;
+use crate::config::LayoutKind;
+use crate::jobs::{Job, JobFilter, JobKind, NewJob};
 use crate::ops::OpError;
 use crate::storage::{StorageParams, StorageType};
+
+pub(super) use run::{clean, run};
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -15,6 +23,7 @@ pub enum Mode {
     Incremental,
 }
 
+/// What a caller asks for.
 #[derive(Debug, Clone)]
 pub struct StartBackup {
     pub tenant_id: i64,
@@ -24,22 +33,82 @@ pub struct StartBackup {
     pub mode: Mode,
 }
 
+/// What the job keeps of it. Secrets among the parameters are sealed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BackupRequest {
+    pub archive_id: Uuid,
+    pub storage_type: StorageType,
+    pub storage_params: StorageParams,
+    pub mode: Mode,
+}
+
 /// Starts a backup; when one runs that excludes it, returns that one.
-pub async fn start(_app: &App, _request: StartBackup) -> Result<Job, OpError> {
-    todo!()
+pub async fn start(app: &App, request: StartBackup) -> Result<Job, OpError> {
+    if request.mode == Mode::Incremental {
+        return Err(OpError::Invalid("incremental backups are not supported yet".to_owned()));
+    }
+    if !request.dump && app.config.portal.layout == LayoutKind::Docspace {
+        return Err(OpError::Invalid(
+            "backups of a single tenant are not supported yet: send \"dump\": true to back up the whole installation"
+                .to_owned(),
+        ));
+    }
+    if app.config.portal.database.is_empty() && app.config.portal.filesystem.is_empty() {
+        return Err(OpError::Invalid(
+            "nothing to back up: the configuration names no database and no filesystem".to_owned(),
+        ));
+    }
+    app.storages.resolve(request.storage_type, &request.storage_params)?;
+    let stored = BackupRequest {
+        archive_id: Uuid::new_v4(),
+        storage_type: request.storage_type,
+        storage_params: app.seal_params(&request.storage_params)?,
+        mode: request.mode,
+    };
+    // In the plain layout both kinds are the same portal, so they exclude each other.
+    let exclusive = match (app.config.portal.layout, request.dump) {
+        (LayoutKind::Plain, _) | (_, true) => "backup:installation".to_owned(),
+        (_, false) => format!("backup:tenant:{}", request.tenant_id),
+    };
+    let enqueued = app
+        .queue
+        .enqueue(NewJob {
+            kind: JobKind::Backup,
+            tenant_id: request.tenant_id,
+            dump: request.dump,
+            request: serde_json::to_value(&stored).map_err(OpError::internal)?,
+            exclusive: Some(exclusive),
+            archive_id: None,
+        })
+        .await?;
+    Ok(enqueued.job)
 }
 
 /// Asks the running backups of a tenant, and a running dump, to stop. Returns the latest of them as it is then.
-pub async fn cancel(_app: &App, _tenant_id: i64) -> Result<Option<Job>, OpError> {
-    todo!()
+pub async fn cancel(app: &App, tenant_id: i64) -> Result<Option<Job>, OpError> {
+    let mut last = None;
+    for dump in [false, true] {
+        if let Some(job) = latest(app, tenant_id, Some(dump)).await?
+            && !job.state.is_finished()
+        {
+            last = app.queue.request_cancel(job.id).await?;
+        }
+    }
+    match last {
+        Some(job) => Ok(Some(job)),
+        None => latest(app, tenant_id, None).await,
+    }
 }
 
 /// The backup a progress request means: the running or else the latest one of the tenant.
 /// `dump`: true = the installation's dump, false = the tenant's own, None = whichever is running or newest.
-pub async fn latest(
-    _app: &App,
-    _tenant_id: i64,
-    _dump: Option<bool>,
-) -> Result<Option<Job>, OpError> {
-    todo!()
+pub async fn latest(app: &App, tenant_id: i64, dump: Option<bool>) -> Result<Option<Job>, OpError> {
+    let filter = JobFilter {
+        kind: Some(JobKind::Backup),
+        tenant_id: Some(tenant_id),
+        dump,
+        ..JobFilter::default()
+    };
+    Ok(app.queue.latest(filter).await?)
 }

@@ -1,15 +1,24 @@
 //! Whether the service can do its work, and how much of it was done.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::app::App;
 use crate::jobs::{JobKind, JobState};
 use crate::ops::OpError;
 
-/// Ok when the catalog answers and, in a process that works on jobs, the worker is alive.
+/// Orchestrators ask every few seconds and give up soon.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Ok when the catalog answers: without it neither requests nor jobs can be served.
 /// The error is a sentence without secrets.
-pub async fn ready(_app: &App) -> Result<(), String> {
-    todo!()
+pub async fn ready(app: &App) -> Result<(), String> {
+    match tokio::time::timeout(PATIENCE, app.catalog.ping()).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("the catalog does not answer".to_owned()),
+    }
 }
 
 /// Figures of the catalog for monitoring.
@@ -37,6 +46,30 @@ pub struct LastSuccess {
     pub seconds: f64,
 }
 
-pub async fn figures(_app: &App) -> Result<Figures, OpError> {
-    todo!()
+pub async fn figures(app: &App) -> Result<Figures, OpError> {
+    let jobs = app
+        .queue
+        .counts()
+        .await?
+        .into_iter()
+        .map(|(kind, state, count)| JobCount { kind, state, count })
+        .collect();
+    let mut last_success = Vec::new();
+    for archive in app.catalog.archives().newest().await? {
+        let job = match archive.job_id {
+            Some(id) => app.queue.get(id).await?,
+            None => None,
+        };
+        let seconds = job
+            .and_then(|job| Some(job.finished_on?.duration_since(job.started_on?).as_secs_f64()))
+            .unwrap_or_default();
+        last_success.push(LastSuccess {
+            tenant_id: archive.tenant_id,
+            dump: archive.dump,
+            at: archive.created_on,
+            bytes: archive.size,
+            seconds,
+        });
+    }
+    Ok(Figures { jobs, last_success })
 }

@@ -1,46 +1,44 @@
 //! Jobs as their users see them: listing, looking at one, cancelling.
 
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::jobs::{Job, JobKind, JobState};
+use crate::jobs::{Job, JobFilter};
 use crate::ops::{OpError, Page, PageRequest};
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct JobFilter {
-    /// None: all tenants', for an administrator of the installation.
-    pub tenant_id: Option<i64>,
-    pub kind: Option<JobKind>,
-    pub state: Option<JobState>,
-    /// None: both.
-    pub dump: Option<bool>,
-}
-
 /// Jobs, newest first.
-pub async fn list(
-    _app: &App,
-    _filter: JobFilter,
-    _page: PageRequest,
-) -> Result<Page<Job>, OpError> {
-    todo!()
+pub async fn list(app: &App, filter: JobFilter, page: PageRequest) -> Result<Page<Job>, OpError> {
+    Ok(app.queue.list(filter, page.limit, page.offset).await?)
 }
 
-/// One job; another tenant's is `NotFound`.
-pub async fn get(_app: &App, _tenant_id: Option<i64>, _id: Uuid) -> Result<Job, OpError> {
-    todo!()
+/// One job; another tenant's is `NotFound`, but a dump is
+/// everybody's: the caller checks who may see dumps. `tenant_id`: None for an administrator of the installation.
+pub async fn get(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<Job, OpError> {
+    app.queue
+        .get(id)
+        .await?
+        .filter(|job| tenant_id.is_none_or(|tenant| job.dump || job.tenant_id == tenant))
+        .ok_or_else(|| OpError::NotFound(format!("there is no job {id}")))
 }
 
 /// Asks a job to stop, and returns it as it is then. A finished one is `Conflict`.
-pub async fn cancel(_app: &App, _tenant_id: Option<i64>, _id: Uuid) -> Result<Job, OpError> {
-    todo!()
+pub async fn cancel(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<Job, OpError> {
+    let job = get(app, tenant_id, id).await?;
+    if job.state.is_finished() {
+        return Err(OpError::Conflict(format!("job {id} has ended already")));
+    }
+    let job = app.queue.request_cancel(id).await?;
+    job.ok_or_else(|| OpError::NotFound(format!("there is no job {id}")))
 }
 
 /// A job as it is now, and again after each change, until it has ended. Another tenant's is `NotFound`.
 pub async fn watch(
-    _app: &App,
-    _tenant_id: Option<i64>,
-    _id: Uuid,
+    app: &App,
+    tenant_id: Option<i64>,
+    id: Uuid,
 ) -> Result<BoxStream<'static, Result<Job, OpError>>, OpError> {
-    todo!()
+    get(app, tenant_id, id).await?;
+    Ok(app.queue.watch(id).map_err(OpError::from).boxed())
 }

@@ -1,17 +1,111 @@
-//! Verification of a stored archive, as a job.
+//! Verification: of an archive just written, and of any stored one, as a job or at once.
 
+use std::sync::Arc;
+
+use archive::{Report, Summary};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::jobs::Job;
-use crate::ops::OpError;
+use crate::jobs::{Finished, Job, JobContext, JobFailure, JobKind, NewJob, Progress};
+use crate::ops::{OpError, archives};
+use crate::storage::Storage;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct VerifyRequest {
+    archive_id: Uuid,
+}
 
 /// Starts the verification of an archive. `restore`: also prove it by a restore into a scratch place (not yet: `Invalid`).
 pub async fn start(
-    _app: &App,
-    _tenant_id: Option<i64>,
-    _id: Uuid,
-    _restore: bool,
+    app: &App,
+    tenant_id: Option<i64>,
+    id: Uuid,
+    restore: bool,
 ) -> Result<Job, OpError> {
-    todo!()
+    if restore {
+        return Err(OpError::Invalid(
+            "proving an archive by a restore is not supported yet: send \"restore\": false"
+                .to_owned(),
+        ));
+    }
+    let archive = archives::get(app, tenant_id, id).await?;
+    let request = VerifyRequest { archive_id: id };
+    let enqueued = app
+        .queue
+        .enqueue(NewJob {
+            kind: JobKind::Verify,
+            tenant_id: archive.tenant_id,
+            dump: archive.dump,
+            request: serde_json::to_value(request).map_err(OpError::internal)?,
+            exclusive: Some(format!("verify:{id}")),
+            archive_id: Some(id),
+        })
+        .await?;
+    Ok(enqueued.job)
+}
+
+/// Runs the verification that a job asks for.
+pub(super) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Finished, JobFailure> {
+    let failed = |error: &dyn std::fmt::Display| JobFailure::Failed(error.to_string());
+    let request: VerifyRequest =
+        serde_json::from_value(ctx.job.request.clone()).map_err(|error| failed(&error))?;
+    let archive = archives::get(app, None, request.archive_id).await.map_err(|e| failed(&e))?;
+    ctx.progress.restart();
+    ctx.progress.phase("verifying");
+    ctx.progress.add_total(archive.size);
+    let storage = archives::storage(app, &archive).map_err(|error| failed(&error))?;
+    let report = tokio::select! {
+        report = check(&storage, &archive.name, &ctx.progress) => report.map_err(JobFailure::Failed)?,
+        () = ctx.cancel.cancelled() => return Err(JobFailure::Cancelled),
+    };
+    for warning in &report.warnings {
+        ctx.warn(warning.clone());
+    }
+    match verdict(&report, &archive.sha256, archive.size) {
+        Ok(()) => Ok(Finished::verified(archive.id, Timestamp::now())),
+        Err(problem) => Err(JobFailure::Failed(problem)),
+    }
+}
+
+/// Reads a stored archive whole and checks everything in it.
+async fn check(storage: &Storage, name: &str, progress: &Progress) -> Result<Report, String> {
+    let object = storage.open(name).await.map_err(|error| error.to_string())?;
+    let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    archive::verify(Arc::new(object), workers, |bytes| progress.add(bytes))
+        .await
+        .map_err(|error| error.to_string())
+}
+
+/// Whether a report says that the archive is whole and the very one that was recorded.
+pub fn verdict(report: &Report, sha256: &str, size: u64) -> Result<(), String> {
+    if let Some(problem) = report.problems.first() {
+        return Err(match report.problems.len() {
+            1 => format!("the archive is damaged: {problem}"),
+            count => format!("the archive is damaged: {problem}; and {} more", count - 1),
+        });
+    }
+    if report.bytes != size {
+        return Err(format!("the archive has {} bytes, {size} were recorded", report.bytes));
+    }
+    if hex::encode(report.sha256) != sha256.to_ascii_lowercase() {
+        return Err("the archive is not the one that was recorded: its SHA-256 differs".to_owned());
+    }
+    Ok(())
+}
+
+/// Reads back an archive that was just stored, and compares it with what was sent.
+pub(super) async fn read_back(
+    storage: &Storage,
+    name: &str,
+    summary: &Summary,
+    progress: &Progress,
+) -> Result<(), String> {
+    let report = check(storage, name, progress)
+        .await
+        .map_err(|error| format!("reading the archive back failed: {error}"))?;
+    verdict(&report, &hex::encode(summary.sha256), summary.bytes)
+        .map_err(|problem| format!("reading the archive back: {problem}"))
 }

@@ -1,1 +1,10 @@
-//! DocSpace's layout: several tenants in one database, files in modules and domains.
+//! DocSpace's layout: several tenants in one MySQL database, files in modules and domains.
+//! Everything here is from DocSpace's observable behaviour: `facts.md` §1, §4, §6 and §7.
+
+mod cache;
+pub(super) mod files;
+pub mod identity;
+pub mod keys;
+pub mod layout;
+mod mysql;
+pub mod tenants;

@@ -1,9 +1,29 @@
 //! Filesystems: a folder or a bucket, listed and read.
+//!
+//! Folders are read with the system's own calls, because names there may hold what an object store's
+//! path cannot, and because links, pipes and devices must be told apart; buckets through `object_store`.
+
+mod beneath;
+mod local;
+mod store;
+mod walk;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::StreamExt;
 use futures::stream::BoxStream;
+use object_store::ObjectStore;
+use url::Url;
 
 use crate::config::Options;
+
+/// The folder that a restore stages in; it is never part of a backup.
+pub const STAGING_FOLDER: &str = ".portal-backup";
+/// The largest piece that a read yields.
+pub const PIECE: usize = 1 << 20;
+/// How many files one [`Filesystem::read_small`] should be asked for at most.
+pub const SMALL_BATCH: usize = 64;
 
 /// One file of a filesystem, or an empty directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,42 +38,175 @@ pub struct FileMeta {
 
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
+    /// The URL, its options or the root itself is wrong.
     #[error("filesystem {url}: {message}")]
     Configuration { url: String, message: String },
     /// The file is gone.
     #[error("{path} no longer exists")]
     NotFound { path: String },
+    /// It is there and cannot be read: no permission, a failing disc or network, no longer a regular file.
     #[error("cannot read {path}: {message}")]
     Read { path: String, message: String },
 }
 
 /// What a listing yields beside files: something that cannot be backed up and must be named.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listed {
     File(FileMeta),
     /// A sentence for the job's warnings (a socket, a dangling link, a name that is no text …).
     Skipped(String),
 }
 
-pub struct Filesystem;
+pub type Listing = BoxStream<'static, Result<Listed, FilesError>>;
+pub type Content = BoxStream<'static, Result<Bytes, FilesError>>;
+
+/// A folder or a bucket with a prefix. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Filesystem(Backend);
+
+#[derive(Debug, Clone)]
+enum Backend {
+    Local(Arc<local::LocalFolder>),
+    Store(Arc<store::Bucket>),
+}
 
 impl Filesystem {
     /// `url`: `file://`, `s3://`, `gs://` or `az://`; `options`: object_store's own keys. Reads nothing yet.
-    pub fn open(_url: &url::Url, _options: &Options) -> Result<Self, FilesError> {
-        todo!()
+    pub fn open(url: &Url, options: &Options) -> Result<Self, FilesError> {
+        Ok(Self(match url.scheme() {
+            "file" => Backend::Local(Arc::new(local::LocalFolder::open(url, options)?)),
+            _ => Backend::Store(Arc::new(store::Bucket::open(url, options)?)),
+        }))
     }
 
-    /// Everything below `prefix` (`""`: everything), recursively, in the order of the names within a folder.
-    /// A missing prefix is an empty listing.
-    pub fn list(&self, _prefix: &str) -> BoxStream<'static, Result<Listed, FilesError>> {
-        todo!()
+    /// A store that is already made; `url` names it in messages and for [`Filesystem::covers`].
+    pub fn from_store(store: Arc<dyn ObjectStore>, url: &Url) -> Result<Self, FilesError> {
+        Ok(Self(Backend::Store(Arc::new(store::Bucket::new(store, url, &Options::default())?))))
+    }
+
+    /// Whether it is a folder of this machine; else it is a bucket.
+    pub fn is_local(&self) -> bool {
+        matches!(self.0, Backend::Local(_))
+    }
+
+    /// Tries whether the root is there and can be listed.
+    pub async fn check(&self) -> Result<(), FilesError> {
+        match &self.0 {
+            Backend::Local(folder) => folder.clone().check().await,
+            Backend::Store(bucket) => bucket.check().await,
+        }
+    }
+
+    /// Where the place that `url` names lies in here, relative to the root (`""`: it is the root);
+    /// None when it lies elsewhere. `options` are that place's, because two buckets may share a name
+    /// on different servers.
+    pub fn covers(&self, url: &Url, options: &Options) -> Option<String> {
+        match &self.0 {
+            Backend::Local(folder) => folder.covers(url),
+            Backend::Store(bucket) => bucket.covers(url, options),
+        }
+    }
+
+    /// Everything below `prefix` (`""`: everything), recursively, in the order of the names within a
+    /// folder. A missing prefix is an empty listing; a missing root is an error. An error that names a
+    /// single file or folder does not end the listing: what follows is still listed.
+    pub fn list(&self, prefix: &str) -> Listing {
+        self.list_except(prefix, Vec::new())
+    }
+
+    /// As [`Filesystem::list`], without the `excluded` files and folders (relative to the root).
+    pub fn list_except(&self, prefix: &str, mut excluded: Vec<String>) -> Listing {
+        excluded.push(STAGING_FOLDER.to_owned());
+        let excluded = Excluded(excluded);
+        match &self.0 {
+            Backend::Local(folder) => folder.clone().list(prefix, excluded),
+            Backend::Store(bucket) => bucket.list(prefix, excluded),
+        }
+    }
+
+    /// What is at a path now. A folder is one with `is_directory`.
+    pub async fn stat(&self, path: &str) -> Result<FileMeta, FilesError> {
+        match &self.0 {
+            Backend::Local(folder) => folder.clone().stat(path).await,
+            Backend::Store(bucket) => bucket.stat(path).await,
+        }
     }
 
     /// The content, in pieces of up to 1 MiB, as long as the file is now: the caller compares with `size`.
-    pub async fn read(
-        &self,
-        _file: &FileMeta,
-    ) -> Result<BoxStream<'static, Result<Bytes, FilesError>>, FilesError> {
-        todo!()
+    pub async fn read(&self, file: &FileMeta) -> Result<Content, FilesError> {
+        match &self.0 {
+            Backend::Local(folder) => folder.clone().read(&file.path).await,
+            Backend::Store(bucket) => bucket.read(&file.path).await,
+        }
+    }
+
+    /// Whole contents of small files, in the order of `files`: one trip to a blocking thread for all of
+    /// them, or one round of concurrent requests. A file that grew since it was listed yields at most
+    /// 64 KiB more than its `size`, so that the caller sees it and memory stays bounded.
+    pub async fn read_small(&self, files: &[FileMeta]) -> Vec<Result<Bytes, FilesError>> {
+        match &self.0 {
+            Backend::Local(folder) => folder.clone().read_small(files).await,
+            Backend::Store(bucket) => bucket.read_small(files).await,
+        }
+    }
+}
+
+/// How much of a file that grew [`Filesystem::read_small`] yields beyond its listed size.
+const GROWTH_SEEN: u64 = 64 << 10;
+
+/// Paths that a listing leaves out, with everything below them.
+#[derive(Debug, Clone)]
+struct Excluded(Vec<String>);
+
+impl Excluded {
+    fn contains(&self, path: &str) -> bool {
+        self.0.iter().any(|excluded| {
+            path.strip_prefix(excluded.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    }
+}
+
+/// Splits a path into parts that can be opened one after another. None if one would lead elsewhere.
+fn parts(path: &str) -> Option<Vec<&str>> {
+    let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
+    parts.iter().all(|part| !matches!(*part, "." | "..")).then_some(parts)
+}
+
+/// A name for a sentence: names may hold line breaks and control characters.
+fn quoted(path: &str) -> String {
+    format!("{path:?}")
+}
+
+fn once(error: FilesError) -> Listing {
+    futures::stream::once(async move { Err(error) }).boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exclusion_is_by_whole_names() {
+        let excluded = Excluded(vec!["a/b".to_owned()]);
+        assert!(excluded.contains("a/b"));
+        assert!(excluded.contains("a/b/c"));
+        assert!(!excluded.contains("a/bc"));
+        assert!(!excluded.contains("a"));
+    }
+
+    #[test]
+    fn paths_that_lead_elsewhere_have_no_parts() {
+        assert_eq!(parts("a//b/"), Some(vec!["a", "b"]));
+        assert_eq!(parts("a/../b"), None);
+        assert_eq!(parts(""), Some(vec![]));
+    }
+
+    #[test]
+    fn only_known_schemes_open() {
+        for url in ["http://example.org/x", "ftp://example.org/x", "memory:///"] {
+            let error = Filesystem::open(&url.parse().unwrap(), &Options::default()).unwrap_err();
+            assert!(matches!(error, FilesError::Configuration { .. }), "{error}");
+        }
     }
 }

@@ -17,6 +17,7 @@ pub fn job(state: JobState) -> Job {
         archive_id: None,
         error: None,
         warnings: Vec::new(),
+        warnings_omitted: 0,
         created_on: Timestamp::UNIX_EPOCH,
         started_on: None,
         finished_on: None,
@@ -49,6 +50,10 @@ pub fn archive() -> ArchiveRecord {
         parent_id: None,
         verified_on: None,
         proved_on: None,
+        removed_on: None,
+        missing_since: None,
+        warnings: 0,
+        job_id: None,
     }
 }
 

@@ -7,8 +7,8 @@ use super::model::{JobList, JobView, Kind, State};
 use super::{ErrorBody, V1Error, administrator, id, paging, visible_job};
 use crate::catalog::Scope;
 use crate::http::HttpState;
+use crate::jobs::JobFilter;
 use crate::ops;
-use crate::ops::jobs::JobFilter;
 
 /// Lists jobs, newest first.
 #[utoipa::path(
@@ -34,6 +34,7 @@ pub async fn list(state: Data<HttpState>, request: HttpRequest) -> Result<HttpRe
         kind: paging::word(query, "kind")?,
         state: paging::word(query, "state")?,
         dump: caller.visible(&state.app, None).await?,
+        unfinished: false,
     };
     let jobs = ops::jobs::list(&state.app, filter, paging::page(query)?).await?;
     Ok(HttpResponse::Ok().json(JobList::from(jobs)))

@@ -1,0 +1,168 @@
+//! The portal that is backed up: made once, then kept.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use portal_backup::demo::tables::{Dialect, Rows, TABLES, create_statement, row_counts};
+use portal_backup::demo::write_files;
+use rusqlite::types::Value;
+
+use super::{Result, empty_folder, folder_size, mysql, variable};
+
+const ROWS: f64 = 600_000.0;
+const FILES: f64 = 2_000.0;
+const BYTES: f64 = 600e6;
+/// Rows of one INSERT.
+const BATCH: u64 = 500;
+
+pub struct Portal {
+    /// Holds the files, and everything that the bench writes.
+    pub dir: PathBuf,
+    pub files: PathBuf,
+    pub database: String,
+    pub rows: u64,
+}
+
+impl Portal {
+    /// `scale`: 1 for the portal of the targets.
+    pub fn open_or_make(scale: f64) -> Result<Self> {
+        let top = variable("BENCH_PORTAL").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-portal"),
+            PathBuf::from,
+        );
+        let (name, database) = if scale == 1.0 {
+            ("full".to_owned(), "portal_backup_bench".to_owned())
+        } else {
+            (format!("scale-{scale}"), format!("portal_backup_bench_{}", (scale * 1e4) as u64))
+        };
+        let dir = top.join(name);
+        let rows = (ROWS * scale) as u64;
+        let portal = Self { files: dir.join("files"), dir, database, rows };
+        // Written last, so that it vouches for everything.
+        let marker = portal.dir.join("made");
+        let version = format!("version {}\n", portal_backup::demo::VERSION);
+        let whole = fs::read_to_string(&marker).is_ok_and(|found| found == version);
+        if !whole {
+            eprintln!("making the files in {}", portal.files.display());
+            empty_folder(&portal.dir)?;
+            write_files(&portal.files, (FILES * scale) as usize, (BYTES * scale) as u64)?;
+        }
+        if !whole || portal.count_rows().ok() != Some(rows) {
+            eprintln!("making the database {}", portal.database);
+            portal.make_database()?;
+        }
+        fs::write(&marker, version)?;
+        Ok(portal)
+    }
+
+    /// How many rows all tables have; an error when one does not exist.
+    fn count_rows(&self) -> Result<u64> {
+        let counts: Vec<String> = TABLES
+            .iter()
+            .map(|table| format!("select count(*) n from `{}`.`{}`", self.database, table.name))
+            .collect();
+        let sql = format!("select sum(n) from ({}) t", counts.join(" union all "));
+        Ok(mysql::query(&sql)?.trim().parse()?)
+    }
+
+    fn make_database(&self) -> Result<()> {
+        mysql::query(&format!(
+            "drop database if exists `{0}`; create database `{0}` charset utf8mb4",
+            self.database
+        ))?;
+        let mut load = mysql::Load::into(&self.database)?;
+        load.send(b"SET foreign_key_checks=0, unique_checks=0, autocommit=0;\n")?;
+        let mut source = Rows::new(self.rows);
+        for (table, count) in TABLES.iter().zip(row_counts(self.rows)) {
+            load.send(create_statement(table, Dialect::MySql).as_bytes())?;
+            let mut sql = String::new();
+            for number in 0..count {
+                let begin = if number % BATCH == 0 {
+                    format!("INSERT INTO {} VALUES ", table.name)
+                } else {
+                    ",".to_owned()
+                };
+                sql.push_str(&begin);
+                write_row(&mut sql, &source.row(table, number))?;
+                if number % BATCH == BATCH - 1 || number == count - 1 {
+                    sql.push_str(";\n");
+                    load.send(sql.as_bytes())?;
+                    sql.clear();
+                }
+            }
+        }
+        load.send(b"COMMIT;\n")?;
+        load.finish()
+    }
+
+    /// A portal with ten copies of every file (hard links) and of every row.
+    pub fn ten_times(&self) -> Result<Self> {
+        let dir = self.dir.join("ten-times");
+        let large = Self {
+            files: dir.join("files"),
+            dir,
+            database: format!("{}_large", self.database),
+            rows: self.rows * 10,
+        };
+        empty_folder(&large.files)?;
+        for copy in 0..10 {
+            let target = large.files.join(format!("copy-{copy}"));
+            super::shell(&self.dir, &format!("cp -al files '{}'", target.display()))?;
+        }
+        if large.count_rows().ok() != Some(large.rows) {
+            large.copy_rows_of(self)?;
+        }
+        Ok(large)
+    }
+
+    fn copy_rows_of(&self, small: &Self) -> Result<()> {
+        mysql::query(&format!(
+            "drop database if exists `{0}`; create database `{0}` charset utf8mb4",
+            self.database
+        ))?;
+        let mut load = mysql::Load::into(&self.database)?;
+        load.send(b"SET foreign_key_checks=0, unique_checks=0;\n")?;
+        for table in TABLES {
+            load.send(create_statement(table, Dialect::MySql).as_bytes())?;
+            // The ids are given anew, and a text key gets the copy's number.
+            let columns: Vec<&str> =
+                table.columns.iter().map(|c| c.name).filter(|name| *name != "id").collect();
+            let names = columns.join(",");
+            for copy in 0..10 {
+                let values = match table.name {
+                    "settings" => names.replace("name", &format!("concat(name, '-{copy}')")),
+                    _ => names.clone(),
+                };
+                let sql = format!(
+                    "INSERT INTO {0} ({names}) SELECT {values} FROM `{1}`.{0};\n",
+                    table.name, small.database
+                );
+                load.send(sql.as_bytes())?;
+            }
+        }
+        load.finish()
+    }
+
+    pub fn file_bytes(&self) -> Result<u64> {
+        folder_size(&self.files)
+    }
+}
+
+fn write_row(sql: &mut String, row: &[Value]) -> Result<()> {
+    for (position, value) in row.iter().enumerate() {
+        sql.push(if position == 0 { '(' } else { ',' });
+        match value {
+            Value::Null => sql.push_str("NULL"),
+            Value::Integer(number) => write!(sql, "{number}")?,
+            Value::Real(number) => write!(sql, "{number}")?,
+            Value::Text(text) => {
+                let text = text.replace('\\', "\\\\").replace('\'', "''");
+                write!(sql, "'{text}'")?;
+            }
+            Value::Blob(bytes) => write!(sql, "0x{}", hex::encode(bytes))?,
+        }
+    }
+    sql.push(')');
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! `manifest.json`: one JSON document, laid out in lines so that it can be written and read as a stream.
+//!
+//! Line 1 is the object's beginning with everything of [`ManifestInfo`] and ends with `"frames":[`; then one frame a
+//! line; the line `],"entries":[`; one entry a line; the line `]}`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// The version that this crate writes.
+pub(crate) const FORMAT: u32 = 1;
+/// No line of an honest manifest is longer, except the first.
+pub(crate) const MAX_LINE: usize = 512 << 10;
+/// The most bytes of the first line.
+pub(crate) const MAX_INFO: usize = 16 << 20;
+/// Notes are cut here, so that a line stays under [`MAX_LINE`] however they are escaped.
+pub(crate) const MAX_NOTE: usize = 16 << 10;
+
+const FRAMES: &str = "\"frames\":[";
+pub(crate) const ENTRIES: &str = "],\"entries\":[";
+pub(crate) const END: &str = "]}";
+
+/// Everything of `manifest.json` except the lists of frames and entries.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ManifestInfo {
+    /// The format's version; [`crate::Writer::finish`] sets it.
+    #[serde(default)]
+    pub format: u32,
+    /// What wrote the archive: `portal-backup x.y.z`.
+    #[serde(default)]
+    pub program: String,
+    /// The archive's id, a UUID.
+    #[serde(default)]
+    pub id: String,
+    #[serde(default)]
+    pub portal: String,
+    /// `docspace` or `plain`.
+    #[serde(default)]
+    pub layout: String,
+    /// Whether it holds the whole installation.
+    #[serde(default)]
+    pub dump: bool,
+    /// `full` or `incremental`.
+    #[serde(default)]
+    pub mode: String,
+    /// The id of the archive that this one adds to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    #[serde(default)]
+    pub tenants: Vec<TenantInfo>,
+    #[serde(default)]
+    pub databases: Vec<DatabaseInfo>,
+    #[serde(default)]
+    pub filesystems: Vec<String>,
+    #[serde(default)]
+    pub indexes: Vec<String>,
+    /// RFC 3339.
+    #[serde(default)]
+    pub started_on: String,
+    /// RFC 3339.
+    #[serde(default)]
+    pub finished_on: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine_key_fingerprint: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_migration: Option<String>,
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantInfo {
+    pub id: i64,
+    #[serde(default)]
+    pub alias: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseInfo {
+    pub name: String,
+    #[serde(default)]
+    pub engine: String,
+    #[serde(default)]
+    pub server_version: String,
+    /// Where in the server's log the snapshot lies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<String>,
+}
+
+impl ManifestInfo {
+    /// The manifest's first line, without its end of line. Errors when it would be over 16 MiB.
+    pub(crate) fn first_line(&self) -> Result<String> {
+        let mut line = serde_json::to_string(self).map_err(|_| Error::TooLarge("the manifest"))?;
+        // serde_json writes no end of line inside a document, and an object ends with a brace.
+        line.pop();
+        line.push(',');
+        line.push_str(FRAMES);
+        if line.len() > MAX_INFO { Err(Error::TooLarge("the manifest")) } else { Ok(line) }
+    }
+
+    pub(crate) fn parse_first_line(line: &[u8]) -> Result<Self> {
+        let wrong = || Error::damaged("the manifest does not begin as one");
+        let text = std::str::from_utf8(line).map_err(|_| wrong())?;
+        let object =
+            text.strip_suffix(FRAMES).and_then(|text| text.strip_suffix(',')).ok_or_else(wrong)?;
+        let info: Self = serde_json::from_str(&format!("{object}}}"))
+            .map_err(|error| Error::damaged(format!("the manifest's first line: {error}")))?;
+        match info.format {
+            FORMAT => Ok(info),
+            0 => Err(wrong()),
+            newer => Err(Error::NewerFormat(newer)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_can_be_read_back() {
+        let info = ManifestInfo {
+            format: 1,
+            portal: "a \"portal\"\n,\"frames\":[".to_owned(),
+            parent: Some("x".to_owned()),
+            tenants: vec![TenantInfo { id: 1, alias: "t".to_owned() }],
+            ..ManifestInfo::default()
+        };
+        let line = info.first_line().unwrap();
+        assert!(!line.contains('\n'));
+        assert_eq!(ManifestInfo::parse_first_line(line.as_bytes()).unwrap(), info);
+    }
+
+    #[test]
+    fn unknown_members_are_ignored_and_newer_formats_refused() {
+        let line = br#"{"format":1,"colour":{"a":[1]},"frames":["#;
+        assert_eq!(ManifestInfo::parse_first_line(line).unwrap().format, 1);
+        let line = br#"{"format":2,"frames":["#;
+        assert!(matches!(ManifestInfo::parse_first_line(line), Err(Error::NewerFormat(2))));
+        for line in [&b"{\"frames\":["[..], b"", b"{}", b"\xff", br#"{"format":1"frames":["#] {
+            assert!(matches!(ManifestInfo::parse_first_line(line), Err(Error::Damaged(_))));
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Opening an archive, listing it and reading from it.
+
+mod framed;
+mod streamed;
+
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt};
+
+pub(crate) use framed::{Framed, inflate};
+use streamed::walk;
+pub(crate) use streamed::{drain, walk_blocking};
+
+use crate::pull::read_exact;
+use crate::tail::{self, Tail};
+use crate::{EntryRecord, Error, ManifestInfo, Piece, ReadAt, Result, header};
+
+/// What an archive is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Written by [`crate::Writer`]: any part can be read alone.
+    Framed,
+    /// A gzip-compressed tar file that something else wrote: read from its start each time.
+    GzipTar,
+    /// A tar file that is not compressed.
+    PlainTar,
+}
+
+pub(crate) type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T>> + Send>>;
+
+/// An archive opened for reading. Cheap to clone; holds about 56 bytes for each frame, and the last frames read.
+#[derive(Clone)]
+pub struct Archive {
+    source: Arc<dyn ReadAt>,
+    framed: Option<Arc<Framed>>,
+    format: Format,
+}
+
+impl Archive {
+    /// Reads the tail and the beginning of the manifest, or recognises an archive that something else wrote.
+    /// Errors: [`Error::NotAnArchive`], [`Error::NewerFormat`], [`Error::Damaged`] and [`Error::Hostile`] for what its
+    /// manifest already shows (only [`crate::verify`] reads everything), [`Error::Io`] from `source`.
+    /// Everything of this type needs a Tokio runtime.
+    pub async fn open(source: Arc<dyn ReadAt>) -> Result<Self> {
+        match find_tail(&*source).await? {
+            Some(tail) => {
+                let framed = Some(Arc::new(Framed::open(Arc::clone(&source), tail).await?));
+                Ok(Self { source, framed, format: Format::Framed })
+            }
+            None => {
+                let format = recognise(&*source).await?;
+                Ok(Self { source, framed: None, format })
+            }
+        }
+    }
+
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// What the manifest says of the whole archive; None in archives that others wrote.
+    pub fn info(&self) -> Option<&ManifestInfo> {
+        self.framed.as_ref().map(|framed| &framed.info)
+    }
+
+    /// Every entry in the archive's order, within bounded memory: from the manifest, or by walking the tar stream.
+    /// In archives that others wrote two entries may have one name, and links and devices are left out.
+    pub fn entries(&self) -> impl Stream<Item = Result<EntryRecord>> + Send + 'static + use<> {
+        match &self.framed {
+            Some(framed) => framed.entries().boxed(),
+            None => self
+                .walk()
+                .try_filter_map(async |piece| match piece {
+                    Piece::Entry(entry) => Ok(Some(entry)),
+                    _ => Ok(None),
+                })
+                .boxed(),
+        }
+    }
+
+    /// The entry of this name. Where there are two (in archives that others wrote) it is the last one.
+    pub async fn find(&self, path: &str) -> Result<Option<EntryRecord>> {
+        let path = crate::clean_path(path)?;
+        let mut entries = self.entries();
+        let mut found = None;
+        while let Some(entry) = entries.try_next().await? {
+            if entry.path == path {
+                found = Some(entry);
+                if self.framed.is_some() {
+                    break;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The content of an entry of this archive, or the bytes of it in `range` (cut to its size). Only the frames that
+    /// cover it are fetched, and each is checked; when all of it is read so is its digest. In archives that others
+    /// compressed everything before it is read too, so read those with [`contents`](Self::contents).
+    pub fn read(
+        &self,
+        entry: &EntryRecord,
+        range: Option<Range<u64>>,
+    ) -> impl Stream<Item = Result<Bytes>> + Send + 'static + use<> {
+        let range = range.unwrap_or(0..entry.size);
+        let end = range.end.min(entry.size);
+        let range = range.start.min(end)..end;
+        match &self.framed {
+            Some(framed) => framed::read(Arc::clone(framed), entry.clone(), range).boxed(),
+            None if self.format == Format::PlainTar => {
+                streamed::read_plain(Arc::clone(&self.source), entry, range).boxed()
+            }
+            None => streamed::read(self.walk(), entry, range).boxed(),
+        }
+    }
+
+    /// Every entry with its content, in one pass.
+    pub fn contents(&self) -> impl Stream<Item = Result<Piece>> + Send + 'static + use<> {
+        match &self.framed {
+            Some(framed) => framed::contents(Arc::clone(framed)).boxed(),
+            None => self.walk(),
+        }
+    }
+
+    fn walk(&self) -> BoxStream<Piece> {
+        walk(Arc::clone(&self.source), self.format == Format::GzipTar).boxed()
+    }
+}
+
+/// The tail, if the source ends with one.
+pub(crate) async fn find_tail(source: &dyn ReadAt) -> Result<Option<Tail>> {
+    let file = source.len();
+    let Some(start) = file.checked_sub(tail::LENGTH as u64) else { return Ok(None) };
+    let bytes = read_exact(source, start..file).await?;
+    let bytes = bytes.as_ref().try_into().map_err(|_| Error::NotAnArchive)?;
+    Tail::parse(bytes, file)
+}
+
+/// What kind of archive it is that has no tail.
+pub(crate) async fn recognise(source: &dyn ReadAt) -> Result<Format> {
+    let start = read_exact(source, 0..source.len().min(crate::BLOCK)).await?;
+    if start.starts_with(&[0x1f, 0x8b]) {
+        return Ok(Format::GzipTar);
+    }
+    match header::Block::try_from(start.as_ref()) {
+        // A tar file without any entry is two blocks of zeros.
+        Ok(block) if header::parse(&block).is_ok() || block.iter().all(|&byte| byte == 0) => {
+            Ok(Format::PlainTar)
+        }
+        _ => Err(Error::NotAnArchive),
+    }
+}

@@ -1,0 +1,176 @@
+//! The writes that end a run, and those about what a run leaves behind.
+
+use uuid::Uuid;
+
+use super::super::db::{Columns, Db, to_json, to_number, to_word};
+use super::super::{CatalogError, archives};
+use super::{COLUMNS, Jobs, Remains, Row, read};
+use crate::jobs::{Finished, JobState, ProgressView};
+
+/// How a run ended.
+#[derive(Debug, Clone)]
+pub(crate) enum Outcome {
+    Succeeded(Box<Finished>),
+    Failed(String),
+    Cancelled,
+    /// Given back to the queue, as if it had not been begun.
+    Requeued,
+}
+
+/// What is written at the end of a run.
+#[derive(Debug, Clone)]
+pub(crate) struct Publication {
+    pub(crate) outcome: Outcome,
+    pub(crate) attempt: u32,
+    pub(crate) progress: ProgressView,
+    pub(crate) warnings: (Vec<String>, u64),
+    /// What is still to be cleaned.
+    pub(crate) remains: Vec<Remains>,
+}
+
+impl Jobs<'_> {
+    /// Publishes the end of a run in one transaction. False: the fence is another's, nothing was written.
+    /// A second publication by the same run, whose first answer was lost, is true.
+    pub(crate) async fn publish(
+        &self,
+        id: Uuid,
+        fence: i64,
+        publication: Publication,
+    ) -> Result<bool, CatalogError> {
+        self.0
+            .run(move |db| {
+                let publication = publication.clone();
+                async move { publish(&db, id, fence, publication).await }
+            })
+            .await
+    }
+
+    /// Writes down what a run may leave. False: the job is lost.
+    pub(crate) async fn save_remains(
+        &self,
+        id: Uuid,
+        fence: i64,
+        remains: Vec<Remains>,
+    ) -> Result<bool, CatalogError> {
+        self.set_remains(id, fence, remains, "state = 'running'").await
+    }
+
+    /// The same for a finished job whose remains were cleaned later.
+    pub(crate) async fn settle_remains(
+        &self,
+        id: Uuid,
+        fence: i64,
+        remains: Vec<Remains>,
+    ) -> Result<bool, CatalogError> {
+        self.set_remains(id, fence, remains, "state in ('succeeded', 'failed', 'cancelled')").await
+    }
+
+    async fn set_remains(
+        &self,
+        id: Uuid,
+        fence: i64,
+        remains: Vec<Remains>,
+        condition: &'static str,
+    ) -> Result<bool, CatalogError> {
+        self.0
+            .run(move |db| {
+                let remains = remains.clone();
+                async move {
+                    let sql = db.sql(&format!(
+                        "update jobs set remains = ?, unclean = ? \
+                         where id = ? and fence = ? and {condition}"
+                    ));
+                    let result = sqlx::query(sql)
+                        .bind(stored(&remains)?)
+                        .bind(i64::from(!remains.is_empty()))
+                        .bind(id.to_string())
+                        .bind(fence)
+                        .execute(&db.pool)
+                        .await?;
+                    Ok(result.rows_affected() == 1)
+                }
+            })
+            .await
+    }
+
+    /// Finished jobs that left something, by id, those after `after`.
+    pub(crate) async fn unclean(&self, after: String) -> Result<Vec<Row>, CatalogError> {
+        self.0
+            .run(move |db| {
+                let after = after.clone();
+                async move {
+                    let sql = db.sql(&format!(
+                        "select {COLUMNS} from jobs where unclean = 1 and id > ? \
+                         and state in ('succeeded', 'failed', 'cancelled') order by id limit 20"
+                    ));
+                    let rows = sqlx::query(sql).bind(after).fetch_all(&db.pool).await?;
+                    rows.iter().map(read).collect()
+                }
+            })
+            .await
+    }
+}
+
+async fn publish(
+    db: &Db,
+    id: Uuid,
+    fence: i64,
+    publication: Publication,
+) -> Result<bool, CatalogError> {
+    let Publication { outcome, attempt, progress, warnings: (warnings, omitted), remains } =
+        publication;
+    let requeued = matches!(outcome, Outcome::Requeued);
+    let (state, error, finished) = match outcome {
+        Outcome::Succeeded(finished) => (JobState::Succeeded, None, *finished),
+        Outcome::Failed(error) => (JobState::Failed, Some(error), Finished::default()),
+        Outcome::Cancelled => (JobState::Cancelled, None, Finished::default()),
+        Outcome::Requeued => (JobState::Queued, None, Finished::default()),
+    };
+    let archive_id =
+        finished.archive.as_ref().map(|archive| archive.id).or(finished.verified.map(|(id, _)| id));
+    // A job that goes back keeps what it excludes.
+    let end = if requeued { "" } else { "finished_on = {now}, exclusive_key = null, " };
+    let mut transaction = db.pool.begin().await?;
+    let sql = db.sql(&format!(
+        "update jobs set {end}state = ?, owner = null, lease_until = null, attempt = ?, \
+         progress = ?, warnings = ?, warnings_omitted = ?, remains = ?, unclean = ?, error = ?, \
+         archive_id = coalesce(?, archive_id) where id = ? and fence = ? and state = 'running'"
+    ));
+    let updated = sqlx::query(sql)
+        .bind(to_word(&state)?)
+        .bind(i64::from(attempt))
+        .bind(to_json(&progress)?)
+        .bind(to_json(&warnings)?)
+        .bind(to_number(omitted))
+        .bind(stored(&remains)?)
+        .bind(i64::from(!remains.is_empty()))
+        .bind(error)
+        .bind(archive_id.map(|id| id.to_string()))
+        .bind(id.to_string())
+        .bind(fence)
+        .execute(&mut *transaction)
+        .await?;
+    if updated.rows_affected() == 0 {
+        transaction.rollback().await?;
+        // The end of a run leaves the fence as it was.
+        let sql = db.sql("select state from jobs where id = ? and fence = ?");
+        let row =
+            sqlx::query(sql).bind(id.to_string()).bind(fence).fetch_optional(&db.pool).await?;
+        return Ok(match row {
+            Some(row) => Columns(&row).word::<JobState>("state")? == state,
+            None => false,
+        });
+    }
+    if let Some(archive) = &finished.archive {
+        archives::insert(&mut transaction, db.dialect, archive).await?;
+    }
+    if let Some((id, at)) = finished.verified {
+        archives::mark_verified(&mut transaction, db, id, at).await?;
+    }
+    transaction.commit().await?;
+    Ok(true)
+}
+
+fn stored(remains: &[Remains]) -> Result<Option<String>, CatalogError> {
+    if remains.is_empty() { Ok(None) } else { to_json(&remains).map(Some) }
+}

@@ -1,0 +1,156 @@
+//! The command line: one file a verb.
+
+mod apikey;
+mod archive_ref;
+mod backup;
+mod config_check;
+mod demo;
+mod extract;
+mod import;
+mod list;
+mod logging;
+mod ls;
+mod output;
+mod progress;
+mod serve;
+mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::app::{App, StartError};
+use crate::config::{self, Config, ConfigError};
+use crate::ops::OpError;
+
+/// Backs up a web portal: its database and files, as one verified archive in any storage.
+#[derive(Debug, Parser)]
+#[command(name = "portal-backup", version)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    global: Global,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// The configuration file [default: portal-backup.toml, else /etc/portal-backup/portal-backup.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the service
+    Serve(serve::Serve),
+    /// Make a backup and wait for it
+    Backup(backup::Backup),
+    /// Check that an archive is whole
+    Verify(verify::Verify),
+    /// List the archives in the catalog
+    List(list::List),
+    /// List what is in an archive
+    Ls(ls::Ls),
+    /// Take files or tables out of an archive
+    Extract(extract::Extract),
+    /// Manage API keys
+    #[command(subcommand)]
+    Apikey(apikey::Apikey),
+    /// Enter the archives of a storage into the catalog
+    Import(import::Import),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(config_check::ConfigVerb),
+    /// Make a demo portal, serve it and back it up
+    Demo(demo::Demo),
+}
+
+/// How a verb ended badly, and with which exit status.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    /// Wrong usage or configuration: status 2.
+    #[error("{0}")]
+    Usage(String),
+    /// It was tried and failed: status 1.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl CliError {
+    fn failed(error: impl std::fmt::Display) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<StartError> for CliError {
+    fn from(error: StartError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<OpError> for CliError {
+    fn from(error: OpError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// Runs the program; its exit status is 0 done, 1 failed, 2 wrong usage or configuration.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("portal-backup: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("portal-backup: {error}");
+            ExitCode::from(match error {
+                CliError::Usage(_) => 2,
+                CliError::Failed(_) => 1,
+            })
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), CliError> {
+    let global = cli.global;
+    logging::start(matches!(cli.verb, Verb::Serve(_)));
+    match cli.verb {
+        Verb::Serve(verb) => verb.run(&global).await,
+        Verb::Backup(verb) => verb.run(&global).await,
+        Verb::Verify(verb) => verb.run(&global).await,
+        Verb::List(verb) => verb.run(&global).await,
+        Verb::Ls(verb) => verb.run(&global).await,
+        Verb::Extract(verb) => verb.run(&global).await,
+        Verb::Apikey(verb) => verb.run(&global).await,
+        Verb::Import(verb) => verb.run(&global).await,
+        Verb::Config(verb) => verb.run(&global).await,
+        Verb::Demo(verb) => verb.run(&global).await,
+    }
+}
+
+impl Global {
+    fn load(&self) -> Result<Config, CliError> {
+        Ok(config::load(self.config.as_deref(), std::env::vars())?)
+    }
+
+    async fn app(&self) -> Result<Arc<App>, CliError> {
+        Ok(App::build(self.load()?).await?)
+    }
+}

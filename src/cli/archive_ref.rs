@@ -1,0 +1,78 @@
+//! `ARCHIVE` on the command line: a GUID is an archive id, something with `://` a URL, anything else a path.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use archive::{Archive, LocalFile, ReadAt};
+use url::Url;
+use uuid::Uuid;
+
+use super::{CliError, Global};
+use crate::app::App;
+use crate::catalog::ArchiveRecord;
+use crate::ops::archives;
+use crate::storage::Storages;
+
+#[derive(Debug, Clone)]
+pub enum ArchiveRef {
+    Id(Uuid),
+    Url(Url),
+    Path(PathBuf),
+}
+
+impl std::str::FromStr for ArchiveRef {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(id) = text.parse() {
+            return Ok(Self::Id(id));
+        }
+        if text.contains("://") {
+            return text.parse().map(Self::Url).map_err(|error| format!("{text}: {error}"));
+        }
+        Ok(Self::Path(PathBuf::from(text)))
+    }
+}
+
+/// An archive found: its bytes, and its record where it has one.
+pub struct Found {
+    pub source: Arc<dyn ReadAt>,
+    pub record: Option<(Arc<App>, ArchiveRecord)>,
+    pub name: String,
+}
+
+impl ArchiveRef {
+    /// Opens the archive. A path needs no configuration at all.
+    pub async fn find(&self, global: &Global) -> Result<Found, CliError> {
+        match self {
+            Self::Path(path) => {
+                let file = LocalFile::open(path)
+                    .await
+                    .map_err(|error| CliError::Failed(format!("{}: {error}", path.display())))?;
+                let name = path.display().to_string();
+                Ok(Found { source: Arc::new(file), record: None, name })
+            }
+            Self::Url(url) => {
+                let storages =
+                    Storages::new(&global.load()?).map_err(|e| CliError::Usage(e.to_string()))?;
+                let (storage, name) = storages.by_url(url).map_err(CliError::failed)?;
+                let object = storage.open(&name).await.map_err(CliError::failed)?;
+                Ok(Found { source: Arc::new(object), record: None, name })
+            }
+            Self::Id(id) => {
+                let app = global.app().await?;
+                let record = archives::get(&app, None, *id).await?;
+                let source = archives::source(&app, &record).await?;
+                let name = record.name.clone();
+                Ok(Found { source, record: Some((app, record)), name })
+            }
+        }
+    }
+
+    pub async fn open(&self, global: &Global) -> Result<Archive, CliError> {
+        let found = self.find(global).await?;
+        Archive::open(found.source)
+            .await
+            .map_err(|error| CliError::Failed(format!("{}: {error}", found.name)))
+    }
+}

@@ -1,0 +1,143 @@
+//! `backup`: makes a backup and waits for it, here or in a service on the same catalog.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::progress::Display;
+use super::{CliError, Global, output, serve};
+use crate::app::App;
+use crate::config::LayoutKind;
+use crate::jobs::{Job, JobState, WorkerOptions};
+use crate::ops::backup::{self, Mode, StartBackup};
+use crate::storage::{StorageParams, StorageType};
+
+const POLL: Duration = Duration::from_millis(250);
+
+#[derive(Debug, Args)]
+pub struct Backup {
+    /// Where the archive goes
+    #[arg(long, value_enum, default_value = "local")]
+    storage: StorageArg,
+    /// A parameter of the storage, as DocSpace names it, for example filePath=/backups/weekly
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
+    params: Vec<(String, String)>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum StorageArg {
+    Local,
+    CustomCloud,
+    DataStore,
+}
+
+impl From<StorageArg> for StorageType {
+    fn from(storage: StorageArg) -> Self {
+        match storage {
+            StorageArg::Local => Self::Local,
+            StorageArg::CustomCloud => Self::CustomCloud,
+            StorageArg::DataStore => Self::DataStore,
+        }
+    }
+}
+
+fn parameter(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+impl Backup {
+    pub async fn run(self, global: &Global) -> Result<(), CliError> {
+        let app = global.app().await?;
+        let job = backup::start(
+            &app,
+            StartBackup {
+                tenant_id: installation_tenant(&app),
+                storage_type: self.storage.into(),
+                storage_params: self.params.into_iter().collect::<StorageParams>(),
+                dump: true,
+                mode: Mode::Full,
+            },
+        )
+        .await?;
+        let worker = app
+            .start_worker(WorkerOptions { only: Some(job.id), ..Default::default() })
+            .map_err(CliError::failed)?;
+        let job = follow(&app, job, global.json).await;
+        worker.shutdown(Duration::from_secs(25)).await;
+        report(&app, &job?, global.json).await
+    }
+}
+
+/// The tenant that backups of the whole installation are kept under when nobody's request names one.
+pub fn installation_tenant(app: &App) -> i64 {
+    match app.config.portal.layout {
+        LayoutKind::Docspace => -1,
+        LayoutKind::Plain => 1,
+    }
+}
+
+/// Shows a job's progress until it has ended. Ctrl-C cancels it.
+async fn follow(app: &Arc<App>, job: Job, quiet: bool) -> Result<Job, CliError> {
+    let mut display = Display::new(quiet);
+    let mut interrupted = Box::pin(serve::signal());
+    let mut cancelled = false;
+    loop {
+        let current = app
+            .queue
+            .get(job.id)
+            .await
+            .map_err(CliError::failed)?
+            .ok_or_else(|| CliError::Failed("the job is gone from the catalog".to_owned()))?;
+        display.show(&current.progress);
+        if current.state.is_finished() {
+            display.finish();
+            return Ok(current);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(POLL) => {}
+            result = &mut interrupted, if !cancelled => {
+                result?;
+                cancelled = true;
+                app.queue.request_cancel(job.id).await.map_err(CliError::failed)?;
+            }
+        }
+    }
+}
+
+async fn report(app: &App, job: &Job, as_json: bool) -> Result<(), CliError> {
+    let record = match job.archive_id {
+        Some(id) => app.catalog.archives().get(id).await.map_err(CliError::failed)?,
+        None => None,
+    };
+    if as_json {
+        output::json(&json!({
+            "job": job.id,
+            "state": job.state,
+            "archive": record.as_ref().map(output::archive_json),
+            "error": job.error,
+            "warnings": job.warnings,
+        }))?;
+    } else {
+        for warning in &job.warnings {
+            output::line(&format!("warning: {warning}"))?;
+        }
+        if let Some(record) = &record {
+            output::line(&format!(
+                "{} is stored and verified: {}, archive {}",
+                record.url,
+                output::bytes(record.size),
+                record.id
+            ))?;
+        }
+    }
+    match job.state {
+        JobState::Succeeded => Ok(()),
+        JobState::Cancelled => Err(CliError::Failed("the backup was cancelled".to_owned())),
+        _ => Err(CliError::Failed(
+            job.error.clone().unwrap_or_else(|| "the backup failed".to_owned()),
+        )),
+    }
+}

@@ -1,0 +1,82 @@
+//! `serve`: the API, the worker, or both, until a signal.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{CliError, Global};
+use crate::app::App;
+use crate::config::Role;
+use crate::http;
+use crate::jobs::{WorkerHandle, WorkerOptions};
+
+/// How long running work may take to stop and clean up after a signal.
+const SHUTDOWN: Duration = Duration::from_secs(25);
+
+#[derive(Debug, Args)]
+pub struct Serve {}
+
+impl Serve {
+    pub async fn run(self, global: &Global) -> Result<(), CliError> {
+        let app = global.app().await?;
+        let service = Service::start(app).await?;
+        tracing::info!(address = %service.address(), "serving");
+        signal().await?;
+        tracing::info!("stopping");
+        service.stop().await;
+        Ok(())
+    }
+}
+
+/// A running service; the demo and tests start the same.
+pub struct Service {
+    handle: actix_web::dev::ServerHandle,
+    server: tokio::task::JoinHandle<std::io::Result<()>>,
+    address: std::net::SocketAddr,
+    worker: Option<WorkerHandle>,
+}
+
+impl Service {
+    pub async fn start(app: Arc<App>) -> Result<Self, CliError> {
+        let role = app.config.server.role;
+        let listen = app.config.server.listen;
+        let listener = TcpListener::bind(listen)
+            .map_err(|error| CliError::Failed(format!("cannot listen on {listen}: {error}")))?;
+        let address = listener.local_addr().map_err(CliError::failed)?;
+        let server = http::serve(Arc::clone(&app), listener).map_err(CliError::failed)?;
+        let worker = match role {
+            Role::Api => None,
+            Role::All | Role::Worker => {
+                Some(app.start_worker(WorkerOptions::default()).map_err(CliError::failed)?)
+            }
+        };
+        Ok(Self { handle: server.handle(), server: tokio::spawn(server), address, worker })
+    }
+
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.address
+    }
+
+    /// Running jobs stop cleanly and are queued again; open requests are answered.
+    pub async fn stop(self) {
+        if let Some(worker) = self.worker {
+            worker.shutdown(SHUTDOWN).await;
+        }
+        self.handle.stop(true).await;
+        if let Ok(Err(error)) = self.server.await {
+            tracing::error!(%error, "the server ended badly");
+        }
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+pub async fn signal() -> Result<(), CliError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).map_err(CliError::failed)?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result.map_err(CliError::failed),
+        _ = terminate.recv() => Ok(()),
+    }
+}

@@ -1,0 +1,189 @@
+//! The queue: where jobs are put, asked for and cancelled. Any process that has the catalog may.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::run::Run;
+use super::{CancelReason, Job, JobFilter, JobKind, JobState, NewJob};
+use crate::catalog::jobs::{Jobs, Row};
+use crate::catalog::{Cache, Catalog, CatalogError, Page};
+
+/// How old an answer may be; changes by this process are seen at once.
+const KEEP: Duration = Duration::from_millis(200);
+const LONGEST_KEY: usize = 191;
+
+/// The queue of a catalog. Clones are the same queue; a process should have one, so that jobs run here
+/// begin without delay and tell their progress live.
+#[derive(Clone)]
+pub struct Queue {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    catalog: Catalog,
+    /// Counts what this process changed; waiting for it is waiting for the next change.
+    changes: watch::Sender<u64>,
+    runs: Mutex<HashMap<Uuid, Arc<Run>>>,
+    by_id: Cache<Uuid, Answer>,
+    latest: Cache<JobFilter, Answer>,
+}
+
+type Answer = Result<Option<Arc<Row>>, CatalogError>;
+
+/// The answer to `Queue::enqueue`.
+#[derive(Debug, Clone)]
+pub struct Enqueued {
+    pub job: Job,
+    /// False: the job was there already and excludes the new one, which was not queued.
+    pub created: bool,
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Queue").field(&self.inner.catalog).finish()
+    }
+}
+
+impl Queue {
+    pub fn new(catalog: Catalog) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                catalog,
+                changes: watch::Sender::new(0),
+                runs: Mutex::default(),
+                by_id: Cache::new(KEEP, 1024),
+                latest: Cache::new(KEEP, 1024),
+            }),
+        }
+    }
+
+    pub fn catalog(&self) -> &Catalog {
+        &self.inner.catalog
+    }
+
+    /// Queues a job, unless another that is not finished has its exclusive key: then that one is returned.
+    pub async fn enqueue(&self, new: NewJob) -> Result<Enqueued, CatalogError> {
+        if new.exclusive.as_ref().is_some_and(|key| key.len() > LONGEST_KEY) {
+            return Err(CatalogError::Unreadable("an exclusive key that is too long".to_owned()));
+        }
+        let jobs = Jobs(&self.inner.catalog);
+        let id = Uuid::new_v4();
+        loop {
+            if jobs.insert(id, new.clone()).await? {
+                self.changed();
+                let job = self.get(id).await?;
+                let job = job.ok_or_else(|| CatalogError::Unreadable(format!("job {id}")))?;
+                return Ok(Enqueued { job, created: true });
+            }
+            let Some(key) = new.exclusive.clone() else {
+                return Err(CatalogError::Unreadable(format!("job {id}")));
+            };
+            if let Some(row) = jobs.holder(key).await? {
+                return Ok(Enqueued { job: self.tell(&row), created: false });
+            }
+            // It finished between the two questions.
+        }
+    }
+
+    /// A job; at most a quarter of a second old, and live if it runs in this process.
+    pub async fn get(&self, id: Uuid) -> Result<Option<Job>, CatalogError> {
+        let jobs = Jobs(&self.inner.catalog);
+        let load = || async { Ok(jobs.get(id).await?.map(Arc::new)) };
+        let row = self.inner.by_id.get(id, || self.epoch(), load).await?;
+        Ok(row.map(|row| self.tell(&row)))
+    }
+
+    /// The job that runs, else the one that waits, else the newest; as fresh as `get`.
+    pub async fn latest(&self, filter: JobFilter) -> Result<Option<Job>, CatalogError> {
+        let jobs = Jobs(&self.inner.catalog);
+        let load =
+            || async { Ok(jobs.list(filter, true, 1, 0).await?.into_iter().next().map(Arc::new)) };
+        let row = self.inner.latest.get(filter, || self.epoch(), load).await?;
+        Ok(row.map(|row| self.tell(&row)))
+    }
+
+    /// Jobs, newest first; `limit` of them at most, after leaving out `offset`.
+    pub async fn list(
+        &self,
+        filter: JobFilter,
+        limit: u32,
+        offset: u64,
+    ) -> Result<Page<Job>, CatalogError> {
+        let jobs = Jobs(&self.inner.catalog);
+        let total = jobs.count(filter).await?;
+        let rows = jobs.list(filter, false, limit, offset).await?;
+        Ok(Page { items: rows.iter().map(|row| self.tell(row)).collect(), total })
+    }
+
+    /// How many jobs of each kind are in each state.
+    pub async fn counts(&self) -> Result<Vec<(JobKind, JobState, u64)>, CatalogError> {
+        Jobs(&self.inner.catalog).counts().await
+    }
+
+    /// Asks a job to stop: one that nobody runs is cancelled at once, one that runs soon. A finished one
+    /// stays as it is. Returns the job as it is then.
+    pub async fn request_cancel(&self, id: Uuid) -> Result<Option<Job>, CatalogError> {
+        let row = Jobs(&self.inner.catalog).request_cancel(id).await?;
+        if let Some(run) = self.run(id)
+            && row.as_ref().is_some_and(|row| row.fence == run.fence && row.job.cancel_requested)
+        {
+            // Its heartbeat would find out too, but later.
+            run.cancel.cancel(CancelReason::User);
+        }
+        self.changed();
+        Ok(row.map(|row| self.tell(&row)))
+    }
+
+    /// The job with what this process knows better than the catalog.
+    fn tell(&self, row: &Row) -> Job {
+        let mut job = row.job.clone();
+        if job.state == JobState::Running
+            && let Some(run) = self.run(job.id)
+            && run.fence == row.fence
+        {
+            run.tell(&mut job);
+        }
+        job
+    }
+
+    /// To be called after every change that this process makes to a job.
+    pub(super) fn changed(&self) {
+        self.inner.changes.send_modify(|count| *count += 1);
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.changes.subscribe()
+    }
+
+    fn epoch(&self) -> u64 {
+        *self.inner.changes.borrow()
+    }
+
+    fn run(&self, id: Uuid) -> Option<Arc<Run>> {
+        self.runs().get(&id).cloned()
+    }
+
+    pub(super) fn begin(&self, run: &Arc<Run>) {
+        self.runs().insert(run.job.id, run.clone());
+        self.changed();
+    }
+
+    pub(super) fn end(&self, run: &Run) {
+        let mut runs = self.runs();
+        // After a loss the same job may be here again, by another worker of this process.
+        if runs.get(&run.job.id).is_some_and(|present| present.fence == run.fence) {
+            runs.remove(&run.job.id);
+        }
+        drop(runs);
+        self.changed();
+    }
+
+    fn runs(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Run>>> {
+        self.inner.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,225 @@
+//! One attempt at a job: its heartbeat, its handler, and how it ends.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Shared;
+use crate::catalog::CatalogError;
+use crate::catalog::jobs::{Beat, Jobs, Outcome, Publication};
+use crate::jobs::run::Run;
+use crate::jobs::{CancelReason, Finished, JobContext, JobFailure};
+
+/// How often publishing a success is tried before the job is failed instead.
+const PUBLISH_TRIES: u32 = 20;
+
+impl Shared {
+    pub(super) async fn attempt(self: &Arc<Self>, run: Arc<Run>) {
+        let _running = self.begin(&run);
+        tracing::info!(job = %run.job.id, kind = ?run.job.kind, attempt = run.job.attempt, "job begun");
+        // When the heartbeat ends first, the job is lost: the handler is dropped where it waits.
+        tokio::select! {
+            () = self.perform(&run) => {}
+            () = self.keep(&run) => {
+                tracing::error!(job = %run.job.id, "the job was lost to another worker, or the catalog did not answer for too long");
+            }
+        }
+    }
+
+    /// Renews the lease until the job is lost.
+    async fn keep(&self, run: &Run) {
+        let mut renewed = run.claimed;
+        loop {
+            let left = self.options.lease.saturating_sub(renewed.elapsed());
+            if left.is_zero() || run.cancel.reason() == Some(CancelReason::Lost) {
+                break;
+            }
+            tokio::time::sleep(self.options.heartbeat.min(left)).await;
+            let asked = Instant::now();
+            let left = self.options.lease.saturating_sub(renewed.elapsed());
+            let warnings = run.unsaved_warnings();
+            let progress = run.progress.view();
+            let beat = Beat { lease: self.options.lease, progress, warnings };
+            let jobs = Jobs(&run.catalog);
+            let beat = jobs.beat(run.job.id, run.fence, beat);
+            match tokio::time::timeout(left, beat).await {
+                Ok(Ok(Some(cancel))) => {
+                    renewed = asked;
+                    if cancel {
+                        run.cancel.cancel(CancelReason::User);
+                    }
+                }
+                Ok(Ok(None)) => break,
+                Ok(Err(error)) => {
+                    run.keep_unsaved();
+                    tracing::warn!(job = %run.job.id, %error, "a heartbeat failed");
+                }
+                Err(_) => run.keep_unsaved(),
+            }
+        }
+        run.cancel.cancel(CancelReason::Lost);
+    }
+
+    async fn perform(&self, run: &Arc<Run>) {
+        self.clean_remains(run).await;
+        let outcome = if run.job.attempt > self.options.max_attempts {
+            Outcome::Failed(format!(
+                "the service was stopped or crashed while this job ran, {} times",
+                self.options.max_attempts
+            ))
+        } else if run.job.cancel_requested || run.cancel.reason() == Some(CancelReason::User) {
+            Outcome::Cancelled
+        } else if run.cancel.is_cancelled() {
+            Outcome::Requeued
+        } else {
+            self.handle(run).await
+        };
+        if run.cancel.reason() == Some(CancelReason::Lost) {
+            return;
+        }
+        self.finish(run, outcome).await;
+    }
+
+    /// Runs the handler and judges its answer.
+    async fn handle(&self, run: &Arc<Run>) -> Outcome {
+        let handler = self.handler.clone();
+        let context = JobContext::new(run.clone());
+        let task = self.handle.spawn(async move { handler.run(context).await });
+        let mut task = AbortOnDropHandle::new(task);
+        let too_late = async {
+            run.cancel.cancelled().await;
+            tokio::time::sleep(self.options.cancel_grace).await;
+        };
+        let result = tokio::select! {
+            joined = &mut task => joined.unwrap_or_else(|error| {
+                // The panic's own text may tell anything; it is in the log.
+                tracing::error!(job = %run.job.id, %error, "a job's handler broke down");
+                Err(JobFailure::Failed("an unexpected error; the service's log tells more".to_owned()))
+            }),
+            () = too_late => {
+                tracing::warn!(job = %run.job.id, "the job did not stop when asked and was dropped");
+                Err(JobFailure::Cancelled)
+            }
+        };
+        drop(task);
+        match (result, run.cancel.reason()) {
+            (Ok(finished), _) => Outcome::Succeeded(Box::new(finished)),
+            (Err(failure), Some(CancelReason::User)) => {
+                if let JobFailure::Failed(text) = failure {
+                    run.warn(text);
+                }
+                Outcome::Cancelled
+            }
+            // Whatever went wrong then, the next start will see whether it still does.
+            (Err(_), Some(CancelReason::Shutdown | CancelReason::Lost)) => Outcome::Requeued,
+            (Err(JobFailure::Failed(text)), None) if !text.trim().is_empty() => {
+                Outcome::Failed(text)
+            }
+            (Err(_), None) => Outcome::Failed("the job stopped without saying why".to_owned()),
+        }
+    }
+
+    /// Publishes the end, as often as it takes, as long as the job is ours.
+    async fn finish(&self, run: &Arc<Run>, mut outcome: Outcome) {
+        let mut tries = 0;
+        loop {
+            let succeeded = matches!(outcome, Outcome::Succeeded(_));
+            if !succeeded {
+                self.clean_remains(run).await;
+            }
+            match self.publish(run, outcome.clone()).await {
+                Ok(true) => {
+                    log_end(run, &outcome);
+                    return;
+                }
+                Ok(false) => {
+                    run.cancel.cancel(CancelReason::Lost);
+                    return;
+                }
+                Err(error) => {
+                    tracing::warn!(job = %run.job.id, %error, "a job's end could not be recorded; trying again");
+                    tries += 1;
+                    if succeeded && tries >= PUBLISH_TRIES {
+                        outcome =
+                            Outcome::Failed(format!("the result could not be recorded: {error}"));
+                    }
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+            }
+        }
+    }
+
+    async fn publish(&self, run: &Run, outcome: Outcome) -> Result<bool, CatalogError> {
+        let succeeded = matches!(outcome, Outcome::Succeeded(_));
+        let attempt = match outcome {
+            Outcome::Requeued => run.job.attempt.saturating_sub(1),
+            _ => run.job.attempt.min(self.options.max_attempts),
+        };
+        let publication = Publication {
+            attempt,
+            progress: run.progress.end(succeeded),
+            warnings: run.warnings(),
+            remains: run.keep_remains(!succeeded).await,
+            outcome,
+        };
+        let published = Jobs(&run.catalog).publish(run.job.id, run.fence, publication).await;
+        self.queue.changed();
+        published
+    }
+
+    /// Gives a job back whose handler would not stop.
+    pub(super) async fn give_back(&self, run: &Run) {
+        match self.publish(run, Outcome::Requeued).await {
+            Ok(_) => log_end(run, &Outcome::Requeued),
+            Err(error) => {
+                tracing::warn!(job = %run.job.id, %error, "a job could not be given back; it waits until its lease has run out");
+            }
+        }
+    }
+
+    /// Removes what earlier runs and this one may have left; what cannot be removed now stays noted.
+    async fn clean_remains(&self, run: &Run) {
+        let remains = run.remains().await;
+        if remains.is_empty() {
+            return;
+        }
+        run.progress.phase("cleaning up");
+        for left in remains {
+            if self.clean(&run.job, &left.value).await
+                && run.forget_remains(left.fence).await.is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Whether the handler could clean, in time.
+    pub(super) async fn clean(&self, job: &crate::jobs::Job, remains: &serde_json::Value) -> bool {
+        let (handler, owned, value) = (self.handler.clone(), job.clone(), remains.clone());
+        let task = self.handle.spawn(async move { handler.clean(&owned, &value).await });
+        let task = AbortOnDropHandle::new(task);
+        let reason = match tokio::time::timeout(self.options.clean_timeout, task).await {
+            Ok(Ok(Ok(()))) => return true,
+            Ok(Ok(Err(reason))) => reason,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it took too long".to_owned(),
+        };
+        tracing::warn!(job = %job.id, %reason, "what a job left behind could not be removed; it will be tried again");
+        false
+    }
+}
+
+fn log_end(run: &Run, outcome: &Outcome) {
+    let job = run.job.id;
+    match outcome {
+        Outcome::Succeeded(finished) => {
+            let Finished { archive, .. } = &**finished;
+            let archive = archive.as_ref().map(|archive| archive.name.as_str());
+            tracing::info!(%job, archive, "job succeeded");
+        }
+        Outcome::Failed(reason) => tracing::error!(%job, reason, "job failed"),
+        Outcome::Cancelled => tracing::info!(%job, "job cancelled"),
+        Outcome::Requeued => tracing::info!(%job, "job given back to the queue"),
+    }
+}

@@ -1,0 +1,143 @@
+//! Databases into the archive: tables are read side by side, each into a spool, and appended as they finish.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use archive::{EntryKind, NewEntry, Spool, Spools, Writer};
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::run::RunError;
+use crate::jobs::Progress;
+use crate::source::database::{DataSink, DatabaseError, SinkClosed, Snapshot, Table};
+
+/// Where a database's members lie in the archive.
+pub struct Members {
+    prefix: String,
+}
+
+impl Members {
+    /// `extra`: the name of a database that is not the portal's own first one.
+    pub fn new(extra: Option<&str>) -> Self {
+        Self {
+            prefix: match extra {
+                None => "databases".to_owned(),
+                Some(name) => format!("extra/databases/{name}"),
+            },
+        }
+    }
+
+    fn entry(&self, kind: EntryKind, table: &str, now: i64, rows: Option<u64>) -> NewEntry {
+        let part = if kind == EntryKind::Scheme { "scheme" } else { "data" };
+        NewEntry {
+            path: format!("{}/{part}/{table}", self.prefix),
+            kind,
+            mtime: now,
+            rows,
+            note: None,
+        }
+    }
+}
+
+/// One table, read whole.
+struct Dumped {
+    table: Table,
+    scheme: String,
+    spool: Spool,
+    rows: u64,
+}
+
+/// Appends every table of a snapshot. `now`: Unix seconds, the members' time.
+pub async fn store(
+    snapshot: Arc<dyn Snapshot>,
+    members: Members,
+    writer: &mut Writer,
+    progress: &Arc<Progress>,
+    now: i64,
+) -> Result<(), RunError> {
+    // Largest first, so that the readers end together.
+    let mut tables = snapshot.tables().to_vec();
+    tables.sort_by(|a, b| b.estimated_bytes.cmp(&a.estimated_bytes).then(a.name.cmp(&b.name)));
+    let pending = Arc::new(Mutex::new(VecDeque::from(tables)));
+    let (sender, mut dumped) = mpsc::channel(1);
+    let mut readers = JoinSet::new();
+    for _ in 0..snapshot.readers().max(1) {
+        let reader = Reader {
+            snapshot: Arc::clone(&snapshot),
+            pending: Arc::clone(&pending),
+            spools: writer.spools(),
+            progress: Arc::clone(progress),
+        };
+        readers.spawn(reader.run(sender.clone()));
+    }
+    drop(sender);
+    while let Some(Dumped { table, scheme, spool, rows }) = dumped.recv().await {
+        progress.current(&table.name);
+        let entry = members.entry(EntryKind::Scheme, &table.name, now, None);
+        writer.append(entry, scheme.as_bytes()).await?;
+        if rows > 0 {
+            let entry = members.entry(EntryKind::Data, &table.name, now, Some(rows));
+            writer.append_spool(entry, spool).await?;
+        }
+    }
+    while let Some(joined) = readers.join_next().await {
+        joined.map_err(|error| RunError::Internal(error.to_string()))??;
+    }
+    Ok(())
+}
+
+struct Reader {
+    snapshot: Arc<dyn Snapshot>,
+    pending: Arc<Mutex<VecDeque<Table>>>,
+    spools: Spools,
+    progress: Arc<Progress>,
+}
+
+impl Reader {
+    async fn run(self, finished: mpsc::Sender<Dumped>) -> Result<(), RunError> {
+        while let Some(table) = self.next() {
+            let scheme = self.snapshot.scheme(&table).await?;
+            let mut sink =
+                TableSink { spool: self.spools.spool(), progress: &self.progress, error: None };
+            let mut rows = 0;
+            if table.with_data {
+                match self.snapshot.data(&table, &mut sink).await {
+                    Ok(count) => rows = count,
+                    Err(DatabaseError::SinkClosed(_)) => {
+                        return Err(sink.error.map_or(RunError::Stopped, RunError::from));
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            let spool = sink.spool;
+            self.progress.correct_total(spool.len() as i64 - table.estimated_bytes as i64);
+            if finished.send(Dumped { table, scheme, spool, rows }).await.is_err() {
+                return Err(RunError::Stopped);
+            }
+        }
+        Ok(())
+    }
+
+    fn next(&self) -> Option<Table> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
+
+struct TableSink<'a> {
+    spool: Spool,
+    progress: &'a Progress,
+    error: Option<archive::Error>,
+}
+
+#[async_trait]
+impl DataSink for TableSink<'_> {
+    async fn write(&mut self, piece: &[u8]) -> Result<(), SinkClosed> {
+        if let Err(error) = self.spool.write(piece).await {
+            self.error = Some(error);
+            return Err(SinkClosed);
+        }
+        self.progress.add(piece.len() as u64);
+        Ok(())
+    }
+}

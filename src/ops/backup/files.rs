@@ -1,0 +1,222 @@
+//! Files into the archive: small ones are read ahead whole, large ones stream.
+
+use archive::{EntryKind, NewEntry, Writer};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+
+use super::run::RunError;
+use crate::config::LayoutKind;
+use crate::jobs::JobContext;
+use crate::portal::{Portal, PortalEntry, PortalFile, StoredFile, Tenant, restore_info};
+use crate::source::files::FilesError;
+
+/// Files up to this size are read before their header is written, so their size is exact.
+const SMALL: u64 = 1 << 20;
+/// How many files are read ahead.
+const READ_AHEAD: usize = 8;
+
+pub struct Plan {
+    pub bytes: u64,
+}
+
+/// Counts what is to come.
+pub async fn plan(portal: &Portal, tenants: &[Tenant]) -> Result<Plan, RunError> {
+    let mut plan = Plan { bytes: 0 };
+    let mut files = portal.files(tenants);
+    while let Some(entry) = files.try_next().await? {
+        if let PortalEntry::File(file) = entry {
+            plan.bytes += file.file.size;
+        }
+    }
+    Ok(plan)
+}
+
+/// A file ready to be written.
+enum Ready {
+    Skipped(String),
+    Directory(PortalFile),
+    /// The content, and what is wrong with it.
+    Whole(PortalFile, Bytes, Option<String>),
+    Stream(PortalFile, BoxStream<'static, Result<Bytes, FilesError>>),
+    /// Gone, or refused to us.
+    Missing(PortalFile, FilesError),
+}
+
+/// Appends every file of the portal, then the lists that DocSpace's restore reads.
+pub async fn store(
+    portal: &Portal,
+    tenants: &[Tenant],
+    writer: &mut Writer,
+    ctx: &JobContext,
+    now: i64,
+) -> Result<(), RunError> {
+    let mut lists = Lists::open(writer, portal.layout()).await?;
+    let mut entries = portal
+        .files(tenants)
+        .map(|entry| async move {
+            match entry? {
+                PortalEntry::Skipped(reason) => Ok(Ready::Skipped(reason)),
+                PortalEntry::File(file) => ready(portal, file).await,
+            }
+        })
+        .buffered(READ_AHEAD);
+    while let Some(entry) = entries.next().await {
+        match entry? {
+            Ready::Skipped(reason) => ctx.warn(reason),
+            Ready::Directory(file) => {
+                let entry = new_entry(&file, EntryKind::Directory);
+                writer.append(entry, &[]).await?;
+            }
+            Ready::Whole(file, content, note) => {
+                if let Some(note) = &note {
+                    ctx.warn(format!("{}: it {note}", file.member));
+                }
+                ctx.progress.current(&file.member);
+                ctx.progress.correct_total(content.len() as i64 - file.file.size as i64);
+                let entry = NewEntry { note, ..new_entry(&file, EntryKind::File) };
+                writer.append(entry, &content).await?;
+                ctx.progress.add(content.len() as u64);
+                lists.stored(&file).await?;
+            }
+            Ready::Stream(file, content) => {
+                ctx.progress.current(&file.member);
+                stream(&file, content, writer, ctx).await?;
+                lists.stored(&file).await?;
+            }
+            Ready::Missing(file, error) => {
+                ctx.warn(format!("{}: {error}", file.member));
+                ctx.progress.correct_total(-(file.file.size as i64));
+                lists.missing(&file, &error).await?;
+            }
+        }
+    }
+    lists.close(writer, now).await
+}
+
+async fn ready(portal: &Portal, file: PortalFile) -> Result<Ready, RunError> {
+    if file.file.is_directory {
+        return Ok(Ready::Directory(file));
+    }
+    let mut content = match portal.read(&file).await {
+        Ok(content) => content,
+        Err(error) => return Ok(Ready::Missing(file, error)),
+    };
+    if file.file.size > SMALL {
+        return Ok(Ready::Stream(file, content));
+    }
+    let mut whole = Vec::with_capacity(file.file.size as usize);
+    while let Some(piece) = content.next().await {
+        match piece {
+            Ok(piece) => whole.extend_from_slice(&piece),
+            Err(error @ FilesError::NotFound { .. }) => return Ok(Ready::Missing(file, error)),
+            Err(error) => return Err(RunError::Failed(error.to_string())),
+        }
+        if whole.len() as u64 > 2 * SMALL {
+            whole.truncate(file.file.size as usize);
+            let note = format!("grew while it was read; its first {} bytes are kept", whole.len());
+            return Ok(Ready::Whole(file, Bytes::from(whole), Some(note)));
+        }
+    }
+    Ok(Ready::Whole(file, Bytes::from(whole), None))
+}
+
+/// Streams a file whose header promises the size that the listing saw.
+async fn stream(
+    file: &PortalFile,
+    mut content: BoxStream<'static, Result<Bytes, FilesError>>,
+    writer: &mut Writer,
+    ctx: &JobContext,
+) -> Result<(), RunError> {
+    let size = file.file.size;
+    writer.begin(new_entry(file, EntryKind::File), size).await?;
+    let mut written = 0;
+    while let Some(piece) = content.next().await {
+        let mut piece = piece.map_err(|error| RunError::Failed(error.to_string()))?;
+        let left = size - written;
+        let grew = piece.len() as u64 > left;
+        if grew {
+            piece.truncate(left as usize);
+            ctx.warn(format!(
+                "{}: it grew while it was read; its first {size} bytes are kept",
+                file.member
+            ));
+        }
+        written += piece.len() as u64;
+        ctx.progress.add(piece.len() as u64);
+        writer.write(piece).await?;
+        if grew {
+            break;
+        }
+    }
+    if written < size {
+        let note = format!("shrank to {written} bytes while it was read; padded with zeros");
+        ctx.warn(format!("{}: it {note}", file.member));
+        ctx.progress.add(size - written);
+        writer.pad(&note).await?;
+    } else {
+        writer.end().await?;
+    }
+    Ok(())
+}
+
+fn new_entry(file: &PortalFile, kind: EntryKind) -> NewEntry {
+    NewEntry { path: file.member.clone(), kind, mtime: file.file.modified, rows: None, note: None }
+}
+
+/// `storage/restore_info` and `storage/missing_info`, written as spools because they grow with the portal.
+struct Lists {
+    restore: archive::Spool,
+    missing: archive::Spool,
+    any_missing: bool,
+    layout: LayoutKind,
+}
+
+impl Lists {
+    async fn open(writer: &Writer, layout: LayoutKind) -> Result<Self, RunError> {
+        let mut lists =
+            Self { restore: writer.spool(), missing: writer.spool(), any_missing: false, layout };
+        lists.restore.write(restore_info::open(false).as_bytes()).await?;
+        lists.missing.write(restore_info::open(true).as_bytes()).await?;
+        Ok(lists)
+    }
+
+    async fn stored(&mut self, file: &PortalFile) -> Result<(), RunError> {
+        if let Some(stored) = &file.stored {
+            self.restore.write(restore_info::file(stored, None).as_bytes()).await?;
+        }
+        Ok(())
+    }
+
+    async fn missing(&mut self, file: &PortalFile, error: &FilesError) -> Result<(), RunError> {
+        self.any_missing = true;
+        // Outside DocSpace's modules a file has nothing but its path.
+        let stored = file.stored.clone().unwrap_or_else(|| StoredFile {
+            module: String::new(),
+            domain: String::new(),
+            path: file.file.path.clone(),
+            tenant: 1,
+        });
+        let text = restore_info::file(&stored, Some(&error.to_string()));
+        self.missing.write(text.as_bytes()).await?;
+        Ok(())
+    }
+
+    async fn close(mut self, writer: &mut Writer, now: i64) -> Result<(), RunError> {
+        self.restore.write(restore_info::close(false).as_bytes()).await?;
+        self.missing.write(restore_info::close(true).as_bytes()).await?;
+        let info = |path: &str| NewEntry {
+            path: path.to_owned(),
+            kind: EntryKind::Info,
+            mtime: now,
+            rows: None,
+            note: None,
+        };
+        if self.layout == LayoutKind::Docspace {
+            writer.append_spool(info("storage/restore_info"), self.restore).await?;
+        }
+        if self.any_missing {
+            writer.append_spool(info("storage/missing_info"), self.missing).await?;
+        }
+        Ok(())
+    }
+}

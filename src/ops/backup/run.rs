@@ -1,0 +1,340 @@
+//! One backup, from opening the sources to the archive read back.
+
+use std::sync::Arc;
+
+use archive::{DatabaseInfo, EntryKind, ManifestInfo, NewEntry, TenantInfo, Writer, WriterOptions};
+use jiff::{Timestamp, Zoned, tz::TimeZone};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::{BackupRequest, databases, files};
+use crate::app::App;
+use crate::catalog::ArchiveRecord;
+use crate::config::LayoutKind;
+use crate::jobs::{Finished, Job, JobContext, JobFailure};
+use crate::ops::verify::read_back;
+use crate::portal::{Portal, PortalError};
+use crate::source::database::{self, DatabaseError, Snapshot};
+use crate::storage::{
+    JournalError, Remains, Storage, StorageError, StorageType, Upload, UploadHint,
+};
+
+/// Connections that read one database at once: one for each core that the work is planned for.
+const READERS: usize = 2;
+/// How often a dump is begun anew because a table's definition changed under it.
+const MAX_RESTARTS: u32 = 3;
+/// DocSpace keeps archives of its own data store for a day.
+const DATA_STORE_DAYS: i64 = 1;
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RunError {
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    #[error(transparent)]
+    Portal(#[from] PortalError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error("writing the archive: {0}")]
+    Archive(#[from] archive::Error),
+    #[error("{0}")]
+    Failed(String),
+    /// Another part failed first and knows why.
+    #[error("the backup stopped")]
+    Stopped,
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// Runs the backup that a job asks for. Whatever it left in the storage when it fails is removed.
+pub(in crate::ops) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Finished, JobFailure> {
+    let request: BackupRequest =
+        serde_json::from_value(ctx.job.request.clone()).map_err(|error| {
+            JobFailure::Failed(format!("the job's request cannot be read: {error}"))
+        })?;
+    let params = app.unseal_params(&request.storage_params).map_err(failed)?;
+    let storage = app.storages.resolve(request.storage_type, &params).map_err(failed)?;
+    let mut restarts = 0;
+    loop {
+        let attempt = Attempt { app, ctx, request: &request, storage: &storage };
+        let result = tokio::select! {
+            result = attempt.run() => result,
+            () = ctx.cancel.cancelled() => return Err(JobFailure::Cancelled),
+        };
+        match result {
+            Ok(finished) => return Ok(finished),
+            Err(RunError::Database(error @ DatabaseError::DefinitionChanged { .. }))
+                if restarts < MAX_RESTARTS =>
+            {
+                restarts += 1;
+                tracing::info!(job = %ctx.job.id, %error, "the dump is begun again");
+            }
+            Err(error) => return Err(failed(error)),
+        }
+    }
+}
+
+/// Removes what a dead or failed attempt left in its storage.
+pub(in crate::ops) async fn clean(
+    app: &App,
+    job: &Job,
+    remains: &serde_json::Value,
+) -> Result<(), String> {
+    let request: BackupRequest =
+        serde_json::from_value(job.request.clone()).map_err(|error| error.to_string())?;
+    let remains: Remains =
+        serde_json::from_value(remains.clone()).map_err(|error| error.to_string())?;
+    let params = app.unseal_params(&request.storage_params).map_err(|error| error.to_string())?;
+    let storage =
+        app.storages.resolve(request.storage_type, &params).map_err(|error| error.to_string())?;
+    storage.clean(&remains).await.map_err(|error| error.to_string())
+}
+
+fn failed(error: impl std::fmt::Display) -> JobFailure {
+    JobFailure::Failed(error.to_string())
+}
+
+struct Attempt<'a> {
+    app: &'a Arc<App>,
+    ctx: &'a JobContext,
+    request: &'a BackupRequest,
+    storage: &'a Storage,
+}
+
+impl Attempt<'_> {
+    async fn run(&self) -> Result<Finished, RunError> {
+        let started = Timestamp::now();
+        let progress = &self.ctx.progress;
+        progress.restart();
+        progress.phase("preparing");
+        let portal = &self.app.portal;
+        let tenants = portal.tenants().await?;
+        let plan = files::plan(portal, &tenants).await?;
+        let snapshots = self.open_snapshots().await?;
+        let table_bytes: u64 = snapshots
+            .iter()
+            .flat_map(|opened| opened.snapshot.tables())
+            .filter(|table| table.with_data)
+            .map(|table| table.estimated_bytes)
+            .sum();
+        let source_bytes = plan.bytes + table_bytes;
+        // What is written is read back: that is work too. Two thirds is what office portals compress to.
+        let archive_guess = source_bytes / 3 * 2;
+        progress.add_total(source_bytes + archive_guess);
+
+        let name = self.storage.unused_name(&self.archive_name(started)).await?;
+        let memory = self.app.config.backup.memory.0 as usize;
+        let upload = self
+            .storage
+            .upload(
+                &name,
+                UploadHint { expected_bytes: archive_guess, memory: memory / 3 },
+                Arc::new(RemainsJournal(self.ctx.clone())),
+            )
+            .await?;
+        let (sink, chunks) = mpsc::channel(2);
+        let uploading = tokio::spawn(send(chunks, upload));
+        let mut writer = Writer::new(
+            WriterOptions {
+                compression: self.app.config.backup.compression,
+                workers: std::thread::available_parallelism().map_or(2, usize::from),
+                memory: memory / 2,
+                temp_dir: self.app.config.backup.temp_dir.clone(),
+            },
+            sink,
+        );
+        let assembled = self.assemble(&mut writer, portal, &tenants, &snapshots, started).await;
+        let finished = match assembled {
+            Ok(info) => writer.finish(info).await.map_err(RunError::from),
+            Err(error) => {
+                drop(writer);
+                Err(error)
+            }
+        };
+        drop(snapshots);
+        progress.phase("storing");
+        let upload = joined(uploading).await;
+        let summary = match (finished, upload) {
+            (Ok(summary), Ok(upload)) => {
+                upload.complete().await?;
+                summary
+            }
+            // The storage's own error says more than that the stream was closed.
+            (_, Err(error)) => return Err(error),
+            (Err(error), Ok(upload)) => {
+                upload.abort().await?;
+                return Err(error);
+            }
+        };
+        progress.correct_total(summary.bytes as i64 - archive_guess as i64);
+        progress.phase("verifying");
+        if let Err(error) = read_back(self.storage, &name, &summary, progress).await {
+            // Nothing that is not whole may look like an archive.
+            self.storage.delete(&name).await?;
+            return Err(RunError::Failed(error));
+        }
+        let now = Timestamp::now();
+        Ok(Finished::archive(ArchiveRecord {
+            id: self.request.archive_id,
+            tenant_id: self.ctx.job.tenant_id,
+            url: self.storage.object_url(&name).to_string(),
+            name,
+            storage_type: self.request.storage_type,
+            storage_params: self.request.storage_params.clone(),
+            size: summary.bytes,
+            sha256: hex::encode(summary.sha256),
+            created_on: started,
+            expires_on: (self.request.storage_type == StorageType::DataStore)
+                .then(|| started + jiff::SignedDuration::from_hours(24 * DATA_STORE_DAYS)),
+            dump: self.ctx.job.dump,
+            mode: "full".to_owned(),
+            parent_id: None,
+            verified_on: Some(now),
+            proved_on: None,
+            removed_on: None,
+            missing_since: None,
+            warnings: self.ctx.warnings().len() as u64,
+            job_id: Some(self.ctx.job.id),
+        }))
+    }
+
+    /// Opens the snapshots of all databases at once, so that they show one moment as nearly as servers allow.
+    async fn open_snapshots(&self) -> Result<Vec<Opened>, RunError> {
+        let config = &self.app.config;
+        let mut sources = Vec::new();
+        for database in &config.portal.database {
+            sources.push((&database.name, database::open(database, &config.backup.temp_dir)?));
+        }
+        let snapshots =
+            futures::future::try_join_all(sources.iter().map(|(_, db)| db.snapshot(READERS)))
+                .await?;
+        let opened: Vec<_> = sources
+            .into_iter()
+            .zip(snapshots)
+            .map(|((name, _), snapshot)| Opened { name: name.clone(), snapshot: snapshot.into() })
+            .collect();
+        for warning in opened.iter().flat_map(|opened| opened.snapshot.warnings()) {
+            self.ctx.warn(warning.clone());
+        }
+        Ok(opened)
+    }
+
+    /// Everything but the manifest.
+    async fn assemble(
+        &self,
+        writer: &mut Writer,
+        portal: &Portal,
+        tenants: &[crate::portal::Tenant],
+        snapshots: &[Opened],
+        started: Timestamp,
+    ) -> Result<ManifestInfo, RunError> {
+        let progress = &self.ctx.progress;
+        let now = started.as_second();
+        if self.ctx.job.dump {
+            let marker = NewEntry {
+                path: "dump".to_owned(),
+                kind: EntryKind::Marker,
+                mtime: now,
+                rows: None,
+                note: None,
+            };
+            writer.append(marker, b"True").await?;
+        }
+        for (position, opened) in snapshots.iter().enumerate() {
+            progress.phase("database");
+            let members = databases::Members::new((position > 0).then_some(opened.name.as_str()));
+            databases::store(Arc::clone(&opened.snapshot), members, writer, progress, now).await?;
+        }
+        for index in &self.app.config.portal.index {
+            self.ctx.warn(format!("index {} is not carried by backups yet", index.name));
+        }
+        progress.phase("files");
+        files::store(portal, tenants, writer, self.ctx, now).await?;
+        progress.phase("storing");
+        self.manifest(portal, tenants, snapshots, started).await
+    }
+
+    async fn manifest(
+        &self,
+        portal: &Portal,
+        tenants: &[crate::portal::Tenant],
+        snapshots: &[Opened],
+        started: Timestamp,
+    ) -> Result<ManifestInfo, RunError> {
+        let config = &self.app.config.portal;
+        Ok(ManifestInfo {
+            program: format!("portal-backup {}", env!("CARGO_PKG_VERSION")),
+            id: self.request.archive_id.to_string(),
+            portal: config.name.clone(),
+            layout: config.layout.as_str().to_owned(),
+            dump: self.ctx.job.dump,
+            mode: "full".to_owned(),
+            tenants: tenants
+                .iter()
+                .map(|tenant| TenantInfo { id: tenant.id, alias: tenant.alias.clone() })
+                .collect(),
+            databases: snapshots
+                .iter()
+                .map(|opened| {
+                    let server = opened.snapshot.server();
+                    DatabaseInfo {
+                        name: opened.name.clone(),
+                        engine: server.engine.as_str().to_owned(),
+                        server_version: server.version.clone(),
+                        position: server.position.clone(),
+                    }
+                })
+                .collect(),
+            filesystems: config.filesystem.iter().map(|source| source.name.clone()).collect(),
+            started_on: started.to_string(),
+            finished_on: Timestamp::now().to_string(),
+            machine_key_fingerprint: portal.machine_key_fingerprint(),
+            last_migration: portal.last_migration().await?,
+            warnings: self.ctx.warnings(),
+            ..ManifestInfo::default()
+        })
+    }
+
+    /// DocSpace's name of a dump: the moment in the installation's own time zone.
+    fn archive_name(&self, at: Timestamp) -> String {
+        let portal = &self.app.config.portal;
+        let zone = match portal.layout {
+            LayoutKind::Docspace => TimeZone::system(),
+            LayoutKind::Plain => TimeZone::get(&portal.timezone).unwrap_or(TimeZone::UTC),
+        };
+        crate::portal::archive_name(&portal.name, &Zoned::new(at, zone))
+    }
+}
+
+struct Opened {
+    name: String,
+    snapshot: Arc<dyn Snapshot>,
+}
+
+struct RemainsJournal(JobContext);
+
+#[async_trait::async_trait]
+impl crate::storage::UploadJournal for RemainsJournal {
+    async fn record(&self, remains: &Remains) -> Result<(), JournalError> {
+        Ok(self.0.save_remains(serde_json::to_value(remains)?).await?)
+    }
+}
+
+/// Hands the archive's bytes to the storage as they come.
+async fn send(
+    mut chunks: mpsc::Receiver<bytes::Bytes>,
+    mut upload: Upload,
+) -> Result<Upload, RunError> {
+    while let Some(chunk) = chunks.recv().await {
+        if let Err(error) = upload.write(chunk).await {
+            if let Err(left) = upload.abort().await {
+                tracing::warn!(%left, "a failed upload could not be removed; it will be tried again");
+            }
+            return Err(error.into());
+        }
+    }
+    Ok(upload)
+}
+
+async fn joined(task: JoinHandle<Result<Upload, RunError>>) -> Result<Upload, RunError> {
+    task.await.map_err(|error| RunError::Internal(error.to_string()))?
+}

@@ -1,0 +1,40 @@
+//! What the worker calls for each kind of job.
+
+use std::sync::{Arc, Weak};
+
+use async_trait::async_trait;
+
+use crate::app::App;
+use crate::jobs::{Finished, Handler, Job, JobContext, JobFailure, JobKind};
+use crate::ops::{backup, verify};
+
+/// Runs jobs on behalf of the application that owns the worker.
+pub struct OpsHandler(pub Weak<App>);
+
+impl OpsHandler {
+    fn app(&self) -> Option<Arc<App>> {
+        self.0.upgrade()
+    }
+}
+
+#[async_trait]
+impl Handler for OpsHandler {
+    async fn run(&self, ctx: JobContext) -> Result<Finished, JobFailure> {
+        let app = self.app().ok_or(JobFailure::Cancelled)?;
+        match ctx.job.kind {
+            JobKind::Backup => backup::run(&app, &ctx).await,
+            JobKind::Verify => verify::run(&app, &ctx).await,
+            kind @ (JobKind::Restore | JobKind::Prune) => {
+                Err(JobFailure::Failed(format!("this version cannot run {kind:?} jobs")))
+            }
+        }
+    }
+
+    async fn clean(&self, job: &Job, remains: &serde_json::Value) -> Result<(), String> {
+        let app = self.app().ok_or("the application has ended")?;
+        match job.kind {
+            JobKind::Backup => backup::clean(&app, job, remains).await,
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Rebuilding a lost catalog from the archives themselves.
+
+use std::sync::Arc;
+
+use archive::Report;
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::catalog::{ArchiveFilter, ArchiveRecord};
+use crate::config::LayoutKind;
+use crate::ops::OpError;
+use crate::storage::{Storage, StorageParams, StorageType};
+
+/// What became of one archive that was found.
+#[derive(Debug)]
+pub enum Imported {
+    Added(ArchiveRecord),
+    Known(String),
+    /// Not whole, or no archive at all: it is left alone.
+    Refused {
+        name: String,
+        reason: String,
+    },
+}
+
+/// Reads every archive of a configured storage, verifies it, and enters those that the catalog lacks.
+/// `each` hears of every archive as it is done.
+pub async fn import(
+    app: &App,
+    kind: StorageType,
+    mut each: impl FnMut(&Imported),
+) -> Result<(), OpError> {
+    let storage = app.storages.resolve(kind, &StorageParams::new())?;
+    let filter = ArchiveFilter { with_missing: true, ..ArchiveFilter::default() };
+    let known = app.catalog.archives().list(filter, u32::MAX, 0).await?.items;
+    let mut objects = storage.list().await?;
+    while let Some((name, size)) = objects.try_next().await? {
+        let url = storage.object_url(&name).to_string();
+        let imported = if known.iter().any(|record| record.url == url) {
+            Imported::Known(name)
+        } else {
+            match read(app, &storage, kind, &name, size).await {
+                Ok(record) => {
+                    app.catalog.archives().insert(&record).await?;
+                    Imported::Added(record)
+                }
+                Err(reason) => Imported::Refused { name, reason },
+            }
+        };
+        each(&imported);
+    }
+    Ok(())
+}
+
+async fn read(
+    app: &App,
+    storage: &Storage,
+    kind: StorageType,
+    name: &str,
+    size: u64,
+) -> Result<ArchiveRecord, String> {
+    let object = storage.open(name).await.map_err(|error| error.to_string())?;
+    let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    let report = archive::verify(Arc::new(object), workers, |_| {})
+        .await
+        .map_err(|error| error.to_string())?;
+    if let Some(problem) = report.problems.first() {
+        return Err(problem.clone());
+    }
+    let (id, created_on) = identity(&report);
+    let id = match app.catalog.archives().get(id).await {
+        // The same archive may lie in two storages; each copy has a record of its own.
+        Ok(Some(_)) => Uuid::new_v4(),
+        _ => id,
+    };
+    let info = report.info.as_ref();
+    let dump = info.is_none_or(|info| info.dump);
+    let tenant_id = match (app.config.portal.layout, info.and_then(|info| info.tenants.first())) {
+        (LayoutKind::Plain, _) => 1,
+        (LayoutKind::Docspace, Some(tenant)) if !dump => tenant.id,
+        (LayoutKind::Docspace, _) => -1,
+    };
+    Ok(ArchiveRecord {
+        id,
+        tenant_id,
+        name: name.to_owned(),
+        storage_type: kind,
+        storage_params: StorageParams::new(),
+        url: storage.object_url(name).to_string(),
+        size,
+        sha256: hex::encode(report.sha256),
+        created_on,
+        expires_on: None,
+        dump,
+        mode: info.map_or_else(|| "full".to_owned(), |info| info.mode.clone()),
+        parent_id: info.and_then(|info| info.parent.as_deref()?.parse().ok()),
+        verified_on: Some(Timestamp::now()),
+        proved_on: None,
+        removed_on: None,
+        missing_since: None,
+        warnings: info.map_or(0, |info| info.warnings.len() as u64),
+        job_id: None,
+    })
+}
+
+/// Our manifests tell who an archive is; DocSpace's archives do not.
+fn identity(report: &Report) -> (Uuid, Timestamp) {
+    let info = report.info.as_ref();
+    let id = info.and_then(|info| info.id.parse().ok()).unwrap_or_else(Uuid::new_v4);
+    let created = info.and_then(|info| info.started_on.parse().ok());
+    (id, created.unwrap_or_else(Timestamp::now))
+}

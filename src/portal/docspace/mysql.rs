@@ -1,0 +1,99 @@
+//! The connection to DocSpace's database for small questions; dumps have their own connections.
+
+use std::time::Duration;
+
+use mysql_async::prelude::{FromRow, Queryable};
+use mysql_async::{
+    Error, Opts, OptsBuilder, Params, Pool, PoolConstraints, PoolOpts, Row, from_row_opt,
+};
+
+use crate::portal::PortalError;
+
+const MAX_CONNECTIONS: usize = 4;
+const IDLE: Duration = Duration::from_secs(60);
+/// A server that does not answer must not hold requests for ever.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Error of a statement on a table that does not exist.
+const NO_SUCH_TABLE: u16 = 1146;
+
+#[derive(Clone)]
+pub struct PortalDatabase {
+    pool: Pool,
+}
+
+impl PortalDatabase {
+    /// Connects with the first question.
+    pub fn open(url: &str) -> Result<Self, PortalError> {
+        let url = match url.strip_prefix("mariadb://") {
+            Some(rest) => format!("mysql://{rest}"),
+            None => url.to_owned(),
+        };
+        // The error would quote parts of the URL, which may be the password.
+        let options = Opts::from_url(&url).map_err(|_| {
+            PortalError::Invalid(
+                "the url of the portal's database must be mysql://USER:PASSWORD@HOST:PORT/DATABASE"
+                    .to_owned(),
+            )
+        })?;
+        let constraints = PoolConstraints::new(0, MAX_CONNECTIONS).unwrap_or_default();
+        let pool = PoolOpts::default()
+            .with_constraints(constraints)
+            .with_inactive_connection_ttl(IDLE)
+            .with_reset_connection(false);
+        Ok(Self { pool: Pool::new(OptsBuilder::from_opts(options).pool_opts(pool)) })
+    }
+
+    pub async fn rows<T: FromRow + Send + 'static>(
+        &self,
+        sql: &str,
+        params: impl Into<Params> + Send,
+    ) -> Result<Vec<T>, PortalError> {
+        self.ask(sql, params.into())
+            .await?
+            .map_err(database_error)?
+            .into_iter()
+            .map(typed)
+            .collect()
+    }
+
+    /// As `rows`; None when the table does not exist.
+    pub async fn rows_if_table<T: FromRow + Send + 'static>(
+        &self,
+        sql: &str,
+    ) -> Result<Option<Vec<T>>, PortalError> {
+        match self.ask(sql, Params::Empty).await? {
+            Ok(rows) => rows.into_iter().map(typed).collect::<Result<_, _>>().map(Some),
+            Err(Error::Server(error)) if error.code == NO_SUCH_TABLE => Ok(None),
+            Err(error) => Err(database_error(error)),
+        }
+    }
+
+    pub async fn execute(
+        &self,
+        sql: &str,
+        params: impl Into<Params> + Send,
+    ) -> Result<(), PortalError> {
+        self.ask(sql, params.into()).await?.map_err(database_error).map(drop)
+    }
+
+    async fn ask(&self, sql: &str, params: Params) -> Result<Result<Vec<Row>, Error>, PortalError> {
+        let answer = async {
+            let mut connection = self.pool.get_conn().await?;
+            connection.exec::<Row, _, _>(sql, params).await
+        };
+        tokio::time::timeout(PATIENCE, answer).await.map_err(|_| {
+            PortalError::Database(format!("no answer within {} seconds", PATIENCE.as_secs()))
+        })
+    }
+}
+
+fn typed<T: FromRow>(row: Row) -> Result<T, PortalError> {
+    from_row_opt(row).map_err(|_| {
+        PortalError::Database("a row does not look as DocSpace's tables do".to_owned())
+    })
+}
+
+/// The server's or the driver's own words; neither knows the password's text.
+fn database_error(error: Error) -> PortalError {
+    PortalError::Database(error.to_string())
+}

@@ -1,0 +1,106 @@
+//! The configured filesystems, and what of them is left out.
+
+use std::path::Path;
+
+use url::Url;
+
+use super::PortalError;
+use crate::config::{Config, Options};
+use crate::source::files::{Filesystem, Listing};
+
+/// A configured filesystem.
+#[derive(Debug, Clone)]
+pub struct Source {
+    pub name: String,
+    pub filesystem: Filesystem,
+    /// Storages and the catalog, relative to the root.
+    excluded: Vec<String>,
+}
+
+impl Source {
+    pub fn list(&self, prefix: &str) -> Listing {
+        self.filesystem.list_except(prefix, self.excluded.clone())
+    }
+}
+
+/// Something of ours that must not be backed up with the portal.
+struct Own {
+    what: &'static str,
+    url: Url,
+    options: Options,
+}
+
+pub fn open(config: &Config, exclude: &[Url]) -> Result<Vec<Source>, PortalError> {
+    let mut own = configured(config);
+    own.extend(exclude.iter().map(|url| Own {
+        what: "a storage",
+        url: url.clone(),
+        options: Options::default(),
+    }));
+    let mut sources = Vec::new();
+    for source in &config.portal.filesystem {
+        let filesystem = Filesystem::open(&source.url, &source.options)?;
+        let mut excluded = Vec::new();
+        for own in &own {
+            match filesystem.covers(&own.url, &own.options) {
+                Some(path) if path.is_empty() => {
+                    return Err(PortalError::Invalid(format!(
+                        "filesystem {:?} is itself {}: archives need a folder of their own",
+                        source.name, own.what
+                    )));
+                }
+                Some(path) => excluded.push(path),
+                None => {}
+            }
+        }
+        sources.push(Source { name: source.name.clone(), filesystem, excluded });
+    }
+    Ok(sources)
+}
+
+fn configured(config: &Config) -> Vec<Own> {
+    let mut own = Vec::new();
+    let mut folder = |what, path: &Path| {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        if let Ok(url) = Url::from_file_path(path) {
+            own.push(Own { what, url, options: Options::default() });
+        }
+    };
+    folder("the local storage", &config.storage.local.root);
+    if let Some(path) = sqlite_path(config.catalog.url.expose()) {
+        // SQLite keeps files beside the database; a copy of them alone would be worth nothing.
+        for suffix in ["", "-wal", "-shm", "-journal"] {
+            folder("the catalog", Path::new(&format!("{path}{suffix}")));
+        }
+    }
+    for storage in [&config.storage.custom_cloud, &config.storage.data_store].into_iter().flatten()
+    {
+        own.push(Own {
+            what: "a configured storage",
+            url: storage.url.clone(),
+            options: storage.options.clone(),
+        });
+    }
+    own
+}
+
+/// The file of a `sqlite:` URL; None for other databases and for one in memory.
+fn sqlite_path(url: &str) -> Option<String> {
+    let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"))?;
+    let path = path.split('?').next().unwrap_or(path);
+    let path = percent_encoding::percent_decode_str(path).decode_utf8().ok()?;
+    (!path.is_empty() && path != ":memory:").then(|| path.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_of_a_sqlite_url() {
+        assert_eq!(sqlite_path("sqlite:///a/b%20c.db?mode=rwc").as_deref(), Some("/a/b c.db"));
+        assert_eq!(sqlite_path("sqlite://c.db").as_deref(), Some("c.db"));
+        assert_eq!(sqlite_path("sqlite::memory:"), None);
+        assert_eq!(sqlite_path("postgres://h/db"), None);
+    }
+}

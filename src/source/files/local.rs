@@ -1,0 +1,289 @@
+//! A folder of this machine. All system calls run on blocking threads, many of them in one trip.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream;
+use rustix::fs::{Advice, FileType};
+use rustix::io::Errno;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use url::Url;
+
+use super::beneath::{self, NotAFile};
+use super::walk::{Walk, meta};
+use super::{Content, Excluded, FileMeta, FilesError, GROWTH_SEEN, Listed, Listing, PIECE, parts};
+use crate::config::Options;
+
+/// How many entries of a listing cross threads together.
+const BATCH: usize = 256;
+
+#[derive(Debug)]
+pub struct LocalFolder {
+    root: PathBuf,
+    url: String,
+}
+
+impl LocalFolder {
+    pub fn open(url: &Url, options: &Options) -> Result<Self, FilesError> {
+        let invalid = |message: String| FilesError::Configuration { url: url.to_string(), message };
+        let root = url
+            .to_file_path()
+            .map_err(|()| invalid("write a path of this machine, as file:///path".to_owned()))?;
+        if let Some((name, _)) = options.iter().next() {
+            return Err(invalid(format!("a folder has no option {name:?}")));
+        }
+        Ok(Self { root, url: url.to_string() })
+    }
+
+    pub fn open_root(&self) -> Result<OwnedFd, FilesError> {
+        beneath::root(&self.root).map_err(|errno| FilesError::Configuration {
+            url: self.url.clone(),
+            message: match errno {
+                Errno::NOENT => "the folder does not exist".to_owned(),
+                Errno::NOTDIR => "it is not a folder".to_owned(),
+                other => other.to_string(),
+            },
+        })
+    }
+
+    pub async fn check(self: Arc<Self>) -> Result<(), FilesError> {
+        let url = self.url.clone();
+        blocking(url, move || self.open_root().map(drop)).await
+    }
+
+    pub fn covers(&self, url: &Url) -> Option<String> {
+        if url.scheme() != "file" {
+            return None;
+        }
+        let place = resolved(&url.to_file_path().ok()?);
+        let relative = place.strip_prefix(resolved(&self.root)).ok()?;
+        relative.to_str().map(str::to_owned)
+    }
+
+    pub fn list(self: Arc<Self>, prefix: &str, excluded: Excluded) -> Listing {
+        let prefix = prefix.to_owned();
+        let (sender, receiver) = mpsc::channel::<Vec<Result<Listed, FilesError>>>(2);
+        let work = move || {
+            let mut batch = Vec::with_capacity(BATCH);
+            Walk::run(&self, &prefix, &excluded, &mut |found| {
+                batch.push(found);
+                batch.len() < BATCH || sender.blocking_send(std::mem::take(&mut batch)).is_ok()
+            });
+            // Nobody may be left to take it; then nobody misses it.
+            let _ = sender.blocking_send(batch);
+        };
+        // The walk begins with the first poll, so that a listing nobody reads costs nothing.
+        let started = stream::once(async move {
+            let task = spawn_blocking(work);
+            stream::unfold((receiver, Some(task)), |(mut receiver, task)| async move {
+                if let Some(batch) = receiver.recv().await {
+                    return Some((batch, (receiver, task)));
+                }
+                // A walk that broke off must not look like the end of the files.
+                let error = task?.await.err()?;
+                Some((vec![Err(stopped("the folder", &error))], (receiver, None)))
+            })
+        });
+        started.flatten().flat_map(stream::iter).boxed()
+    }
+
+    /// Where a link leads, as metadata of the target under the target's own path; the error ends
+    /// "is a link …". Only regular files inside the root are read through links.
+    pub fn through_link(&self, path: &str) -> Result<FileMeta, &'static str> {
+        let root = self.root.canonicalize().map_err(|_| "in a root that is gone")?;
+        let target = root.join(path).canonicalize().map_err(|_| "that leads nowhere")?;
+        let inside = target.strip_prefix(&root).map_err(|_| "to a place outside the root")?;
+        let inside = inside.to_str().ok_or("to a name that is not UTF-8 text")?;
+        match self.stat_now(inside) {
+            Ok(meta) if meta.is_directory => Err("to a folder"),
+            Ok(meta) => Ok(meta),
+            Err(_) => Err("to no regular file"),
+        }
+    }
+
+    pub async fn stat(self: Arc<Self>, path: &str) -> Result<FileMeta, FilesError> {
+        let path = path.to_owned();
+        blocking(path.clone(), move || match self.stat_now(&path) {
+            Err(NotAFile::Link) => match self.through_link(&path) {
+                Ok(target) => Ok(FileMeta { path, ..target }),
+                Err(why) => Err(read_error(&path, format!("it is a link {why}"))),
+            },
+            other => other.map_err(|error| files_error(&path, error)),
+        })
+        .await
+    }
+
+    fn stat_now(&self, path: &str) -> Result<FileMeta, NotAFile> {
+        let names = parts(path).ok_or(Errno::NOENT)?;
+        let root = beneath::root(&self.root)?;
+        let Some((name, folders)) = names.split_last() else {
+            let stat = rustix::fs::fstat(&root)?;
+            return Ok(FileMeta { size: 0, is_directory: true, ..meta(String::new(), &stat) });
+        };
+        let parent = beneath::folders(root.as_fd(), folders)?;
+        let stat = beneath::stat(parent.as_fd(), OsStr::new(name))?;
+        let found = meta(path.to_owned(), &stat);
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Ok(found),
+            FileType::Directory => Ok(FileMeta { size: 0, is_directory: true, ..found }),
+            FileType::Symlink => Err(NotAFile::Link),
+            other => Err(NotAFile::Other(other)),
+        }
+    }
+
+    pub async fn read(self: Arc<Self>, path: &str) -> Result<Content, FilesError> {
+        let owned = path.to_owned();
+        let (file, first) = blocking(path.to_owned(), move || {
+            let (mut file, size) = Opener::new(&self).open(&owned)?;
+            if size > PIECE as u64 {
+                // Only speed depends on it.
+                let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
+            }
+            let first = piece(&mut file).map_err(|error| read_error(&owned, error))?;
+            Ok((file, first))
+        })
+        .await?;
+        if first.len() < PIECE {
+            let whole = (!first.is_empty()).then_some(Ok(first));
+            return Ok(stream::iter(whole).boxed());
+        }
+        let path = path.to_owned();
+        // The next piece is read while the caller works on this one.
+        let following = spawn_blocking(move || next_piece(file));
+        let rest = stream::unfold(Some(following), move |following| {
+            let path = path.clone();
+            async move {
+                match following?.await {
+                    Ok((_, Ok(piece))) if piece.is_empty() => None,
+                    Ok((file, Ok(piece))) => {
+                        Some((Ok(piece), Some(spawn_blocking(move || next_piece(file)))))
+                    }
+                    Ok((_, Err(error))) => Some((Err(read_error(&path, error)), None)),
+                    Err(error) => Some((Err(stopped(&path, &error)), None)),
+                }
+            }
+        });
+        Ok(stream::once(async move { Ok(first) }).chain(rest).boxed())
+    }
+
+    pub async fn read_small(self: Arc<Self>, files: &[FileMeta]) -> Vec<Result<Bytes, FilesError>> {
+        let wanted: Vec<_> = files.iter().map(|file| (file.path.clone(), file.size)).collect();
+        let read = spawn_blocking(move || {
+            let mut opener = Opener::new(&self);
+            wanted.iter().map(|(path, size)| opener.read_whole(path, *size)).collect()
+        });
+        match read.await {
+            Ok(contents) => contents,
+            Err(error) => files.iter().map(|file| Err(stopped(&file.path, &error))).collect(),
+        }
+    }
+}
+
+/// Opens files one after another and keeps the last folder open: neighbours usually share it.
+struct Opener<'a> {
+    folder: &'a LocalFolder,
+    last: Option<(String, OwnedFd)>,
+}
+
+impl<'a> Opener<'a> {
+    fn new(folder: &'a LocalFolder) -> Self {
+        Self { folder, last: None }
+    }
+
+    fn open(&mut self, path: &str) -> Result<(File, u64), FilesError> {
+        let opened = match self.open_directly(path) {
+            Err(NotAFile::Link) => match self.folder.through_link(path) {
+                Ok(target) => self.open_directly(&target.path),
+                Err(why) => return Err(read_error(path, format!("it is a link {why}"))),
+            },
+            other => other,
+        };
+        opened.map_err(|error| files_error(path, error))
+    }
+
+    fn open_directly(&mut self, path: &str) -> Result<(File, u64), NotAFile> {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        if self.last.as_ref().is_none_or(|(last, _)| last != parent) {
+            let names = parts(parent).ok_or(Errno::NOENT)?;
+            let root = beneath::root(&self.folder.root)?;
+            self.last = Some((parent.to_owned(), beneath::folders(root.as_fd(), &names)?));
+        }
+        let Some((_, fd)) = &self.last else { return Err(Errno::NOENT.into()) };
+        let (fd, stat) = beneath::file(fd.as_fd(), OsStr::new(name))?;
+        Ok((File::from(fd), u64::try_from(stat.st_size).unwrap_or(0)))
+    }
+
+    fn read_whole(&mut self, path: &str, size: u64) -> Result<Bytes, FilesError> {
+        let (file, now) = self.open(path)?;
+        // One more than there should be, so that the end of the file is seen without growing.
+        let mut content = Vec::with_capacity(now.min(size + GROWTH_SEEN) as usize + 1);
+        file.take(size + GROWTH_SEEN)
+            .read_to_end(&mut content)
+            .map_err(|error| read_error(path, error))?;
+        Ok(Bytes::from(content))
+    }
+}
+
+fn next_piece(mut file: File) -> (File, std::io::Result<Bytes>) {
+    let read = piece(&mut file);
+    (file, read)
+}
+
+/// Up to 1 MiB; less only at the end of the file.
+fn piece(file: &mut File) -> std::io::Result<Bytes> {
+    let left = file.metadata()?.len().saturating_sub(std::io::Seek::stream_position(file)?);
+    let mut buffer = Vec::with_capacity(left.min(PIECE as u64) as usize + 1);
+    file.take(PIECE as u64).read_to_end(&mut buffer)?;
+    Ok(Bytes::from(buffer))
+}
+
+async fn blocking<T: Send + 'static>(
+    path: String,
+    work: impl FnOnce() -> Result<T, FilesError> + Send + 'static,
+) -> Result<T, FilesError> {
+    match spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(stopped(&path, &error)),
+    }
+}
+
+fn stopped(path: &str, error: &tokio::task::JoinError) -> FilesError {
+    read_error(path, error)
+}
+
+fn read_error(path: &str, message: impl ToString) -> FilesError {
+    FilesError::Read { path: path.to_owned(), message: message.to_string() }
+}
+
+fn files_error(path: &str, error: NotAFile) -> FilesError {
+    match error {
+        // A folder on the way that is no folder any more: the file is gone all the same.
+        NotAFile::System(Errno::NOENT | Errno::NOTDIR) => {
+            FilesError::NotFound { path: path.to_owned() }
+        }
+        NotAFile::System(Errno::LOOP) => read_error(path, "a folder on its way is a link"),
+        NotAFile::System(errno) => read_error(path, errno),
+        NotAFile::Link => read_error(path, "it is a link"),
+        NotAFile::Other(kind) => read_error(path, format!("it is {}", beneath::kind(kind))),
+    }
+}
+
+/// The path with its links resolved, as far as it exists.
+fn resolved(path: &Path) -> PathBuf {
+    for ancestor in path.ancestors() {
+        if let Ok(real) = ancestor.canonicalize() {
+            return match path.strip_prefix(ancestor) {
+                Ok(rest) if !rest.as_os_str().is_empty() => real.join(rest),
+                _ => real,
+            };
+        }
+    }
+    path.to_path_buf()
+}

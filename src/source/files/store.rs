@@ -1,0 +1,296 @@
+//! A bucket with a prefix, through `object_store`.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use url::Url;
+
+use super::{Content, Excluded, FileMeta, FilesError, GROWTH_SEEN, Listed, Listing, PIECE, once};
+use crate::config::Options;
+
+/// How many small objects are fetched at once.
+const CONCURRENT: usize = 16;
+
+#[derive(Debug)]
+pub struct Bucket {
+    store: Arc<dyn ObjectStore>,
+    prefix: Path,
+    url: Url,
+    place: Place,
+}
+
+/// What makes two URLs name the same bucket.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    provider: &'static str,
+    bucket: String,
+    /// The server or account; empty for the provider's own.
+    server: String,
+}
+
+impl Bucket {
+    pub fn open(url: &Url, options: &Options) -> Result<Self, FilesError> {
+        Self::new(connect(url, options)?, url, options)
+    }
+
+    pub fn new(
+        store: Arc<dyn ObjectStore>,
+        url: &Url,
+        options: &Options,
+    ) -> Result<Self, FilesError> {
+        let place = Place::of(url, options)
+            .ok_or_else(|| invalid(url, "it must begin with file://, s3://, gs:// or az://"))?;
+        let prefix = Path::from_url_path(url.path()).map_err(|error| invalid(url, error))?;
+        Ok(Self { store, prefix, url: url.clone(), place })
+    }
+
+    pub async fn check(&self) -> Result<(), FilesError> {
+        match self.store.list(Some(&self.prefix)).next().await {
+            None | Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => Err(invalid(&self.url, redacted(&error))),
+        }
+    }
+
+    pub fn covers(&self, url: &Url, options: &Options) -> Option<String> {
+        if Place::of(url, options)? != self.place {
+            return None;
+        }
+        let path = Path::from_url_path(url.path()).ok()?;
+        relative(&self.prefix, &path)
+    }
+
+    pub fn list(&self, prefix: &str, excluded: Excluded) -> Listing {
+        let full = match self.full(prefix) {
+            Ok(full) => full,
+            Err(error) => return once(error),
+        };
+        let (root, store, url) = (self.prefix.clone(), self.store.clone(), self.url.clone());
+        let of_everything = full == root;
+        let found = self.store.list(Some(&full));
+        let files = found.map_err(move |error| invalid(&url, redacted(&error))).try_filter_map(
+            move |object| {
+                let path = relative(&root, &object.location)
+                    .filter(|path| !path.is_empty() && !excluded.contains(path));
+                let store = store.clone();
+                async move {
+                    let Some(path) = path else { return Ok(None) };
+                    let is_directory = object.size == 0 && is_marker(&*store, &object).await;
+                    Ok(Some(Listed::File(FileMeta {
+                        path,
+                        size: object.size,
+                        modified: object.last_modified.timestamp(),
+                        is_directory,
+                    })))
+                }
+            },
+        );
+        match of_everything {
+            true => warn_if_empty(files.boxed(), self.url.to_string()),
+            false => files.boxed(),
+        }
+    }
+
+    pub async fn stat(&self, path: &str) -> Result<FileMeta, FilesError> {
+        let full = self.full(path)?;
+        let object = self.store.head(&full).await.map_err(|error| failed(path, error))?;
+        Ok(FileMeta {
+            path: path.to_owned(),
+            size: object.size,
+            modified: object.last_modified.timestamp(),
+            is_directory: false,
+        })
+    }
+
+    pub async fn read(&self, path: &str) -> Result<Content, FilesError> {
+        let full = self.full(path)?;
+        let found = self.store.get(&full).await.map_err(|error| failed(path, error))?;
+        let path = path.to_owned();
+        let raw = found.into_stream().map_err(move |error| failed(&path, error));
+        Ok(pieces(raw.boxed()))
+    }
+
+    pub async fn read_small(&self, files: &[FileMeta]) -> Vec<Result<Bytes, FilesError>> {
+        // Made beforehand: a closure over borrowed files would tie the future to their lifetime.
+        let reads: Vec<_> = files.iter().map(|file| self.read_whole(file)).collect();
+        stream::iter(reads).buffered(CONCURRENT).collect().await
+    }
+
+    async fn read_whole(&self, file: &FileMeta) -> Result<Bytes, FilesError> {
+        let limit = (file.size + GROWTH_SEEN) as usize;
+        let mut content = self.read(&file.path).await?;
+        let mut whole = BytesMut::new();
+        while let Some(piece) = content.try_next().await? {
+            if whole.is_empty() && piece.len() as u64 == file.size {
+                // The usual case needs no copy; a second piece makes one below.
+                match content.try_next().await? {
+                    None => return Ok(piece),
+                    Some(more) => {
+                        whole.extend_from_slice(&piece);
+                        whole.extend_from_slice(&more);
+                    }
+                }
+            } else {
+                whole.extend_from_slice(&piece);
+            }
+            if whole.len() >= limit {
+                whole.truncate(limit);
+                break;
+            }
+        }
+        Ok(whole.freeze())
+    }
+
+    fn full(&self, path: &str) -> Result<Path, FilesError> {
+        let invalid = |error: object_store::path::Error| FilesError::Read {
+            path: path.to_owned(),
+            message: error.to_string(),
+        };
+        let below = Path::parse(path).map_err(invalid)?;
+        Ok(self.prefix.parts().chain(below.parts()).collect())
+    }
+}
+
+impl Place {
+    fn of(url: &Url, options: &Options) -> Option<Self> {
+        let host = url.host_str()?;
+        let option = |names: &[&str]| {
+            let found = options
+                .iter()
+                .find(|(name, _)| names.contains(&name.to_ascii_lowercase().as_str()));
+            found.map(|(_, value)| value.trim_end_matches('/').to_owned())
+        };
+        let endpoint = || option(&["endpoint", "aws_endpoint", "endpoint_url", "aws_endpoint_url"]);
+        let (provider, bucket, server) = match url.scheme() {
+            "s3" | "s3a" => ("s3", host, endpoint().unwrap_or_default()),
+            "gs" => ("gs", host, option(&["google_base_url", "base_url"]).unwrap_or_default()),
+            "az" | "azure" | "adl" | "abfs" | "abfss" => {
+                let account = || option(&["account_name", "azure_storage_account_name"]);
+                match url.username() {
+                    "" => ("az", host, account().unwrap_or_default()),
+                    // az://container@account/path
+                    container => ("az", container, host.to_owned()),
+                }
+            }
+            _ => return None,
+        };
+        Some(Self { provider, bucket: bucket.to_owned(), server })
+    }
+}
+
+/// Makes the client. Unlike `parse_url_opts`, an option that nobody knows is an error.
+fn connect(url: &Url, options: &Options) -> Result<Arc<dyn ObjectStore>, FilesError> {
+    macro_rules! build {
+        ($builder:ty, $key:ty) => {{
+            let mut builder = <$builder>::new().with_url(url.to_string());
+            for (name, value) in options.iter() {
+                let key: $key = name
+                    .to_ascii_lowercase()
+                    .parse()
+                    .map_err(|_| invalid(url, format!("unknown option {name:?}")))?;
+                builder = builder.with_config(key, value);
+            }
+            Arc::new(builder.build().map_err(|error| invalid(url, redacted(&error)))?)
+        }};
+    }
+    Ok(match url.scheme() {
+        "s3" | "s3a" => build!(AmazonS3Builder, AmazonS3ConfigKey),
+        "gs" => build!(GoogleCloudStorageBuilder, GoogleConfigKey),
+        "az" | "azure" | "adl" | "abfs" | "abfss" => build!(MicrosoftAzureBuilder, AzureConfigKey),
+        _ => return Err(invalid(url, "it must begin with file://, s3://, gs:// or az://")),
+    })
+}
+
+/// An empty object whose own name answers nothing is `name/`, which consoles make to show a folder.
+async fn is_marker(store: &dyn ObjectStore, object: &ObjectMeta) -> bool {
+    matches!(store.head(&object.location).await, Err(object_store::Error::NotFound { .. }))
+}
+
+/// A mistyped prefix lists as nothing at all; nobody should find that out at the restore.
+fn warn_if_empty(files: Listing, url: String) -> Listing {
+    let warned = stream::unfold((files, Some(url)), |(mut files, empty)| async move {
+        match files.next().await {
+            Some(found) => Some((found, (files, None))),
+            None => {
+                let warning = Listed::Skipped(format!("{} holds no files", empty?));
+                Some((Ok(warning), (files, None)))
+            }
+        }
+    });
+    warned.boxed()
+}
+
+/// Cuts and joins what the network brings into pieces of 1 MiB.
+fn pieces(raw: BoxStream<'static, Result<Bytes, FilesError>>) -> Content {
+    let state = (raw, BytesMut::new(), Bytes::new());
+    stream::try_unfold(state, |(mut raw, mut gathered, mut rest)| async move {
+        loop {
+            if rest.is_empty() {
+                match raw.try_next().await? {
+                    Some(more) => rest = more,
+                    None if gathered.is_empty() => return Ok(None),
+                    None => {
+                        return Ok(Some((gathered.split().freeze(), (raw, gathered, rest))));
+                    }
+                }
+            }
+            if gathered.is_empty() && rest.len() >= PIECE {
+                return Ok(Some((rest.split_to(PIECE), (raw, gathered, rest))));
+            }
+            let room = PIECE - gathered.len();
+            gathered.extend_from_slice(&rest.split_to(rest.len().min(room)));
+            if gathered.len() == PIECE {
+                return Ok(Some((gathered.split().freeze(), (raw, gathered, rest))));
+            }
+        }
+    })
+    .boxed()
+}
+
+/// `path` below `root`; None when it is not.
+fn relative(root: &Path, path: &Path) -> Option<String> {
+    let rest = path.as_ref().strip_prefix(root.as_ref())?;
+    if root.as_ref().is_empty() || rest.is_empty() {
+        return Some(rest.to_owned());
+    }
+    rest.strip_prefix('/').map(str::to_owned)
+}
+
+fn invalid(url: &Url, message: impl ToString) -> FilesError {
+    let mut shown = url.clone();
+    // Neither can fail on a URL with a host; a URL without one has no password.
+    let _ = shown.set_password(None);
+    shown.set_query(None);
+    FilesError::Configuration { url: shown.to_string(), message: message.to_string() }
+}
+
+fn failed(path: &str, error: object_store::Error) -> FilesError {
+    match error {
+        object_store::Error::NotFound { .. } => FilesError::NotFound { path: path.to_owned() },
+        other => FilesError::Read { path: path.to_owned(), message: redacted(&other) },
+    }
+}
+
+/// The error without the queries of the URLs in it: signatures stand there.
+fn redacted(error: &object_store::Error) -> String {
+    let text = error.to_string();
+    let mut clean = String::with_capacity(text.len());
+    let mut in_query = false;
+    for character in text.chars() {
+        match character {
+            '?' => in_query = true,
+            ' ' | '"' | '\'' | ')' | '\n' => in_query = false,
+            _ => {}
+        }
+        if !in_query {
+            clean.push(character);
+        }
+    }
+    clean
+}

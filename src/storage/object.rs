@@ -1,0 +1,101 @@
+//! A stored archive opened for reading.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use archive::ReadAt;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt};
+
+use super::StorageError;
+use super::cloud::CloudObject;
+use super::folder::FolderObject;
+
+/// What one request of a stream reads: large enough for a cloud's latency, small enough for memory.
+const PIECE: u64 = 2 << 20;
+/// How many are read ahead of a stream's reader.
+const AHEAD: usize = 2;
+
+/// An archive in a storage, for random access. A clone reads the same archive.
+#[derive(Clone)]
+pub struct StoredObject {
+    kind: Kind,
+    len: u64,
+}
+
+#[derive(Clone)]
+enum Kind {
+    Folder(Arc<FolderObject>),
+    Cloud(Arc<CloudObject>),
+}
+
+impl StoredObject {
+    pub(super) fn folder(object: FolderObject, len: u64) -> Self {
+        Self { kind: Kind::Folder(Arc::new(object)), len }
+    }
+
+    pub(super) fn cloud(object: CloudObject, len: u64) -> Self {
+        Self { kind: Kind::Cloud(Arc::new(object)), len }
+    }
+
+    /// Exactly the bytes of `range`.
+    pub async fn fetch(&self, range: Range<u64>) -> Result<Bytes, StorageError> {
+        self.check(&range)?;
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let wanted = range.end - range.start;
+        let bytes = match &self.kind {
+            Kind::Folder(object) => object.clone().fetch(range).await?,
+            Kind::Cloud(object) => object.fetch(range).await?,
+        };
+        if bytes.len() as u64 != wanted {
+            return Err(StorageError::Other(format!(
+                "the storage returned {} bytes where {wanted} were asked for",
+                bytes.len()
+            )));
+        }
+        Ok(bytes)
+    }
+
+    /// The bytes of `range` in pieces. A slow reader holds no connection open.
+    pub fn stream(
+        &self,
+        range: Range<u64>,
+    ) -> Result<BoxStream<'static, Result<Bytes, StorageError>>, StorageError> {
+        self.check(&range)?;
+        let object = self.clone();
+        let pieces = (range.start..range.end)
+            .step_by(PIECE as usize)
+            .map(move |start| start..(start + PIECE).min(range.end));
+        Ok(stream::iter(pieces)
+            .map(move |piece| {
+                let object = object.clone();
+                async move { object.fetch(piece).await }
+            })
+            .buffered(AHEAD)
+            .boxed())
+    }
+
+    fn check(&self, range: &Range<u64>) -> Result<(), StorageError> {
+        if range.start > range.end || range.end > self.len {
+            return Err(StorageError::Invalid(format!(
+                "bytes {} to {} do not lie within the archive's {}",
+                range.start, range.end, self.len
+            )));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ReadAt for StoredObject {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    async fn read_at(&self, range: Range<u64>) -> std::io::Result<Bytes> {
+        self.fetch(range).await.map_err(StorageError::into_io)
+    }
+}

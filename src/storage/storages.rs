@@ -1,0 +1,201 @@
+//! What is configured, and what a request may name.
+
+use std::path::{Path, PathBuf};
+
+use url::Url;
+
+use super::allow::{AllowList, Prefix};
+use super::cloud::{ClientConfig, Cloud};
+use super::folder::Folder;
+use super::location::{self, Location};
+use super::params;
+use super::{Storage, StorageError, StorageParams, StorageType};
+use crate::config::{Config, Options, UrlConfig};
+
+mod custom;
+
+/// All storages of a configuration.
+pub struct Storages {
+    root: PathBuf,
+    /// `root` without symbolic links, when it exists.
+    real_root: Option<PathBuf>,
+    allow: AllowList,
+    allow_credentials: bool,
+    max_parts: u32,
+    custom_cloud: Option<Configured>,
+    data_store: Configured,
+}
+
+/// A storage of the configuration, with what variants of it are made from.
+struct Configured {
+    url: Url,
+    options: Options,
+    storage: Storage,
+}
+
+impl Storages {
+    /// Checks URLs and options. Asks no storage anything.
+    pub fn new(config: &Config) -> Result<Self, StorageError> {
+        let storage = &config.storage;
+        let root = std::path::absolute(&storage.local.root).map_err(|error| {
+            StorageError::Configuration(format!("storage.local.root is not a path: {error}"))
+        })?;
+        let max_parts = storage.max_parts;
+        let configured = |section: &str, config: &UrlConfig| {
+            Configured::new(config, max_parts).map_err(|error| {
+                StorageError::Configuration(format!("[storage.{section}]: {error}"))
+            })
+        };
+        let custom_cloud = storage.custom_cloud.as_ref();
+        let data_store = match &storage.data_store {
+            Some(config) => configured("data_store", config)?,
+            // So that DataStore works where nothing is configured; below the root, which must be
+            // writable anyway.
+            None => {
+                let folder = Folder::new(root.clone(), vec!["datastore".to_owned()], false)?;
+                let url = folder.url().clone();
+                Configured { url, options: Options::default(), storage: Storage::folder(folder) }
+            }
+        };
+        Ok(Self {
+            real_root: root.canonicalize().ok(),
+            root,
+            allow: AllowList::new(&storage.allow)?,
+            allow_credentials: storage.allow_request_credentials,
+            max_parts,
+            custom_cloud: custom_cloud.map(|c| configured("custom_cloud", c)).transpose()?,
+            data_store,
+        })
+    }
+
+    /// The storage that a request names. Every check of what a request may name is here; no storage is
+    /// asked anything (of a local path, links are looked for).
+    pub fn resolve(
+        &self,
+        kind: StorageType,
+        params: &StorageParams,
+    ) -> Result<Storage, StorageError> {
+        match kind {
+            StorageType::Local => self.local(params::find(params, &["filepath"])?.unwrap_or("")),
+            StorageType::CustomCloud => self.custom_cloud(params),
+            StorageType::DataStore => Ok(self.data_store.storage.clone()),
+            StorageType::Documents | StorageType::ThirdpartyDocuments => {
+                Err(StorageError::Unsupported(
+                    "backups into the portal's own documents or connected clouds are not \
+                     supported: use Local, CustomCloud or DataStore"
+                        .to_owned(),
+                ))
+            }
+            StorageType::ThirdPartyConsumer => Err(StorageError::Unsupported(
+                "backups to third-party consumers are not supported yet: configure \
+                 [storage.custom_cloud] and use CustomCloud"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    /// The storage and the name of an archive that the operator names by its URL: nothing is refused.
+    /// Options come from the configured storage of the same bucket, else from the environment.
+    pub fn by_url(&self, url: &Url) -> Result<(Storage, String), StorageError> {
+        let mut parts = location::components(url)?;
+        let name = parts.pop().filter(|_| !url.path().ends_with('/')).ok_or_else(|| {
+            StorageError::Invalid(format!("{} names no archive", location::redacted(url)))
+        })?;
+        super::name::check(&name)?;
+        let mut folder = url.clone();
+        if let Ok(mut segments) = folder.path_segments_mut() {
+            segments.pop();
+        }
+        Ok((self.folder_by_url(&folder)?, name))
+    }
+
+    /// The storage that the operator names by the URL of the folder or prefix, as `import` does.
+    pub fn folder_by_url(&self, url: &Url) -> Result<Storage, StorageError> {
+        let bucket = match location::parse(url)? {
+            Location::Folder(path) => return Ok(Storage::folder(Folder::new(path, vec![], true)?)),
+            Location::Bucket(bucket) => bucket,
+        };
+        let configured = self.custom_cloud.iter().chain([&self.data_store]).find(|configured| {
+            matches!(location::parse(&configured.url), Ok(Location::Bucket(other)) if other.root == bucket.root)
+        });
+        let none = Options::default();
+        let (options, environment) = match configured {
+            Some(configured) => (&configured.options, false),
+            None => (&none, true),
+        };
+        let config = ClientConfig { bucket: &bucket, options, environment };
+        Ok(Storage::cloud(Cloud::new(&config, self.max_parts)?))
+    }
+
+    /// Every storage that the configuration names, `Local` by its root.
+    pub fn all_configured(&self) -> Vec<(StorageType, Storage)> {
+        let local = self.local("").ok().map(|storage| (StorageType::Local, storage));
+        let cloud = self.custom_cloud.as_ref();
+        local
+            .into_iter()
+            .chain(cloud.map(|cloud| (StorageType::CustomCloud, cloud.storage.clone())))
+            .chain([(StorageType::DataStore, self.data_store.storage.clone())])
+            .collect()
+    }
+
+    /// A `Local` path: below the root, whatever it tries.
+    fn local(&self, path: &str) -> Result<Storage, StorageError> {
+        let invalid = |why: String| StorageError::Invalid(format!("filePath {path:?}: {why}"));
+        let drive = path.as_bytes().get(1) == Some(&b':')
+            && path.as_bytes().first().is_some_and(u8::is_ascii_alphabetic);
+        if drive {
+            return Err(invalid("a Windows path; write a path of this server, with /".to_owned()));
+        }
+        let mut below = Vec::new();
+        for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
+            if let Some(fault) = location::fault(part) {
+                return Err(invalid(fault.to_owned()));
+            }
+            below.push(part.to_owned());
+        }
+        if path.starts_with('/') {
+            let absolute: PathBuf = Path::new("/").join(below.iter().collect::<PathBuf>());
+            let beneath = [Some(&self.root), self.real_root.as_ref()]
+                .into_iter()
+                .flatten()
+                .find_map(|root| absolute.strip_prefix(root).ok())
+                .ok_or_else(|| {
+                    invalid(format!(
+                        "it must lie under {}, or be relative to it",
+                        self.root.display()
+                    ))
+                })?;
+            let skip = below.len() - beneath.components().count();
+            below.drain(..skip);
+        }
+        let folder = Folder::new(self.root.clone(), below, false)?;
+        folder.check()?;
+        Ok(Storage::folder(folder))
+    }
+}
+
+impl Configured {
+    fn new(config: &UrlConfig, max_parts: u32) -> Result<Self, StorageError> {
+        let storage = match location::parse(&config.url)? {
+            Location::Folder(path) => {
+                if let Some((name, _)) = config.options.iter().next() {
+                    return Err(StorageError::Configuration(format!(
+                        "{}: a folder has no option {name:?}",
+                        config.url
+                    )));
+                }
+                Storage::folder(Folder::new(path, Vec::new(), false)?)
+            }
+            Location::Bucket(bucket) => {
+                let options = &config.options;
+                let config = ClientConfig { bucket: &bucket, options, environment: false };
+                Storage::cloud(Cloud::new(&config, max_parts)?)
+            }
+        };
+        Ok(Self { url: config.url.clone(), options: config.options.clone(), storage })
+    }
+
+    fn prefix(&self) -> Result<Prefix, StorageError> {
+        Prefix::new(&self.url)
+    }
+}

@@ -1,0 +1,4 @@
+//! The HTTP APIs, as clients meet them.
+
+mod docspace;
+mod who;

@@ -1,0 +1,4 @@
+//! Kills, full disks and storages that fail.
+
+mod kill;
+mod sources;

@@ -1,0 +1,3 @@
+//! What was put in comes out.
+
+mod plain;

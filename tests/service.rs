@@ -1,0 +1,6 @@
+//! The program through its front doors, against real services.
+
+mod api;
+mod faults;
+mod roundtrip;
+mod support;

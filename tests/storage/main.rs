@@ -1,0 +1,12 @@
+//! Storages: one suite for folders and clouds, then what only one of them has.
+
+#[path = "../support/proxy.rs"]
+mod proxy;
+#[path = "../support/s3.rs"]
+mod s3;
+
+mod clouds;
+mod conformance;
+mod folders;
+mod requests;
+mod tools;

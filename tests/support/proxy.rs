@@ -1,0 +1,99 @@
+//! A TCP proxy that misbehaves on purpose, for tests of what happens when a network does.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// What the proxy does to the bytes that clients send; answers pass untouched.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Faults {
+    /// After so many bytes, over all connections together, every connection is cut, and new ones too.
+    pub cut_after: Option<u64>,
+    /// Waited before each piece of up to 64 KiB.
+    pub delay: Duration,
+}
+
+/// Listens on a port of its own until dropped.
+pub struct Proxy {
+    /// `http://127.0.0.1:PORT`
+    pub endpoint: String,
+    passed: Arc<AtomicU64>,
+    healed: Arc<AtomicBool>,
+    serving: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// `target`: `host:port`.
+    pub async fn start(target: &str, faults: Faults) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let (passed, healed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (target, count, well) = (target.to_owned(), passed.clone(), healed.clone());
+        let serving = tokio::spawn(async move {
+            loop {
+                let Ok((client, _)) = listener.accept().await else { continue };
+                let (target, count, well) = (target.clone(), count.clone(), well.clone());
+                tokio::spawn(async move {
+                    if let Ok(server) = TcpStream::connect(target).await {
+                        pass(client, server, faults, &count, &well).await;
+                    }
+                });
+            }
+        });
+        Self { endpoint, passed, healed, serving }
+    }
+
+    /// How many bytes clients have sent through.
+    #[allow(dead_code)]
+    pub fn passed(&self) -> u64 {
+        self.passed.load(Ordering::SeqCst)
+    }
+
+    /// From now on everything passes.
+    #[allow(dead_code)]
+    pub fn heal(&self) {
+        self.healed.store(true, Ordering::SeqCst);
+    }
+}
+
+async fn pass(
+    client: TcpStream,
+    server: TcpStream,
+    faults: Faults,
+    count: &AtomicU64,
+    well: &AtomicBool,
+) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let up = async {
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let Ok(length @ 1..) = from_client.read(&mut buffer).await else { return };
+            let total = count.fetch_add(length as u64, Ordering::SeqCst) + length as u64;
+            if !well.load(Ordering::SeqCst) {
+                tokio::time::sleep(faults.delay).await;
+                if faults.cut_after.is_some_and(|limit| total > limit) {
+                    return;
+                }
+            }
+            if to_server.write_all(&buffer[..length]).await.is_err() {
+                return;
+            }
+        }
+    };
+    // When either direction ends, both sockets are closed.
+    tokio::select! {
+        () = up => {}
+        _ = tokio::io::copy(&mut from_server, &mut to_client) => {}
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
