@@ -106,6 +106,7 @@ pub fn application(
 > {
     actix_web::App::new()
         .app_data(state)
+        .app_data(web::PathConfig::default().error_handler(methods::bad_path))
         .configure(docspace::configure)
         .configure(v1::configure)
         .configure(health::configure)

@@ -1,5 +1,6 @@
 //! Methods and paths that nothing is registered for.
 
+use actix_web::error::{InternalError, PathError};
 use actix_web::http::Method;
 use actix_web::http::header::ALLOW;
 use actix_web::web;
@@ -30,7 +31,16 @@ fn other(request: &HttpRequest, allow: &str) -> HttpResponse {
 }
 
 pub async fn not_found(request: HttpRequest) -> HttpResponse {
-    if is_v1(&request) {
+    nothing_at(&request)
+}
+
+/// A path whose parts are no text names nothing.
+pub fn bad_path(error: PathError, request: &HttpRequest) -> actix_web::Error {
+    InternalError::from_response(error, nothing_at(request)).into()
+}
+
+fn nothing_at(request: &HttpRequest) -> HttpResponse {
+    if is_v1(request) {
         let text = "There is nothing at this address";
         return HttpResponse::NotFound().json(v1::ErrorBody::new("not_found", text));
     }

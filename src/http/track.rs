@@ -10,10 +10,11 @@ use actix_web::http::header::{
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use actix_web::middleware::Next;
+use actix_web::web::Data;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::metrics;
+use super::{HttpState, metrics};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Swagger UI brings its own scripts and styles, and styles inline.
@@ -29,6 +30,9 @@ pub async fn track(
     let method = request.method().clone();
     // Never the query: it may hold a link's token.
     let path = request.path().to_owned();
+    let state = request.app_data::<Data<HttpState>>();
+    let client = state.and_then(|state| state.client(request.request()).address);
+    let client = client.map(|address| address.to_string()).unwrap_or_default();
     let span = tracing::info_span!("request", id);
     let mut response = next.call(request).instrument(span.clone()).await?;
 
@@ -38,7 +42,7 @@ pub async fn track(
     metrics::request(method.as_str(), route.as_deref().unwrap_or("none"), status, elapsed);
     span.in_scope(|| {
         let milliseconds = elapsed.as_secs_f64() * 1000.0;
-        tracing::info!(target: "access", %method, path, status, milliseconds, "answered");
+        tracing::info!(target: "access", client, %method, path, status, milliseconds, "answered");
     });
     protect(response.headers_mut());
     if let Ok(id) = HeaderValue::from_str(&id) {

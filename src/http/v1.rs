@@ -14,6 +14,9 @@ pub mod verify;
 
 use actix_web::HttpRequest;
 use actix_web::web::{self, ServiceConfig};
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{Stream, TryStreamExt};
 use uuid::Uuid;
 
 pub use error::{ErrorBody, V1Error};
@@ -23,7 +26,7 @@ use super::auth::{self, Caller};
 use super::methods::allowing;
 use crate::catalog::{ArchiveRecord, Scope};
 use crate::jobs::Job;
-use crate::ops;
+use crate::ops::{self, OpError};
 
 pub fn configure(config: &mut ServiceConfig) {
     let read = "GET, HEAD";
@@ -81,9 +84,16 @@ async fn administrator(
     Ok(caller)
 }
 
+/// A download whose end is missing is seen by its reader; why it is missing stands in the log.
+fn logged(
+    content: BoxStream<'static, Result<Bytes, OpError>>,
+) -> impl Stream<Item = Result<Bytes, OpError>> {
+    content.inspect_err(|error| tracing::error!(%error, "a download was cut off"))
+}
+
 /// What is no id names nothing.
 fn id(text: &str) -> Result<Uuid, V1Error> {
-    Uuid::try_parse(text).map_err(|_| ops::OpError::NotFound(format!("{text:?} is no id")).into())
+    Uuid::try_parse(text).map_err(|_| OpError::NotFound(format!("{text:?} is no id")).into())
 }
 
 /// A job that the caller may know of.

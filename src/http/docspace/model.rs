@@ -138,10 +138,10 @@ pub struct BackupHistoryRecord {
     pub file_name: String,
     pub storage_type: BackupStorageType,
     /// When it was stored, in UTC, written without a zone.
-    #[schema(format = DateTime)]
+    #[schema(format = "date-time-local")]
     pub created_on: String,
     /// When it will be removed; `0001-01-01T00:00:00`: never.
-    #[schema(format = DateTime)]
+    #[schema(format = "date-time-local")]
     pub expires_on: String,
 }
 

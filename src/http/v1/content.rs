@@ -9,7 +9,7 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures::stream;
 
-use super::{ErrorBody, V1Error, administrator, id, paging, visible_archive};
+use super::{ErrorBody, V1Error, administrator, id, logged, paging, visible_archive};
 use crate::catalog::{ArchiveRecord, Scope};
 use crate::http::HttpState;
 use crate::http::openapi::Binary;
@@ -70,7 +70,7 @@ pub async fn download(
         return Ok(response.body(SizedStream::new(length, nothing)));
     }
     let content = ops::archives::content(&state.app, &archive, bytes).await?;
-    Ok(response.body(SizedStream::new(length, content)))
+    Ok(response.body(SizedStream::new(length, logged(content))))
 }
 
 /// DocSpace's archives may also be plain tar.

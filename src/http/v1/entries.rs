@@ -11,7 +11,7 @@ use futures::stream;
 use percent_encoding::percent_decode_str;
 
 use super::model::EntryList;
-use super::{ErrorBody, V1Error, administrator, id, paging, visible_archive};
+use super::{ErrorBody, V1Error, administrator, id, logged, paging, visible_archive};
 use crate::catalog::Scope;
 use crate::http::openapi::Binary;
 use crate::http::{HttpState, range};
@@ -91,7 +91,7 @@ pub async fn read(
         let nothing = stream::empty::<Result<_, OpError>>();
         return Ok(response.body(SizedStream::new(entry.size, nothing)));
     }
-    Ok(response.body(SizedStream::new(entry.size, content)))
+    Ok(response.body(SizedStream::new(entry.size, logged(content))))
 }
 
 /// The member's path out of the request's: decoded here, once, because the router leaves `%2F` and `%25`.
