@@ -62,9 +62,10 @@ fn recorder() -> Option<PrometheusHandle> {
 }
 
 /// Samples of histograms are kept until they are summed up, and nobody may ever ask for them.
+/// Must be called in a Tokio runtime, of any kind.
 pub fn keep_up() {
     if let Some(handle) = RECORDER.get().cloned().flatten() {
-        actix_web::rt::spawn(async move {
+        tokio::spawn(async move {
             let mut interval = tokio::time::interval(Duration::from_secs(10));
             loop {
                 interval.tick().await;
@@ -134,6 +135,14 @@ fn word(value: &impl serde::Serialize) -> String {
 mod tests {
     use super::*;
     use crate::ops::health::{JobCount, LastSuccess};
+
+    #[tokio::test]
+    async fn upkeep_needs_no_runtime_of_actix() {
+        let metrics = Metrics::install();
+        keep_up();
+        tokio::task::yield_now().await;
+        assert!(metrics.render().is_some());
+    }
 
     #[test]
     fn figures_are_rendered() {

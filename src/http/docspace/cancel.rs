@@ -31,5 +31,13 @@ pub async fn handle(state: Data<HttpState>, request: HttpRequest) -> HttpRespons
 
 async fn cancel(state: &HttpState, request: &HttpRequest) -> Result<bool, DocError> {
     let caller = administrator(state, request, Scope::Write).await?;
-    Ok(backup::cancel(&state.app, caller.tenant_id).await?.is_some())
+    let mut any_runs = false;
+    for dump in [false, true] {
+        let job = backup::latest(&state.app, caller.tenant_id, Some(dump)).await?;
+        any_runs |= job.is_some_and(|job| !job.state.is_finished());
+    }
+    if any_runs {
+        backup::cancel(&state.app, caller.tenant_id).await?;
+    }
+    Ok(any_runs)
 }
