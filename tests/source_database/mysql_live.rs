@@ -23,7 +23,9 @@ async fn writer(url: String, stop: Arc<AtomicBool>) -> (Duration, u32) {
         let (from, to) = (count % 50 + 1, count * 7 % 50 + 1);
         let started = Instant::now();
         conn.query_drop("START TRANSACTION").await.unwrap();
-        conn.query_drop(format!("UPDATE a SET amount = amount - 1 WHERE id = {from}")).await.unwrap();
+        conn.query_drop(format!("UPDATE a SET amount = amount - 1 WHERE id = {from}"))
+            .await
+            .unwrap();
         conn.query_drop(format!("UPDATE b SET amount = amount + 1 WHERE id = {to}")).await.unwrap();
         conn.query_drop("COMMIT").await.unwrap();
         longest = longest.max(started.elapsed());
@@ -76,7 +78,10 @@ async fn a_user_who_may_not_lock_gets_one_connection_and_one_moment() {
     let source = Temporary::new();
     source.run(ACCOUNTS);
     let user = unique("u").chars().take(30).collect::<String>();
-    source.run(&format!("CREATE USER {user}@'%' IDENTIFIED BY 'p@ss'; GRANT SELECT ON {}.* TO {user}@'%';", source.0));
+    source.run(&format!(
+        "CREATE USER {user}@'%' IDENTIFIED BY 'p@ss'; GRANT SELECT ON {}.* TO {user}@'%';",
+        source.0
+    ));
     let url = format!("mysql://{user}:p%40ss@127.0.0.1/{}", source.0);
     let (longest, most) = twenty_rounds(&source, &url).await;
     mariadb("", format!("DROP USER {user}@'%'").as_bytes());
@@ -123,7 +128,10 @@ async fn dropping_a_dump_ends_the_servers_statement() {
         let _ = snapshot.data(&table, &mut Stuck(Some(started))).await;
     });
     began.await.unwrap();
-    let running = format!("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB='{}' AND ID<>CONNECTION_ID()", source.0);
+    let running = format!(
+        "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB='{}' AND ID<>CONNECTION_ID()",
+        source.0
+    );
     assert_eq!(mariadb("", running.as_bytes()).trim(), "1");
     reading.abort();
     assert!(reading.await.unwrap_err().is_cancelled());

@@ -76,7 +76,10 @@ impl Session {
     }
 
     /// All rows of a small result.
-    pub async fn rows<T: FromRow + Send + 'static>(&mut self, query: &str) -> Result<Vec<T>, Error> {
+    pub async fn rows<T: FromRow + Send + 'static>(
+        &mut self,
+        query: &str,
+    ) -> Result<Vec<T>, Error> {
         let result = self.begin()?.query(query).await;
         self.done(result)
     }

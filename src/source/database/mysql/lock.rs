@@ -68,7 +68,10 @@ async fn acquire(locker: &mut Session) -> Result<bool, Error> {
         if long_statement_runs(locker).await? {
             continue;
         }
-        match locker.run("FLUSH TABLES WITH READ LOCK").await {
+        // MariaDB can give up sooner than after the second that `lock_wait_timeout` counts in.
+        locker.try_run("SET SESSION max_statement_time=0.3").await?;
+        let locked = locker.run("FLUSH TABLES WITH READ LOCK").await;
+        match locked {
             Ok(()) => return Ok(true),
             // Lock wait timeout; the statement was aborted.
             Err(Error::Server(error)) if matches!(error.code, 1205 | 1969 | 3024) => {}

@@ -7,9 +7,7 @@ use super::connect::{Lease, Readers, Session};
 use super::rows::Failure;
 use super::scheme::{self, Catalog};
 use super::{failed, lock, objects, rows, table_failed};
-use crate::source::database::{
-    DataSink, DatabaseError, ServerInfo, Snapshot, Table,
-};
+use crate::source::database::{DataSink, DatabaseError, ServerInfo, Snapshot, Table};
 
 /// Held metadata locks would let a portal's ALTER TABLE wait, and everybody behind it, until the dump ends:
 /// going back to a savepoint releases those of a table that was read.
