@@ -228,3 +228,22 @@ async fn a_sink_that_fails_ends_the_table() {
     let again = snapshot.data(&snapshot.tables()[0], &mut Refuse).await.unwrap_err();
     assert!(again.to_string().contains("lost"), "{again}");
 }
+
+#[tokio::test]
+async fn a_unix_socket_serves_and_tls_is_never_left_out_when_asked_for() {
+    let source = Temporary::new();
+    let user = unique("s").chars().take(30).collect::<String>();
+    source.run(&format!(
+        "CREATE USER {user}@'%' IDENTIFIED BY 'secret'; GRANT SELECT ON {}.* TO {user}@'%'",
+        source.0
+    ));
+    let socket = source.run("SELECT @@socket");
+    // The port is wrong, so only the socket can have answered.
+    let url = format!("mysql://{user}:secret@127.0.0.1:1/{}?socket={}", source.0, socket.trim());
+    let through_socket = open(&url).check().await;
+    let tls = source.run("SELECT @@have_ssl");
+    let strict = open(&format!("{}?require_ssl=true", source.url())).check().await;
+    mariadb("", format!("DROP USER {user}@'%'").as_bytes());
+    through_socket.unwrap();
+    assert!(matches!(strict, Err(DatabaseError::Connect { .. })), "{} {strict:?}", tls.trim());
+}

@@ -84,7 +84,8 @@ fn is_ignored(table: &str) -> bool {
 }
 
 async fn columns(session: &mut Session) -> Result<HashMap<String, Vec<Column>>, Error> {
-    let query = "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, CHARACTER_SET_NAME, EXTRA, \
+    let query = "SELECT TABLE_NAME, COLUMN_NAME, COALESCE(DATA_TYPE, ''), COLUMN_TYPE, CHARACTER_SET_NAME, \
+        COALESCE(EXTRA, ''), \
         COALESCE(GENERATION_EXPRESSION, '') FROM information_schema.COLUMNS \
         WHERE TABLE_SCHEMA = DATABASE() ORDER BY TABLE_NAME, ORDINAL_POSITION";
     type Found = (String, String, String, String, Option<String>, String, String);
