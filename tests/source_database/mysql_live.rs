@@ -91,7 +91,8 @@ async fn a_user_who_may_not_lock_gets_one_connection_and_one_moment() {
     let (longest, most) = twenty_rounds(&source, &url).await;
     mariadb("", format!("DROP USER {user}@'%'").as_bytes());
     assert_eq!(most, 1);
-    assert!(longest < Duration::from_millis(1500), "{longest:?}");
+    // Nothing here locks, but the server may be serving other tests that do.
+    assert!(longest < Duration::from_secs(5), "{longest:?}");
 }
 
 #[tokio::test]
