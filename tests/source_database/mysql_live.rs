@@ -14,6 +14,9 @@ use crate::support::{Temporary, data, mariadb, open, unique};
 const ACCOUNTS: &str = "CREATE TABLE a (id int PRIMARY KEY, amount int); INSERT INTO a SELECT seq, 1000 FROM seq_1_to_50;
     CREATE TABLE b (id int PRIMARY KEY, amount int); INSERT INTO b SELECT seq, 1000 FROM seq_1_to_50;";
 
+/// Held by tests of which one would make the other's snapshot fall back to one connection.
+static LOCKING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Moves amounts between two tables until told to stop; returns how long the longest transaction took,
 /// and how many there were.
 async fn writer(url: String, stop: Arc<AtomicBool>) -> (Duration, u32) {
@@ -23,7 +26,9 @@ async fn writer(url: String, stop: Arc<AtomicBool>) -> (Duration, u32) {
         let (from, to) = (count % 50 + 1, count * 7 % 50 + 1);
         let started = Instant::now();
         conn.query_drop("START TRANSACTION").await.unwrap();
-        conn.query_drop(format!("UPDATE a SET amount = amount - 1 WHERE id = {from}")).await.unwrap();
+        conn.query_drop(format!("UPDATE a SET amount = amount - 1 WHERE id = {from}"))
+            .await
+            .unwrap();
         conn.query_drop(format!("UPDATE b SET amount = amount + 1 WHERE id = {to}")).await.unwrap();
         conn.query_drop("COMMIT").await.unwrap();
         longest = longest.max(started.elapsed());
@@ -63,12 +68,14 @@ async fn twenty_rounds(source: &Temporary, url: &str) -> (Duration, usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_readers_see_one_moment_and_writers_go_on() {
+    let _alone = LOCKING.lock().await;
     let source = Temporary::new();
     source.run(ACCOUNTS);
     let (longest, most) = twenty_rounds(&source, &source.url()).await;
     println!("longest write {longest:?}, up to {most} readers");
-    // A FLUSH that meets a long statement of another test gives up after a second.
-    assert!(longest < Duration::from_millis(1900), "{longest:?}");
+    assert_eq!(most, 2);
+    // Even a FLUSH that meets a long statement gives up sooner.
+    assert!(longest < Duration::from_secs(1), "{longest:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -76,16 +83,21 @@ async fn a_user_who_may_not_lock_gets_one_connection_and_one_moment() {
     let source = Temporary::new();
     source.run(ACCOUNTS);
     let user = unique("u").chars().take(30).collect::<String>();
-    source.run(&format!("CREATE USER {user}@'%' IDENTIFIED BY 'p@ss'; GRANT SELECT ON {}.* TO {user}@'%';", source.0));
+    source.run(&format!(
+        "CREATE USER {user}@'%' IDENTIFIED BY 'p@ss'; GRANT SELECT ON {}.* TO {user}@'%';",
+        source.0
+    ));
     let url = format!("mysql://{user}:p%40ss@127.0.0.1/{}", source.0);
     let (longest, most) = twenty_rounds(&source, &url).await;
     mariadb("", format!("DROP USER {user}@'%'").as_bytes());
     assert_eq!(most, 1);
-    assert!(longest < Duration::from_millis(1500), "{longest:?}");
+    // Nothing here locks, but the server may be serving other tests that do.
+    assert!(longest < Duration::from_secs(5), "{longest:?}");
 }
 
 #[tokio::test]
 async fn a_long_statement_is_not_flushed_against() {
+    let _alone = LOCKING.lock().await;
     let source = Temporary::new();
     source.run(ACCOUNTS);
     let name = source.0.clone();
@@ -123,7 +135,10 @@ async fn dropping_a_dump_ends_the_servers_statement() {
         let _ = snapshot.data(&table, &mut Stuck(Some(started))).await;
     });
     began.await.unwrap();
-    let running = format!("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB='{}' AND ID<>CONNECTION_ID()", source.0);
+    let running = format!(
+        "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB='{}' AND ID<>CONNECTION_ID()",
+        source.0
+    );
     assert_eq!(mariadb("", running.as_bytes()).trim(), "1");
     reading.abort();
     assert!(reading.await.unwrap_err().is_cancelled());

@@ -5,7 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use portal_backup::config::{DatabaseConfig, Secret};
-use portal_backup::source::database::{self, DataSink, Database, DatabaseError, SinkClosed, Snapshot};
+use portal_backup::source::database::{
+    self, DataSink, Database, DatabaseError, SinkClosed, Snapshot,
+};
 
 /// Keeps everything.
 #[derive(Default)]

@@ -24,10 +24,8 @@ pub struct MySql {
 impl MySql {
     /// Reads the URL; connects to nothing yet.
     pub fn new(name: &str, url: &str) -> Result<Self, DatabaseError> {
-        let opts = url::parse(url).map_err(|message| DatabaseError::Configuration {
-            name: name.to_owned(),
-            message,
-        })?;
+        let opts = url::parse(url)
+            .map_err(|message| DatabaseError::Configuration { name: name.to_owned(), message })?;
         Ok(Self { name: name.to_owned(), opts })
     }
 }
@@ -55,8 +53,7 @@ async fn open(name: &str, opts: &Opts) -> Result<(Session, ServerInfo), Database
         name: name.to_owned(),
         message: describe(&error),
     })?;
-    let engine =
-        if version.contains("MariaDB") { Engine::MariaDb } else { Engine::MySql };
+    let engine = if version.contains("MariaDB") { Engine::MariaDb } else { Engine::MySql };
     Ok((session, ServerInfo { engine, version, position: None }))
 }
 
@@ -77,11 +74,7 @@ fn describe(error: &Error) -> String {
 
 /// The error of a statement. `what` says what it was for.
 fn failed(name: &str, what: &str, error: &Error) -> DatabaseError {
-    DatabaseError::Query {
-        name: name.to_owned(),
-        what: what.to_owned(),
-        message: describe(error),
-    }
+    DatabaseError::Query { name: name.to_owned(), what: what.to_owned(), message: describe(error) }
 }
 
 /// Like [`failed`], for what is done with one table.

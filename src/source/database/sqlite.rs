@@ -61,9 +61,7 @@ impl Database for Sqlite {
 
     async fn snapshot(&self, readers: usize) -> Result<Box<dyn Snapshot>, DatabaseError> {
         let source = self.source.clone();
-        Ok(Box::new(
-            blocking(&self.source, move || snapshot::open(source, readers)).await??,
-        ))
+        Ok(Box::new(blocking(&self.source, move || snapshot::open(source, readers)).await??))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use mysql_async::prelude::{FromRow, Queryable};
-use mysql_async::{Conn, DriverError, Error, Opts};
+use mysql_async::{Conn, DriverError, Error, Opts, Row};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -76,9 +76,12 @@ impl Session {
     }
 
     /// All rows of a small result.
-    pub async fn rows<T: FromRow + Send + 'static>(&mut self, query: &str) -> Result<Vec<T>, Error> {
-        let result = self.begin()?.query(query).await;
-        self.done(result)
+    pub async fn rows<T: FromRow>(&mut self, query: &str) -> Result<Vec<T>, Error> {
+        let result = self.begin()?.query::<Row, _>(query).await;
+        let rows = self.done(result)?.into_iter().map(T::from_row_opt);
+        // (Asking the driver for `T` at once would panic where a value does not fit.)
+        rows.collect::<Result<_, _>>()
+            .map_err(|_| Error::Other("the server answered with an unexpected value".into()))
     }
 
     pub async fn close(mut self) {

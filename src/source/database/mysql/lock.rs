@@ -6,10 +6,7 @@ use futures::future::try_join_all;
 use mysql_async::{Error, Row};
 
 use super::connect::Session;
-use crate::source::database::Engine;
 
-const BEGIN: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
-const BEGIN_MARIADB: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT";
 /// While FLUSH waits for one statement, it holds up all the others: so briefly, and seldom.
 const TRIES: u32 = 3;
 const LOCK_SETTINGS: &[&str] = &[
@@ -24,7 +21,6 @@ const LOCK_SETTINGS: &[&str] = &[
 pub(super) async fn begin_together(
     locker: &mut Session,
     sessions: &mut [Session],
-    engine: Engine,
 ) -> Result<Option<Option<String>>, Error> {
     for setting in LOCK_SETTINGS {
         if !locker.try_run(setting).await? {
@@ -36,7 +32,7 @@ pub(super) async fn begin_together(
     }
     let held = Instant::now();
     let begun = async {
-        try_join_all(sessions.iter_mut().map(|session| begin(session, engine))).await?;
+        try_join_all(sessions.iter_mut().map(|session| begin(session))).await?;
         position(locker).await
     }
     .await;
@@ -49,15 +45,12 @@ pub(super) async fn begin_together(
 }
 
 /// Begins the snapshot on one session, without any lock.
-pub(super) async fn begin(session: &mut Session, engine: Engine) -> Result<(), Error> {
-    // The two characteristics cannot be combined before MySQL 5.6.5 and MariaDB 10.0, so either will do.
-    if session.try_run(BEGIN).await? {
+pub(super) async fn begin(session: &mut Session) -> Result<(), Error> {
+    // Not every server combines the two; our statements only read, whatever the transaction allows.
+    if session.try_run("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").await? {
         return Ok(());
     }
-    if engine == Engine::MariaDb {
-        tracing::debug!("the server begins no read-only snapshot; a plain one is used");
-    }
-    session.run(BEGIN_MARIADB).await
+    session.run("START TRANSACTION WITH CONSISTENT SNAPSHOT").await
 }
 
 async fn acquire(locker: &mut Session) -> Result<bool, Error> {
@@ -68,7 +61,10 @@ async fn acquire(locker: &mut Session) -> Result<bool, Error> {
         if long_statement_runs(locker).await? {
             continue;
         }
-        match locker.run("FLUSH TABLES WITH READ LOCK").await {
+        // MariaDB can give up sooner than after the second that `lock_wait_timeout` counts in.
+        locker.try_run("SET SESSION max_statement_time=0.3").await?;
+        let locked = locker.run("FLUSH TABLES WITH READ LOCK").await;
+        match locked {
             Ok(()) => return Ok(true),
             // Lock wait timeout; the statement was aborted.
             Err(Error::Server(error)) if matches!(error.code, 1205 | 1969 | 3024) => {}

@@ -46,9 +46,9 @@ pub(super) async fn dump(
             session.done(Ok(()))?;
             Ok(rows)
         }
-        Err(Failure::Server(error)) => Err(session.done::<()>(Err(error)).map_or_else(Failure::from, |()| {
-            Failure::Sink(SinkClosed)
-        })),
+        Err(Failure::Server(error)) => Err(session
+            .done::<()>(Err(error))
+            .map_or_else(Failure::from, |()| Failure::Sink(SinkClosed))),
         // The rest of the rows is on its way: the connection stays marked as busy, and is closed.
         Err(failure) => Err(failure),
     }

@@ -64,9 +64,10 @@ pub(super) async fn read(session: &mut Session) -> Result<Catalog, Error> {
         if with_data && !engines.iter().any(|known| known.eq_ignore_ascii_case(&engine)) {
             catalog.unprotected.push(name.clone());
         }
-        let digits = catalog.columns.get(&name).is_some_and(|columns| {
-            columns.iter().any(|column| column.kind == Kind::Binary)
-        });
+        let digits = catalog
+            .columns
+            .get(&name)
+            .is_some_and(|columns| columns.iter().any(|column| column.kind == Kind::Binary));
         let estimated_bytes = match with_data {
             true => bytes.unwrap_or(0).saturating_mul(if digits { 2 } else { 1 }),
             false => 0,
@@ -83,7 +84,8 @@ fn is_ignored(table: &str) -> bool {
 }
 
 async fn columns(session: &mut Session) -> Result<HashMap<String, Vec<Column>>, Error> {
-    let query = "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, CHARACTER_SET_NAME, EXTRA, \
+    let query = "SELECT TABLE_NAME, COLUMN_NAME, COALESCE(DATA_TYPE, ''), COLUMN_TYPE, CHARACTER_SET_NAME, \
+        COALESCE(EXTRA, ''), \
         COALESCE(GENERATION_EXPRESSION, '') FROM information_schema.COLUMNS \
         WHERE TABLE_SCHEMA = DATABASE() ORDER BY TABLE_NAME, ORDINAL_POSITION";
     type Found = (String, String, String, String, Option<String>, String, String);
@@ -136,9 +138,9 @@ fn has_empty_member(column_type: &str) -> bool {
 
 fn text_kind(charset: Option<String>) -> Kind {
     const ASCII_BELOW_0X80: &[&str] = &[
-        "ascii", "latin1", "latin2", "latin5", "latin7", "cp1250", "cp1251", "cp1256", "cp1257", "koi8r",
-        "koi8u", "greek", "hebrew", "tis620", "gbk", "gb2312", "gb18030", "big5", "euckr", "ujis", "eucjpms",
-        "cp932",
+        "ascii", "latin1", "latin2", "latin5", "latin7", "cp1250", "cp1251", "cp1256", "cp1257",
+        "koi8r", "koi8u", "greek", "hebrew", "tis620", "gbk", "gb2312", "gb18030", "big5", "euckr",
+        "ujis", "eucjpms", "cp932",
     ];
     match charset {
         None => Kind::Text,

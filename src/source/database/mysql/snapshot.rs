@@ -7,9 +7,7 @@ use super::connect::{Lease, Readers, Session};
 use super::rows::Failure;
 use super::scheme::{self, Catalog};
 use super::{failed, lock, objects, rows, table_failed};
-use crate::source::database::{
-    DataSink, DatabaseError, ServerInfo, Snapshot, Table,
-};
+use crate::source::database::{DataSink, DatabaseError, ServerInfo, Snapshot, Table};
 
 /// Held metadata locks would let a portal's ALTER TABLE wait, and everybody behind it, until the dump ends:
 /// going back to a savepoint releases those of a table that was read.
@@ -51,7 +49,7 @@ pub(super) async fn open(
         if sessions.len() > 1
             && let Ok(mut locker) = Session::open(opts).await
         {
-            let locked = lock::begin_together(&mut locker, &mut sessions, server.engine).await;
+            let locked = lock::begin_together(&mut locker, &mut sessions).await;
             match locked.map_err(fail)? {
                 Some(found) => {
                     begun = true;
@@ -66,7 +64,7 @@ pub(super) async fn open(
         for session in sessions.drain(1..) {
             session.close().await;
         }
-        lock::begin(&mut sessions[0], server.engine).await.map_err(fail)?;
+        lock::begin(&mut sessions[0]).await.map_err(fail)?;
         position = lock::position_of_snapshot(&mut sessions[0]).await.map_err(fail)?;
     }
     server.position = position;

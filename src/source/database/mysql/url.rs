@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn errors_say_what_is_wrong_and_hide_the_password() {
-        for url in ["mysql://u:hunter2@h", "mysql://u:hunter2@h/d?zip=1", "mysql://u:hunter2@h:x/d"] {
+        for url in ["mysql://u:hunter2@h", "mysql://u:hunter2@h/d?zip=1", "mysql://u:hunter2@h:x/d"]
+        {
             let error = parse(url).unwrap_err();
             assert!(!error.is_empty() && !error.contains("hunter2"), "{error}");
         }

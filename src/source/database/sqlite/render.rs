@@ -161,7 +161,17 @@ mod tests {
 
     #[test]
     fn extreme_numbers_read_back_equal() {
-        for number in [f64::MAX, f64::MIN_POSITIVE, 5e-324, -1e308, 1e22, 9007199254740993.0, 0.3, 1e-7, 1.0 / 3.0] {
+        for number in [
+            f64::MAX,
+            f64::MIN_POSITIVE,
+            5e-324,
+            -1e308,
+            1e22,
+            9007199254740993.0,
+            0.3,
+            1e-7,
+            1.0 / 3.0,
+        ] {
             let rendered = render(ValueRef::Real(number));
             assert_eq!(read(&rendered), rusqlite::types::Value::Real(number), "{rendered}");
         }
@@ -172,7 +182,11 @@ mod tests {
         for text in ["it's", "a\r\nb", "\\n\n\\n0;\r", "\\", "\n", "a;\n", "nul\0nul", ""] {
             let rendered = render(ValueRef::Text(text.as_bytes()));
             assert!(!rendered.contains(['\n', '\r', '\0']), "{rendered}");
-            assert_eq!(read(&rendered), rusqlite::types::Value::Text(text.to_owned()), "{rendered}");
+            assert_eq!(
+                read(&rendered),
+                rusqlite::types::Value::Text(text.to_owned()),
+                "{rendered}"
+            );
         }
         assert_eq!(render(ValueRef::Text(b"a\xff")), "CAST(x'61FF' AS TEXT)");
         assert_eq!(render(ValueRef::Blob(b"")), "x''");

@@ -46,7 +46,8 @@ pub(super) fn read(db: &Connection) -> Result<Catalog> {
         }
         scheme.push_str(&indexes(db, &name)?);
         scheme.push_str(&sequence(db, &name)?);
-        let estimated_bytes = estimate(db, &name, &columns, without_rowid)?.min(size.unsigned_abs() * 3);
+        let estimated_bytes =
+            estimate(db, &name, &columns, without_rowid)?.min(size.unsigned_abs() * 3);
         catalog.tables.push(Table { name, with_data: true, estimated_bytes });
         catalog.details.push(Details { columns, scheme });
     }
@@ -78,7 +79,8 @@ fn columns(db: &Connection, table: &str, without_rowid: bool) -> Result<Vec<Stri
         .collect();
     let keys: Vec<_> = all.iter().filter(|(.., pk)| *pk > 0).collect();
     // (A key INTEGER … DESC is no rowid, but then the rowid is only written once more.)
-    let is_key = matches!(keys[..], [(_, _, kind, _)] if kind == "INTEGER") && has_no_key_index(db, table)?;
+    let is_key =
+        matches!(keys[..], [(_, _, kind, _)] if kind == "INTEGER") && has_no_key_index(db, table)?;
     if !without_rowid && !is_key {
         let taken = |alias: &&&str| all.iter().any(|(name, ..)| name.eq_ignore_ascii_case(alias));
         if let Some(alias) = ["rowid", "_rowid_", "oid"].iter().find(|alias| !taken(alias)) {
@@ -140,15 +142,11 @@ fn sequence(db: &Connection, table: &str) -> Result<String> {
 }
 
 /// Guesses from the first rows and the largest rowid: counting would read the whole table.
-fn estimate(
-    db: &Connection,
-    table: &str,
-    columns: &[String],
-    without_rowid: bool,
-) -> Result<u64> {
+fn estimate(db: &Connection, table: &str, columns: &[String], without_rowid: bool) -> Result<u64> {
     const SAMPLE: i64 = 100;
     let table = identifier(table);
-    let sizes: Vec<_> = columns.iter().map(|c| format!("ifnull(length(CAST({c} AS BLOB)),4)+3")).collect();
+    let sizes: Vec<_> =
+        columns.iter().map(|c| format!("ifnull(length(CAST({c} AS BLOB)),4)+3")).collect();
     let (rows, bytes): (i64, i64) = db.query_row(
         &format!(
             "SELECT count(*), ifnull(sum(size),0) FROM (SELECT {} AS size FROM {table} LIMIT {SAMPLE})",

@@ -45,8 +45,7 @@ pub(super) fn open(source: Source, readers: usize) -> Result<SqliteSnapshot, Dat
     let catalog = scheme::read(&connections[0])
         .map_err(|error| source.failed("reading its tables", error))?;
     let count = connections.len();
-    let readers =
-        Readers { idle: Mutex::new(connections), free: Arc::new(Semaphore::new(count)) };
+    let readers = Readers { idle: Mutex::new(connections), free: Arc::new(Semaphore::new(count)) };
     Ok(SqliteSnapshot { source, server: server(), catalog, readers: Arc::new(readers), count })
 }
 
@@ -66,7 +65,8 @@ fn begin_together(
     }
     if wanted > 1 {
         let watcher = open::database(source)?;
-        let version = || watcher.pragma_query_value(None, "data_version", |row| row.get::<_, i64>(0));
+        let version =
+            || watcher.pragma_query_value(None, "data_version", |row| row.get::<_, i64>(0));
         for _ in 0..TRIES {
             let before = version().map_err(failed)?;
             connections.iter().try_for_each(begin).map_err(failed)?;
