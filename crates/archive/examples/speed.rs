@@ -5,7 +5,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
 
-use archive::{Compression, EntryKind, ManifestInfo, NewEntry, Writer, WriterOptions};
+use archive::{Compression, EntryKind, ManifestInfo, NewEntry, Summary, Writer, WriterOptions};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
@@ -20,64 +20,73 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (memory, workers) = (argument(2, 96) * MIB, argument(3, 2));
     let total = (noise.len() + text.len()) as f64;
 
-    for _ in 0..3 {
+    // As an upload does, what is received is dropped again; once it is kept, to be verified.
+    for keep in [false, false, true] {
         let options = WriterOptions {
             compression: Compression::Fast,
             workers,
             memory,
             temp_dir: std::env::temp_dir(),
         };
-        let (sink, mut chunks) = mpsc::channel(2);
+        let (sink, mut chunks) = mpsc::channel::<Bytes>(2);
         let gather = tokio::spawn(async move {
             let mut all = Vec::new();
             while let Some(chunk) = chunks.recv().await {
-                all.push(chunk);
+                if keep {
+                    all.push(chunk);
+                }
             }
             all
         });
         let clock = Clock::start();
-        let mut writer = Writer::new(options, sink);
-        // Files of 50 KiB to 6 MiB, which compress and do not by turns, handed over in chunks as a disk gives them.
-        let (mut noise_rest, mut text_rest, mut number) = (noise.clone(), text.clone(), 0_usize);
-        while !noise_rest.is_empty() || !text_rest.is_empty() {
-            for rest in [&mut noise_rest, &mut text_rest] {
-                let length = (50 << 10) + (number * 7_919 % 61) * 100_000;
-                let mut content = rest.split_to(length.min(rest.len()));
-                let path =
-                    format!("storage/files/folder_{}/file_{number}/v1/content", number / 1000);
-                let entry = NewEntry {
-                    path,
-                    kind: EntryKind::File,
-                    mtime: 1_700_000_000,
-                    rows: None,
-                    note: None,
-                };
-                writer.begin(entry, content.len() as u64).await?;
-                while !content.is_empty() {
-                    writer.write(content.split_to(content.len().min(256 << 10))).await?;
-                }
-                writer.end().await?;
-                number += 1;
-            }
+        let summary = write(Writer::new(options, sink), noise.clone(), text.clone()).await?;
+        if !keep {
+            clock.show("written", total);
+            continue;
         }
-        let summary = writer.finish(ManifestInfo::default()).await?;
-        clock.show("written", total);
         let archive = Bytes::from(gather.await?.concat());
         println!(
-            "  {} entries, {} frames, {:.1} MiB",
+            "{} entries, {} frames, {:.1} MiB",
             summary.entries,
             summary.frames,
             archive.len() as f64 / MIB as f64
         );
-
-        let clock = Clock::start();
-        let report = archive::verify(Arc::new(archive), workers, |_| {}).await?;
-        clock.show("verified", total);
-        if !report.ok() {
-            return Err(report.problems.join("\n").into());
+        for _ in 0..2 {
+            let clock = Clock::start();
+            let report = archive::verify(Arc::new(archive.clone()), workers, |_| {}).await?;
+            clock.show("verified", total);
+            if !report.ok() {
+                return Err(report.problems.join("\n").into());
+            }
         }
     }
     Ok(())
+}
+
+/// Files of 50 KiB to 6 MiB, which compress and do not by turns, handed over in chunks as a disk gives them.
+async fn write(mut writer: Writer, mut noise: Bytes, mut text: Bytes) -> archive::Result<Summary> {
+    let mut number = 0_usize;
+    while !noise.is_empty() || !text.is_empty() {
+        for rest in [&mut noise, &mut text] {
+            let length = (50 << 10) + (number * 7_919 % 61) * 100_000;
+            let mut content = rest.split_to(length.min(rest.len()));
+            let path = format!("storage/files/folder_{}/file_{number}/v1/content", number / 1000);
+            let entry = NewEntry {
+                path,
+                kind: EntryKind::File,
+                mtime: 1_700_000_000,
+                rows: None,
+                note: None,
+            };
+            writer.begin(entry, content.len() as u64).await?;
+            while !content.is_empty() {
+                writer.write(content.split_to(content.len().min(256 << 10))).await?;
+            }
+            writer.end().await?;
+            number += 1;
+        }
+    }
+    writer.finish(ManifestInfo::default()).await
 }
 
 struct Clock {

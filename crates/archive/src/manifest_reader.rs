@@ -16,7 +16,7 @@ use crate::{
 
 /// What a manifest consists of, in this order.
 pub(crate) enum Item {
-    Info(ManifestInfo),
+    Info(Box<ManifestInfo>),
     Frame(FrameRecord),
     EndOfFrames,
     Entry(EntryRecord),
@@ -35,7 +35,7 @@ pub(crate) fn read(
     let mut lines = Lines { content: (&mut tar).take(size), line: Vec::new() };
 
     let info = ManifestInfo::parse_first_line(lines.next(MAX_INFO)?)?;
-    if visit(Item::Info(info))?.is_break() {
+    if visit(Item::Info(Box::new(info)))?.is_break() {
         return Ok(());
     }
     let mut frames = FrameOrder { offset: 0, tar_offset: 0 };

@@ -251,3 +251,56 @@ impl Turn {
         self.turns.next.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Compression;
+
+    #[tokio::test]
+    async fn what_does_not_fit_goes_to_a_file_without_a_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pool, budget) = (Pool::new(2, Compression::None), Budget::new(2 << 20, 2));
+        let kept = budget.kept.available_permits();
+        let shared = Arc::new(Shared::new(pool, budget, folder.path().to_owned()));
+        let mut spool = Spool::new(Arc::clone(&shared), true);
+        let content: Vec<u8> = (0..5_000_000_u32).map(|n| (n / 3) as u8).collect();
+        for chunk in content.chunks(12_345) {
+            spool.write(chunk).await.unwrap();
+        }
+        assert!(spool.spilled() > 3_000_000);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+
+        let spooled = spool.finish().await.unwrap();
+        let mut digest = spooled.digest.unwrap();
+        digest.update(&spooled.rest);
+        assert_eq!(digest.finalize(), Sha256::digest(&content));
+        let mut frames = spooled.store.into_frames();
+        let mut read = Vec::new();
+        while let Some((frame, _permit)) = frames.next(&shared.budget, &shared.pool).await.unwrap()
+        {
+            let mut inflater = crate::inflate::Inflater::new().unwrap();
+            read.extend(inflater.frame(&frame.bytes, frame.tar_length as usize).unwrap());
+        }
+        read.extend(spooled.rest);
+        assert!(read == content);
+        drop((frames, spooled.rest_permit));
+        assert_eq!(shared.budget.kept.available_permits(), kept);
+    }
+
+    #[tokio::test]
+    async fn a_dropped_spool_gives_everything_back() {
+        let (pool, budget) = (Pool::new(2, Compression::Fast), Budget::new(16 << 20, 2));
+        let free = (budget.kept.available_permits(), budget.filling.available_permits());
+        let shared = Arc::new(Shared::new(pool, budget, std::env::temp_dir()));
+        let mut spool = Spool::new(Arc::clone(&shared), true);
+        spool.write(&vec![1; 9_000_000]).await.unwrap();
+        drop(spool);
+        // Jobs that were under way end by themselves.
+        while (shared.budget.kept.available_permits(), shared.budget.filling.available_permits())
+            != free
+        {
+            tokio::task::yield_now().await;
+        }
+    }
+}

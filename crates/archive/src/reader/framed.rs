@@ -54,7 +54,7 @@ impl Framed {
             let (mut info, mut frames) = (ManifestInfo::default(), Vec::new());
             manifest_reader::read(pull, &tail, |item| {
                 match item {
-                    Item::Info(it) => info = it,
+                    Item::Info(it) => info = *it,
                     Item::Frame(frame) => frames.push(frame),
                     Item::EndOfFrames | Item::Entry(_) => return Ok(ControlFlow::Break(())),
                 }
