@@ -92,7 +92,7 @@ async fn back_up(client: &Client) -> Result<(), CliError> {
             client.send(Method::GET, "/api/2.0/backup/getbackupprogress?dump=true", None).await?;
         let progress = answer["response"].clone();
         let jobs = client.send(Method::GET, "/v1/jobs?limit=1", None).await?;
-        let view = &jobs["jobs"][0];
+        let view = &jobs["items"][0];
         display.show(&ProgressView {
             phase: view["phase"].as_str().unwrap_or_default().to_owned(),
             percent: progress["progress"].as_u64().unwrap_or(0) as u8,
@@ -112,7 +112,7 @@ async fn back_up(client: &Client) -> Result<(), CliError> {
         return Err(CliError::Failed(error.to_owned()));
     }
     let archives = client.send(Method::GET, "/v1/archives?limit=1", None).await?;
-    let archive = &archives["archives"][0];
+    let archive = &archives["items"][0];
     let (Some(url), Some(verified)) = (archive["url"].as_str(), archive["verifiedOn"].as_str())
     else {
         return Err(CliError::Failed("the backup ended without a verified archive".to_owned()));

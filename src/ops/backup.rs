@@ -5,7 +5,6 @@ mod files;
 mod run;
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use crate::app::App;
 use crate::config::LayoutKind;
@@ -37,7 +36,6 @@ pub struct StartBackup {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct BackupRequest {
-    pub archive_id: Uuid,
     pub storage_type: StorageType,
     pub storage_params: StorageParams,
     pub mode: Mode,
@@ -61,7 +59,6 @@ pub async fn start(app: &App, request: StartBackup) -> Result<Job, OpError> {
     }
     app.storages.resolve(request.storage_type, &request.storage_params)?;
     let stored = BackupRequest {
-        archive_id: Uuid::new_v4(),
         storage_type: request.storage_type,
         storage_params: app.seal_params(&request.storage_params)?,
         mode: request.mode,

@@ -182,7 +182,7 @@ impl Service {
         assert_eq!(progress["error"], "", "{progress} {}", self.log());
         assert_eq!(progress["progress"], 100);
         assert_eq!(progress["status"], 2);
-        self.json("/v1/archives?limit=1").await["archives"][0].clone()
+        self.json("/v1/archives?limit=1").await["items"][0].clone()
     }
 }
 

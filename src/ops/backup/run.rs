@@ -174,7 +174,8 @@ impl Attempt<'_> {
         }
         let now = Timestamp::now();
         Ok(Finished::archive(ArchiveRecord {
-            id: self.request.archive_id,
+            // DocSpace's clients find a backup in the history by the id of its task.
+            id: self.ctx.job.id,
             tenant_id: self.ctx.job.tenant_id,
             url: self.storage.object_url(&name).to_string(),
             name,
@@ -263,7 +264,7 @@ impl Attempt<'_> {
         let config = &self.app.config.portal;
         Ok(ManifestInfo {
             program: format!("portal-backup {}", env!("CARGO_PKG_VERSION")),
-            id: self.request.archive_id.to_string(),
+            id: self.ctx.job.id.to_string(),
             portal: config.name.clone(),
             layout: config.layout.as_str().to_owned(),
             dump: self.ctx.job.dump,
