@@ -1,7 +1,7 @@
 //! Dumps while the portal goes on writing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -19,7 +19,7 @@ static LOCKING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// Moves amounts between two tables until told to stop; returns how long the longest transaction took,
 /// and how many there were.
-async fn writer(url: String, stop: Arc<AtomicBool>) -> (Duration, u32) {
+async fn writer(url: String, stop: Arc<AtomicBool>, written: Arc<AtomicU32>) -> (Duration, u32) {
     let mut conn = Conn::new(Opts::from_url(&url).unwrap()).await.unwrap();
     let (mut longest, mut count) = (Duration::ZERO, 0);
     while !stop.load(Ordering::SeqCst) {
@@ -33,6 +33,7 @@ async fn writer(url: String, stop: Arc<AtomicBool>) -> (Duration, u32) {
         conn.query_drop("COMMIT").await.unwrap();
         longest = longest.max(started.elapsed());
         count += 1;
+        written.store(count, Ordering::SeqCst);
     }
     conn.disconnect().await.unwrap();
     (longest, count)
@@ -52,12 +53,18 @@ async fn total(snapshot: &dyn Snapshot) -> i64 {
 /// Twenty dumps beside a writer. Returns the writer's longest wait and the most readers there were.
 async fn twenty_rounds(source: &Temporary, url: &str) -> (Duration, usize) {
     let stop = Arc::new(AtomicBool::new(false));
-    let writing = tokio::spawn(writer(source.url(), stop.clone()));
+    let written = Arc::new(AtomicU32::new(0));
+    let writing = tokio::spawn(writer(source.url(), stop.clone(), written.clone()));
     let mut most = 0;
     for round in 0..20 {
+        // However slow the disk is today, something is written in each round.
+        let before = written.load(Ordering::SeqCst);
         let snapshot = open(url).snapshot(2).await.unwrap();
         most = most.max(snapshot.readers());
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        while written.load(Ordering::SeqCst) < before + 2 {
+            assert!(!writing.is_finished(), "the writer failed");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         assert_eq!(total(snapshot.as_ref()).await, 100_000, "round {round}");
     }
     stop.store(true, Ordering::SeqCst);

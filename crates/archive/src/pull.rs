@@ -11,8 +11,10 @@ use tokio::sync::mpsc;
 
 use crate::{Digest, Error, ReadAt, Result};
 
-/// What is fetched at once.
-const CHUNK: u64 = 1 << 20;
+/// What is fetched in one request.
+const CHUNK: u64 = 2 << 20;
+/// Requests made at once: one after the other, a distant store would be slow.
+const AT_ONCE: usize = 3;
 
 /// A range of a source, read by a thread while a task fetches ahead.
 pub(crate) struct Pull {
@@ -25,21 +27,23 @@ pub(crate) struct Pull {
 impl Pull {
     /// Starts fetching; needs a Tokio runtime. `digest`: whether the SHA-256 of what was read is wanted.
     pub(crate) fn new(source: Arc<dyn ReadAt>, range: Range<u64>, digest: bool) -> Self {
-        let (sender, chunks) = mpsc::channel(2);
+        let (sender, chunks) = mpsc::channel(1);
         let left = range.end - range.start;
         tokio::spawn(async move {
-            let mut at = range.start;
-            while at < range.end {
-                let end = range.end.min(at + CHUNK);
+            let starts = (range.start..range.end).step_by(CHUNK as usize);
+            let fetched =
+                starts.map(|start| read_exact(&*source, start..range.end.min(start + CHUNK)));
+            let mut fetched = stream::iter(fetched).buffered(AT_ONCE);
+            loop {
                 let chunk = tokio::select! {
-                    chunk = read_exact(&*source, at..end) => chunk,
+                    chunk = fetched.next() => chunk,
                     () = sender.closed() => return,
                 };
+                let Some(chunk) = chunk else { return };
                 let failed = chunk.is_err();
                 if sender.send(chunk).await.is_err() || failed {
                     return;
                 }
-                at = end;
             }
         });
         Self { chunks, current: Bytes::new(), left, digest: digest.then(Sha256::new) }

@@ -11,7 +11,8 @@ use exercise::{exercise, mutate};
 
 fn corpus() -> Vec<(String, Bytes)> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus");
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
     files.sort();
     let name = |path: &std::path::Path| path.file_name().unwrap().to_string_lossy().into_owned();
     files.iter().map(|path| (name(path), Bytes::from(std::fs::read(path).unwrap()))).collect()
@@ -41,7 +42,12 @@ async fn the_corpus_and_changes_of_it() {
 #[ignore = "writes files of the repository"]
 async fn write_the_corpus() {
     let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus"));
-    let framed = archive_of(&[("dump", b"True"), (&"long/".repeat(25), &text(900, 1)), ("noise", &noise(600, 1))]).await;
+    let framed = archive_of(&[
+        ("dump", b"True"),
+        (&"long/".repeat(25), &text(900, 1)),
+        ("noise", &noise(600, 1)),
+    ])
+    .await;
     let tar = [
         file("/databases/scheme/t", b'0', b"CREATE TABLE"),
         file("././@LongLink", b'L', format!("{}\0", "l".repeat(120)).as_bytes()),

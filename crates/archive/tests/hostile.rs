@@ -148,7 +148,7 @@ async fn frames_that_cannot_be() {
         (|_, frame| frame["length"] = json!(u32::MAX), "not as the format demands"),
         (|index, frame| frame["offset"] = json!(index), "not as the format demands"),
         (|_, frame| frame["tarLength"] = json!(3 << 20), "into the manifest"),
-        (|_, frame| frame["sha256"] = json!("0".repeat(64)), "another digest"),
+        (|_, frame| frame["sha256"] = json!("0".repeat(64)), "its digest is not"),
         (|_, frame| frame["offset"] = json!(-1), "a list of the manifest"),
     ];
     for (change, why) in cases {

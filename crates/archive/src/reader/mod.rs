@@ -1,6 +1,7 @@
 //! Opening an archive, listing it and reading from it.
 
 mod framed;
+mod frames;
 mod streamed;
 
 use std::ops::Range;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 
-pub(crate) use framed::{Framed, inflate};
+pub(crate) use frames::Framed;
 use streamed::walk;
 pub(crate) use streamed::{drain, walk_blocking};
 
@@ -109,7 +110,7 @@ impl Archive {
         let end = range.end.min(entry.size);
         let range = range.start.min(end)..end;
         match &self.framed {
-            Some(framed) => framed::read(Arc::clone(framed), entry.clone(), range).boxed(),
+            Some(framed) => framed::read(framed, entry.clone(), range).boxed(),
             None if self.format == Format::PlainTar => {
                 streamed::read_plain(Arc::clone(&self.source), entry, range).boxed()
             }
@@ -120,7 +121,7 @@ impl Archive {
     /// Every entry with its content, in one pass.
     pub fn contents(&self) -> impl Stream<Item = Result<Piece>> + Send + 'static + use<> {
         match &self.framed {
-            Some(framed) => framed::contents(Arc::clone(framed)).boxed(),
+            Some(framed) => framed::contents(framed).boxed(),
             None => self.walk(),
         }
     }

@@ -3,23 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use super::{CHUNK, Report, hash_only, names, walk};
 use crate::pool::{Pending, Pool};
 use crate::pull::read_exact;
-use crate::reader::{Framed, inflate};
+use crate::reader::Framed;
 use crate::tail::Tail;
-use crate::{Compression, Digest, Error, FrameRecord, ReadAt, Result};
-
-/// A frame that was looked at.
-struct Checked {
-    compressed: Bytes,
-    tar_length: u64,
-    content: Result<Bytes>,
-}
+use crate::{Compression, Digest, Error, ReadAt, Result};
 
 pub(super) async fn verify(
     source: Arc<dyn ReadAt>,
@@ -45,22 +38,21 @@ pub(super) async fn verify(
     let walker = tokio::task::spawn_blocking(move || walk::walk(&walking, pull, received));
 
     let mut hashes = Hashes::new();
-    let mut frames = stream::iter(0..framed.frames.len())
-        .map(|index| check(Arc::clone(&source), framed.frames[index].clone()))
-        .buffered(workers + 1);
-    while let Some(checked) = frames.next().await {
-        let Checked { compressed, tar_length, content: unpacked } = checked?;
-        progress(compressed.len() as u64);
-        hashes.add(compressed, false).await?;
-        let piece = match unpacked {
-            Ok(bytes) => walk::Content::Data(bytes),
-            Err(error) => {
-                report.note(error)?;
-                walk::Content::Missing(tar_length)
-            }
-        };
-        // A walker that gave up has said why; the frames are still checked.
-        drop(content.send(piece).await);
+    let mut groups = framed.fetch(0..framed.frames.len(), workers + 1).boxed();
+    while let Some(group) = groups.try_next().await? {
+        for fetched in group {
+            progress(fetched.compressed.len() as u64);
+            hashes.add(fetched.compressed, false).await?;
+            let piece = match fetched.content {
+                Ok(bytes) => walk::Content::Data(bytes),
+                Err(error) => {
+                    report.note(error)?;
+                    walk::Content::Missing(fetched.tar_length)
+                }
+            };
+            // A walker that gave up has said why; the frames are still checked.
+            drop(content.send(piece).await);
+        }
     }
     drop(content);
 
@@ -76,16 +68,6 @@ pub(super) async fn verify(
         names::check(&framed, report).await?;
     }
     Ok(())
-}
-
-async fn check(source: Arc<dyn ReadAt>, record: FrameRecord) -> Result<Checked> {
-    let compressed =
-        read_exact(&*source, record.offset..record.offset + u64::from(record.length)).await?;
-    let work = move || {
-        let content = inflate(&record, &compressed).map(Bytes::from);
-        Checked { compressed, tar_length: u64::from(record.tar_length), content }
-    };
-    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Closed)
 }
 
 /// Hashes the manifest and the tail.

@@ -106,7 +106,7 @@ impl Report {
 ///
 /// `workers`: frames unpacked at once. `progress` gets the number of bytes read since it was last called.
 /// Errors only when reading fails; what is wrong with the archive is in the report. Memory is bounded whatever the
-/// archive holds: about 8 MiB a worker, and at most 64 MiB for finding names that are there twice.
+/// archive holds: about 12 MiB a worker, and at most 64 MiB for finding names that are there twice.
 pub async fn verify(
     source: Arc<dyn ReadAt>,
     workers: usize,

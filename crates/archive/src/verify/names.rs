@@ -137,3 +137,62 @@ impl Seen {
         self.full
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Archive, EntryKind, ManifestInfo, NewEntry, Writer, WriterOptions};
+
+    async fn archive_of(names: impl Iterator<Item = u32>) -> Arc<Framed> {
+        let (sink, mut chunks) = tokio::sync::mpsc::channel::<bytes::Bytes>(2);
+        let options = WriterOptions {
+            compression: crate::Compression::Fast,
+            workers: 1,
+            memory: 0,
+            temp_dir: std::env::temp_dir(),
+        };
+        let gather = tokio::spawn(async move {
+            let mut all = Vec::new();
+            while let Some(chunk) = chunks.recv().await {
+                all.extend_from_slice(&chunk);
+            }
+            all
+        });
+        let mut writer = Writer::new(options, sink);
+        for name in names {
+            let path = name.to_string();
+            let entry = NewEntry { path, kind: EntryKind::File, mtime: 0, rows: None, note: None };
+            writer.append(entry, b"").await.unwrap();
+        }
+        writer.finish(ManifestInfo::default()).await.unwrap();
+        let bytes = bytes::Bytes::from(gather.await.unwrap());
+        let tail = crate::reader::find_tail(&bytes).await.unwrap().unwrap();
+        assert!(Archive::open(Arc::new(bytes.clone())).await.is_ok());
+        Arc::new(Framed::open(Arc::new(bytes), tail).await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn doubles_are_found_in_several_passes() {
+        let names = (0..2000).chain([5, 777, 1999, 777]);
+        let framed = archive_of(names).await;
+        for most in [MOST, 1000, 100] {
+            let mut report = Report::default();
+            check_with(&framed, Hashes { most, ..Hashes::new() }, &mut report).await.unwrap();
+            report.problems.sort();
+            let expected = ["1999", "5", "777", "777"]
+                .map(|name| format!("the entry {name:?} is there twice"));
+            assert_eq!(report.problems, expected, "{most}");
+        }
+        let mut report = Report::default();
+        check_with(&archive_of(0..2000).await, Hashes { most: 64, ..Hashes::new() }, &mut report)
+            .await
+            .unwrap();
+        assert!(report.ok());
+    }
+
+    #[test]
+    fn names_of_foreign_archives() {
+        let mut seen = Seen::default();
+        assert!(!seen.again("a") && !seen.again("b") && seen.again("a") && !seen.full());
+    }
+}

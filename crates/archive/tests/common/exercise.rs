@@ -11,7 +11,9 @@ use futures::{StreamExt, TryStreamExt};
 /// What verification finds nothing wrong with must be readable.
 pub async fn exercise(bytes: Bytes) -> Report {
     let source = Arc::new(bytes.clone());
-    let report = archive::verify(Arc::clone(&source) as Arc<_>, 2, |_| {}).await.expect("memory can be read");
+    let report = archive::verify(Arc::clone(&source) as Arc<_>, 2, |_| {})
+        .await
+        .expect("memory can be read");
     assert_eq!(report.ok(), report.problems.is_empty());
     match Archive::open(source).await {
         Ok(archive) => {
@@ -29,7 +31,10 @@ async fn read(archive: &Archive, sound: bool) {
         match entry {
             Ok(entry) => {
                 assert_eq!(archive::clean_path(&entry.path).ok().as_ref(), Some(&entry.path));
-                let length = archive.read(entry, None).try_fold(0, async |sum, piece| Ok(sum + piece.len() as u64)).await;
+                let length = archive
+                    .read(entry, None)
+                    .try_fold(0, async |sum, piece| Ok(sum + piece.len() as u64))
+                    .await;
                 assert!(!sound || length.is_ok_and(|length| length == entry.size));
                 let part = archive.read(entry, Some(1..9)).try_collect::<Vec<_>>().await;
                 assert!(!sound || part.is_ok());

@@ -32,7 +32,7 @@ pub(super) async fn begin_together(
     }
     let held = Instant::now();
     let begun = async {
-        try_join_all(sessions.iter_mut().map(|session| begin(session))).await?;
+        try_join_all(sessions.iter_mut().map(begin)).await?;
         position(locker).await
     }
     .await;
