@@ -30,6 +30,8 @@ impl Extract {
         if let Some(missing) = wanted.iter().find(|wanted| !wanted.found) {
             return Err(CliError::Failed(format!("the archive has no entry {}", missing.path)));
         }
+        std::fs::create_dir_all(&self.into)
+            .map_err(|error| CliError::Failed(format!("{}: {error}", self.into.display())))?;
         let mut written = Vec::new();
         for entry in &entries {
             let path =

@@ -99,7 +99,12 @@ impl Reader {
         while let Some(table) = self.next() {
             let scheme = self.snapshot.scheme(&table).await?;
             let mut sink =
-                TableSink { spool: self.spools.spool(), progress: &self.progress, error: None };
+                TableSink {
+                spool: self.spools.spool(),
+                progress: &self.progress,
+                expected: table.estimated_bytes,
+                error: None,
+            };
             let mut rows = 0;
             if table.with_data {
                 match self.snapshot.data(&table, &mut sink).await {
@@ -111,7 +116,7 @@ impl Reader {
                 }
             }
             let spool = sink.spool;
-            self.progress.correct_total(spool.len() as i64 - table.estimated_bytes as i64);
+            self.progress.correct_total(spool.len() as i64 - sink.expected as i64);
             if finished.send(Dumped { table, scheme, spool, rows }).await.is_err() {
                 return Err(RunError::Stopped);
             }
@@ -127,6 +132,8 @@ impl Reader {
 struct TableSink<'a> {
     spool: Spool,
     progress: &'a Progress,
+    /// What the total holds for this table.
+    expected: u64,
     error: Option<archive::Error>,
 }
 
@@ -138,6 +145,13 @@ impl DataSink for TableSink<'_> {
             return Err(SinkClosed);
         }
         self.progress.add(piece.len() as u64);
+        // Servers guess too little right after a bulk load. Half of a table is then still to come, for all
+        // we know: progress slows down, instead of standing at its end.
+        if self.spool.len() > self.expected {
+            let expected = 2 * self.spool.len();
+            self.progress.correct_total((expected - self.expected) as i64);
+            self.expected = expected;
+        }
         Ok(())
     }
 }
