@@ -1,3 +1,10 @@
 //! What was put in comes out.
 
+mod cloud;
+mod docspace;
 mod plain;
+
+/// The file of an archive as `/v1/archives` shows it.
+fn local_path(archive: &serde_json::Value) -> std::path::PathBuf {
+    url::Url::parse(archive["url"].as_str().unwrap()).unwrap().to_file_path().unwrap()
+}

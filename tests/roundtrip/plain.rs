@@ -2,12 +2,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use super::local_path;
 use crate::support::portal::{PlainPortal, members, tree};
 use crate::support::service::Service;
-
-fn local_path(archive: &Value) -> std::path::PathBuf {
-    url::Url::parse(archive["url"].as_str().unwrap()).unwrap().to_file_path().unwrap()
-}
 
 #[tokio::test]
 async fn an_archive_holds_every_row_and_file() {

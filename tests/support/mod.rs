@@ -1,5 +1,8 @@
 //! What the tests share.
 #![allow(dead_code)] // Each test program uses its own part.
 
+pub mod docspace;
 pub mod portal;
+pub mod proxy;
+pub mod s3;
 pub mod service;

@@ -98,8 +98,7 @@ impl Reader {
     async fn run(self, finished: mpsc::Sender<Dumped>) -> Result<(), RunError> {
         while let Some(table) = self.next() {
             let scheme = self.snapshot.scheme(&table).await?;
-            let mut sink =
-                TableSink {
+            let mut sink = TableSink {
                 spool: self.spools.spool(),
                 progress: &self.progress,
                 expected: table.estimated_bytes,
