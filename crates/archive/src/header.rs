@@ -114,12 +114,9 @@ pub(crate) fn parse(block: &Block) -> Result<Announced, &'static str> {
     // An odd time is no reason to refuse anything.
     let mtime = header.mtime().ok().and_then(|time| i64::try_from(time).ok()).unwrap_or(0);
     let name = header.path_bytes().into_owned();
-    // Very old archives mark directories by their names alone.
-    let kind = if kind == Kind::File && size == 0 && name.ends_with(b"/") {
-        Kind::Directory
-    } else {
-        kind
-    };
+    // Very old archives, where files are of kind 0 and not of kind `0`, mark directories by their names alone.
+    let old = block[156] == 0 && size == 0 && name.ends_with(b"/");
+    let kind = if kind == Kind::File && old { Kind::Directory } else { kind };
     Ok(Announced { kind, name, size, mtime })
 }
 

@@ -34,6 +34,7 @@ mod source;
 mod spool;
 mod spool_store;
 mod tail;
+mod turns;
 mod verify;
 mod writer;
 

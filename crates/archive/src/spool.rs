@@ -2,15 +2,16 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::budget::Budget;
 use crate::frame::Encoded;
 use crate::pool::{Pending, Pool};
 use crate::spool_store::Store;
+use crate::turns::{Turn, Turns};
 use crate::{Error, Result};
 
 /// What each spool may hold without asking, so that none ever waits for another.
@@ -158,7 +159,7 @@ impl Spool {
         let raw = std::mem::take(&mut self.raw);
         let permit = self.permit.take();
         self.room = FREE;
-        let turn = self.digest.clone().map(|turns| Turn { turns, number: self.submitted });
+        let turn = self.digest.clone().map(|turns| Turn::new(turns, self.submitted));
         self.submitted += 1;
         let pending = self.shared.pool.submit(move |encoder| {
             if let Some(turn) = turn {
@@ -221,39 +222,10 @@ pub(crate) struct Spooled {
     pub(crate) digest: Option<Sha256>,
 }
 
-/// Lets the threads hash a spool's pieces in order. A piece is hashed by the thread that compresses it, first, and jobs
-/// are started in order, so a thread waits at most for the hashing of pieces that are in other threads' hands.
-#[derive(Default)]
-struct Turns {
-    state: Mutex<(u64, Sha256)>,
-    next: Condvar,
-}
-
-impl Turns {
-    fn digest(&self) -> Sha256 {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
-    }
-}
-
-struct Turn {
-    turns: Arc<Turns>,
-    number: u64,
-}
-
-impl Turn {
-    fn update(self, data: &[u8]) {
-        let mut state = self.turns.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while state.0 != self.number {
-            state = self.turns.next.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        state.1.update(data);
-        state.0 += 1;
-        self.turns.next.notify_all();
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use sha2::Digest as _;
+
     use super::*;
     use crate::Compression;
 

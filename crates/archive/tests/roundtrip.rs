@@ -2,7 +2,7 @@
 
 mod common;
 
-use archive::{EntryKind, EntryRecord, Error, Format, NewEntry};
+use archive::{Compression, EntryKind, EntryRecord, Error, Format, NewEntry, WriterOptions};
 use bytes::Bytes;
 use common::*;
 
@@ -66,6 +66,8 @@ async fn every_way_of_writing() {
         (long, noise(30_000, 2)),
         (longer, text(1_500_000, 3)),
         ("empty".to_owned(), Vec::new()),
+        // What fits into its header ends with a separator, as a directory's name does.
+        (format!("{}empty", "n/".repeat(60)), Vec::new()),
         ("a".repeat(100), noise(512, 4)),
         ("b".repeat(101), text(511, 5)),
     ] {
@@ -97,7 +99,7 @@ async fn every_way_of_writing() {
     assert_eq!(summary.entries, expected.len() as u64);
     check(&bytes, &expected).await;
     let report = verify(&bytes).await;
-    assert_eq!((report.rows, report.files, report.frames), (42, 13, summary.frames));
+    assert_eq!((report.rows, report.files, report.frames), (42, 14, summary.frames));
     assert_eq!(report.tar_bytes, summary.tar_bytes);
 }
 
@@ -128,4 +130,84 @@ async fn lengths_are_enforced_and_entries_can_be_padded() {
     content.resize(1_000_000, 0);
     let (bytes, _) = finish(writer, gather).await;
     check(&bytes, &[(grown, b"abc".to_vec()), (shrunk, content)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn odd_times_and_long_notes() {
+    let (mut writer, gather) = writer(options(8 << 20));
+    let mut expected = Vec::new();
+    for (n, mtime) in
+        [i64::MIN, -1, 0, 8_589_934_591, 8_589_934_592, i64::MAX].into_iter().enumerate()
+    {
+        let note = Some("\u{1}ü".repeat(20_000));
+        let new = NewEntry { mtime, note, ..entry(&n.to_string()) };
+        let record = writer.append(new, b"x").await.unwrap();
+        assert_eq!(record.mtime, mtime.max(0));
+        assert!(record.note.as_ref().unwrap().len() <= 16 << 10);
+        expected.push(record);
+    }
+    let bytes = finish(writer, gather).await.0;
+    assert!(verify(&bytes).await.ok());
+    assert_eq!(list(&open(&bytes).await.unwrap()).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gnu_tar_unpacks_without_a_word() {
+    let noise = noise(700_000, 1);
+    let bytes = archive_of(&[("a/b", b"text"), ("a/c", &noise), (&"long/".repeat(60), b"x")]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    silent("tar", &["xzf", "-", "-C", path], &bytes);
+    assert_eq!(std::fs::read(folder.path().join("a/c")).unwrap(), noise);
+    silent("tar", &["tzf", "-"], &archive_of(&[]).await);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(25))]
+
+    /// Any mix of ways, sizes around tar's and the frames' edges, chunks of any size.
+    #[test]
+    fn any_mix_comes_back(
+        plan in proptest::collection::vec(
+            (0..4_u8, proptest::sample::select(vec![0_usize, 511, 512, 513, 65_535, 65_536, 262_143, 262_144, 262_145, 1 << 20, 4 << 20]),
+             0..3_usize, proptest::bool::ANY, 1..100_000_usize),
+            1..10,
+        ),
+        memory in 0..12_usize,
+        compression in proptest::sample::select(vec![Compression::None, Compression::Fast, Compression::Small]),
+    ) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let (mut writer, gather) = writer(WriterOptions { compression, ..options(memory << 20) });
+            let mut expected = Vec::new();
+            for (n, (way, size, more, compresses, chunk)) in plan.into_iter().enumerate() {
+                let len = size + more;
+                let mut content = if compresses { text(len, n as u64) } else { noise(len, n as u64) };
+                let new = entry(&format!("{}{n}", "n/".repeat(n * 20)));
+                let record = match way {
+                    0 => writer.append(new, &content).await.unwrap(),
+                    1 => {
+                        let mut spool = writer.spool();
+                        for chunk in content.chunks(chunk) {
+                            spool.write(chunk).await.unwrap();
+                        }
+                        writer.append_spool(new, spool).await.unwrap()
+                    }
+                    _ => {
+                        let missing = if way == 2 { 0 } else { 1 + chunk };
+                        writer.begin(new, (len + missing) as u64).await.unwrap();
+                        let whole = Bytes::from(content.clone());
+                        for start in (0..len).step_by(chunk) {
+                            writer.write(whole.slice(start..len.min(start + chunk))).await.unwrap();
+                        }
+                        content.resize(len + missing, 0);
+                        if missing == 0 { writer.end().await.unwrap() } else { writer.pad("short").await.unwrap() }
+                    }
+                };
+                expected.push((record, content));
+            }
+            let (bytes, _) = finish(writer, gather).await;
+            check(&bytes, &expected).await;
+        });
+    }
 }

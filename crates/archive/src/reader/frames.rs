@@ -163,12 +163,7 @@ impl Framed {
             let to = (range.end - start).min(content.len() as u64);
             Ok(content.slice(from as usize..to as usize))
         };
-        fetched
-            .map_ok(move |group: Vec<_>| {
-                let cut = cut.clone();
-                stream::iter(group.into_iter().map(cut))
-            })
-            .try_flatten()
+        fetched.map_ok(move |group: Vec<_>| stream::iter(group.into_iter().map(cut))).try_flatten()
     }
 
     /// The frames that cover this part of the tar stream.

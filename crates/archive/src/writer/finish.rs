@@ -10,10 +10,18 @@ use crate::spool::Spool;
 use crate::tail::{self, Tail};
 use crate::{BLOCK, EntryKind, Error, MANIFEST, ManifestInfo, Result, header, manifest, padding};
 
+/// What the writer knows of the entries.
+pub(super) struct Written {
+    /// Their records, as lines of the manifest.
+    pub(super) lines: Spool,
+    pub(super) entries: u64,
+    /// The latest of their times, Unix seconds.
+    pub(super) latest: i64,
+}
+
 pub(super) async fn finish(
     mut stream: TarStream,
-    entries: Spool,
-    count: u64,
+    written: Written,
     info: ManifestInfo,
 ) -> Result<Summary> {
     stream.flush()?;
@@ -25,12 +33,13 @@ pub(super) async fn finish(
     let first = ManifestInfo { format: manifest::FORMAT, ..info }.first_line()? + "\n";
     let middle = format!("\n{}\n", manifest::ENTRIES);
     let last = format!("\n{}\n", manifest::END);
-    let size = (first.len() + middle.len() + last.len()) as u64 + frames.len() + entries.len();
-    stream.put(&header::build(MANIFEST, EntryKind::Info, size, 0)?).await?;
+    let size =
+        (first.len() + middle.len() + last.len()) as u64 + frames.len() + written.lines.len();
+    stream.put(&header::build(MANIFEST, EntryKind::Info, size, written.latest)?).await?;
     stream.put(first.as_bytes()).await?;
     list(&mut stream, frames).await?;
     stream.put(middle.as_bytes()).await?;
-    list(&mut stream, entries).await?;
+    list(&mut stream, written.lines).await?;
     stream.put(last.as_bytes()).await?;
     let end = padding(size) + 2 * BLOCK;
     stream.put(&vec![0; end as usize]).await?;
@@ -45,7 +54,7 @@ pub(super) async fn finish(
     stream.output(Output::Tail(Bytes::copy_from_slice(&tail.to_bytes())))?;
     let sha256 = stream.end().await?.0;
     let bytes = offset + length + tail::LENGTH as u64;
-    Ok(Summary { entries: count, frames: frame_count, tar_bytes, bytes, sha256 })
+    Ok(Summary { entries: written.entries, frames: frame_count, tar_bytes, bytes, sha256 })
 }
 
 async fn list(stream: &mut TarStream, lines: Spool) -> Result<()> {

@@ -61,6 +61,8 @@ pub struct Writer {
     /// [`EntryRecord`]s as lines of the manifest.
     lines: Spool,
     entries: u64,
+    /// The latest of the entries' times; the manifest gets it too.
+    latest: i64,
     busy: bool,
 }
 
@@ -80,7 +82,7 @@ impl Writer {
     pub fn new(options: WriterOptions, sink: mpsc::Sender<Bytes>) -> Self {
         let stream = TarStream::new(options, sink);
         let lines = Spool::new(stream.shared(), false);
-        Self { stream, entry: None, lines, entries: 0, busy: false }
+        Self { stream, entry: None, lines, entries: 0, latest: 0, busy: false }
     }
 
     /// Starts an entry of `size` bytes.
@@ -199,7 +201,9 @@ impl Writer {
     pub async fn finish(mut self, info: ManifestInfo) -> Result<Summary> {
         self.ready()?;
         self.busy = true;
-        finish::finish(self.stream, self.lines, self.entries, info).await
+        let written =
+            finish::Written { lines: self.lines, entries: self.entries, latest: self.latest };
+        finish::finish(self.stream, written, info).await
     }
 
     fn open(&mut self, entry: NewEntry, size: u64, digest: ContentDigest) -> Result<()> {
@@ -236,6 +240,7 @@ impl Writer {
         record.sha256 = Some(open.digest.finish(&self.stream).await?);
         push_line(&mut self.lines, &record).await?;
         self.entries += 1;
+        self.latest = self.latest.max(record.mtime);
         Ok(record)
     }
 
