@@ -82,7 +82,7 @@ async fn check(storage: &Storage, name: &str, progress: &Progress) -> Result<Rep
 /// Whether a report says that the archive is whole and the very one that was recorded.
 pub fn verdict(report: &Report, sha256: &str, size: u64) -> Result<(), String> {
     if let Some(problem) = report.problems.first() {
-        return Err(match report.problems.len() {
+        return Err(match report.problem_count {
             1 => format!("the archive is damaged: {problem}"),
             count => format!("the archive is damaged: {problem}; and {} more", count - 1),
         });
