@@ -3,6 +3,7 @@
 pub mod archives;
 pub mod backup;
 pub mod entries;
+pub mod fingerprint;
 pub mod handler;
 pub mod health;
 pub mod import;

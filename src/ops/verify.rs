@@ -1,8 +1,8 @@
-//! Verification: of an archive just written, and of any stored one, as a job or at once.
+//! Verification of stored archives.
 
 use std::sync::Arc;
 
-use archive::{Report, Summary};
+use archive::Report;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -94,18 +94,4 @@ pub fn verdict(report: &Report, sha256: &str, size: u64) -> Result<(), String> {
         return Err("the archive is not the one that was recorded: its SHA-256 differs".to_owned());
     }
     Ok(())
-}
-
-/// Reads back an archive that was just stored, and compares it with what was sent.
-pub(super) async fn read_back(
-    storage: &Storage,
-    name: &str,
-    summary: &Summary,
-    progress: &Progress,
-) -> Result<(), String> {
-    let report = check(storage, name, progress)
-        .await
-        .map_err(|error| format!("reading the archive back failed: {error}"))?;
-    verdict(&report, &hex::encode(summary.sha256), summary.bytes)
-        .map_err(|problem| format!("reading the archive back: {problem}"))
 }

@@ -41,54 +41,85 @@ impl Members {
 }
 
 /// One table, read whole.
-struct Dumped {
+pub struct Dumped {
+    members: Arc<Members>,
     table: Table,
     scheme: String,
     spool: Spool,
     rows: u64,
 }
 
-/// Appends every table of a snapshot. `now`: Unix seconds, the members' time.
-pub async fn store(
-    snapshot: Arc<dyn Snapshot>,
-    members: Members,
-    writer: &mut Writer,
-    progress: &Arc<Progress>,
+/// Dumps under way: every database's tables, largest first, by as many readers as its snapshot has.
+pub struct Dumps {
+    finished: mpsc::Receiver<Dumped>,
+    readers: JoinSet<Result<(), RunError>>,
+    /// Unix seconds: the time of the members.
     now: i64,
-) -> Result<(), RunError> {
-    // Largest first, so that the readers end together.
-    let mut tables = snapshot.tables().to_vec();
-    tables.sort_by(|a, b| b.estimated_bytes.cmp(&a.estimated_bytes).then(a.name.cmp(&b.name)));
-    let pending = Arc::new(Mutex::new(VecDeque::from(tables)));
-    let (sender, mut dumped) = mpsc::channel(1);
-    let mut readers = JoinSet::new();
-    for _ in 0..snapshot.readers().max(1) {
-        let reader = Reader {
-            snapshot: Arc::clone(&snapshot),
-            pending: Arc::clone(&pending),
-            spools: writer.spools(),
-            progress: Arc::clone(progress),
-        };
-        readers.spawn(reader.run(sender.clone()));
+}
+
+impl Dumps {
+    pub fn start(
+        snapshots: Vec<(Arc<dyn Snapshot>, Members)>,
+        spools: &Spools,
+        progress: &Arc<Progress>,
+        now: i64,
+    ) -> Self {
+        let (sender, finished) = mpsc::channel(1);
+        let mut readers = JoinSet::new();
+        for (snapshot, members) in snapshots {
+            let members = Arc::new(members);
+            // Largest first, so that the readers end together.
+            let mut tables = snapshot.tables().to_vec();
+            tables.sort_by(|a, b| {
+                b.estimated_bytes.cmp(&a.estimated_bytes).then(a.name.cmp(&b.name))
+            });
+            let pending = Arc::new(Mutex::new(VecDeque::from(tables)));
+            for _ in 0..snapshot.readers().max(1) {
+                let reader = Reader {
+                    snapshot: Arc::clone(&snapshot),
+                    members: Arc::clone(&members),
+                    pending: Arc::clone(&pending),
+                    spools: spools.clone(),
+                    progress: Arc::clone(progress),
+                };
+                readers.spawn(reader.run(sender.clone()));
+            }
+        }
+        Self { finished, readers, now }
     }
-    drop(sender);
-    while let Some(Dumped { table, scheme, spool, rows }) = dumped.recv().await {
-        progress.current(&table.name);
-        let entry = members.entry(EntryKind::Scheme, &table.name, now, None);
-        writer.append(entry, scheme.as_bytes()).await?;
-        if rows > 0 {
-            let entry = members.entry(EntryKind::Data, &table.name, now, Some(rows));
-            writer.append_spool(entry, spool).await?;
+
+    /// The next table that was read whole; None when all were. Fails as soon as any reader fails.
+    /// May be dropped where it waits and called again.
+    pub async fn next(&mut self) -> Result<Option<Dumped>, RunError> {
+        loop {
+            tokio::select! {
+                biased;
+                joined = self.readers.join_next(), if !self.readers.is_empty() => {
+                    if let Some(joined) = joined {
+                        joined.map_err(|error| RunError::Internal(error.to_string()))??;
+                    }
+                }
+                dumped = self.finished.recv() => return Ok(dumped),
+            }
         }
     }
-    while let Some(joined) = readers.join_next().await {
-        joined.map_err(|error| RunError::Internal(error.to_string()))??;
+
+    /// Appends a table's definition and, if it has rows, its data.
+    pub async fn append(&self, dumped: Dumped, writer: &mut Writer) -> Result<(), RunError> {
+        let Dumped { members, table, scheme, spool, rows } = dumped;
+        let entry = members.entry(EntryKind::Scheme, &table.name, self.now, None);
+        writer.append(entry, scheme.as_bytes()).await?;
+        if rows > 0 {
+            let entry = members.entry(EntryKind::Data, &table.name, self.now, Some(rows));
+            writer.append_spool(entry, spool).await?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 struct Reader {
     snapshot: Arc<dyn Snapshot>,
+    members: Arc<Members>,
     pending: Arc<Mutex<VecDeque<Table>>>,
     spools: Spools,
     progress: Arc<Progress>,
@@ -97,6 +128,7 @@ struct Reader {
 impl Reader {
     async fn run(self, finished: mpsc::Sender<Dumped>) -> Result<(), RunError> {
         while let Some(table) = self.next() {
+            self.progress.current(&table.name);
             let scheme = self.snapshot.scheme(&table).await?;
             let mut sink = TableSink {
                 spool: self.spools.spool(),
@@ -116,7 +148,8 @@ impl Reader {
             }
             let spool = sink.spool;
             self.progress.correct_total(spool.len() as i64 - sink.expected as i64);
-            if finished.send(Dumped { table, scheme, spool, rows }).await.is_err() {
+            let members = Arc::clone(&self.members);
+            if finished.send(Dumped { members, table, scheme, spool, rows }).await.is_err() {
                 return Err(RunError::Stopped);
             }
         }

@@ -1,9 +1,10 @@
-//! Files into the archive: small ones are read ahead whole, large ones stream.
+//! Files into the archive, beside the tables: small ones are read ahead whole, large ones stream.
 
 use archive::{EntryKind, NewEntry, Writer};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 
+use super::databases::Dumps;
 use super::run::RunError;
 use crate::config::LayoutKind;
 use crate::jobs::JobContext;
@@ -42,10 +43,11 @@ enum Ready {
     Missing(PortalFile, FilesError),
 }
 
-/// Appends every file of the portal, then the lists that DocSpace's restore reads.
+/// Appends tables as they finish and every file of the portal, then the lists that DocSpace's restore reads.
 pub async fn store(
     portal: &Portal,
     tenants: &[Tenant],
+    mut dumps: Dumps,
     writer: &mut Writer,
     ctx: &JobContext,
     now: i64,
@@ -60,34 +62,21 @@ pub async fn store(
             }
         })
         .buffered(READ_AHEAD);
-    while let Some(entry) = entries.next().await {
-        match entry? {
-            Ready::Skipped(reason) => ctx.warn(reason),
-            Ready::Directory(file) => {
-                let entry = new_entry(&file, EntryKind::Directory);
-                writer.append(entry, &[]).await?;
-            }
-            Ready::Whole(file, content, note) => {
-                if let Some(note) = &note {
-                    ctx.warn(format!("{}: it {note}", file.member));
+    let (mut more_tables, mut more_files) = (true, true);
+    while more_tables || more_files {
+        tokio::select! {
+            biased;
+            dumped = dumps.next(), if more_tables => match dumped? {
+                Some(dumped) => dumps.append(dumped, writer).await?,
+                None => {
+                    more_tables = false;
+                    ctx.progress.phase("files");
                 }
-                ctx.progress.current(&file.member);
-                ctx.progress.correct_total(content.len() as i64 - file.file.size as i64);
-                let entry = NewEntry { note, ..new_entry(&file, EntryKind::File) };
-                writer.append(entry, &content).await?;
-                ctx.progress.add(content.len() as u64);
-                lists.stored(&file).await?;
-            }
-            Ready::Stream(file, content) => {
-                ctx.progress.current(&file.member);
-                stream(&file, content, writer, ctx).await?;
-                lists.stored(&file).await?;
-            }
-            Ready::Missing(file, error) => {
-                ctx.warn(format!("{}: {error}", file.member));
-                ctx.progress.correct_total(-(file.file.size as i64));
-                lists.missing(&file, &error).await?;
-            }
+            },
+            entry = entries.next(), if more_files => match entry {
+                Some(entry) => lists.take(entry?, writer, ctx).await?,
+                None => more_files = false,
+            },
         }
     }
     lists.close(writer, now).await
@@ -104,20 +93,29 @@ async fn ready(portal: &Portal, file: PortalFile) -> Result<Ready, RunError> {
     if file.file.size > SMALL {
         return Ok(Ready::Stream(file, content));
     }
-    let mut whole = Vec::with_capacity(file.file.size as usize);
+    let mut pieces: Vec<Bytes> = Vec::new();
+    let mut len = 0;
     while let Some(piece) = content.next().await {
         match piece {
-            Ok(piece) => whole.extend_from_slice(&piece),
+            Ok(piece) => {
+                len += piece.len() as u64;
+                pieces.push(piece);
+            }
             Err(error @ FilesError::NotFound { .. }) => return Ok(Ready::Missing(file, error)),
             Err(error) => return Err(RunError::Failed(error.to_string())),
         }
-        if whole.len() as u64 > 2 * SMALL {
+        if len > 2 * SMALL {
+            let mut whole = pieces.concat();
             whole.truncate(file.file.size as usize);
             let note = format!("grew while it was read; its first {} bytes are kept", whole.len());
             return Ok(Ready::Whole(file, Bytes::from(whole), Some(note)));
         }
     }
-    Ok(Ready::Whole(file, Bytes::from(whole), None))
+    let whole = match pieces.as_slice() {
+        [only] => only.clone(),
+        several => Bytes::from(several.concat()),
+    };
+    Ok(Ready::Whole(file, whole, None))
 }
 
 /// Streams a file whose header promises the size that the listing saw.
@@ -178,6 +176,44 @@ impl Lists {
         lists.restore.write(restore_info::open(false).as_bytes()).await?;
         lists.missing.write(restore_info::open(true).as_bytes()).await?;
         Ok(lists)
+    }
+
+    /// Writes what became of one file.
+    async fn take(
+        &mut self,
+        ready: Ready,
+        writer: &mut Writer,
+        ctx: &JobContext,
+    ) -> Result<(), RunError> {
+        match ready {
+            Ready::Skipped(reason) => ctx.warn(reason),
+            Ready::Directory(file) => {
+                let entry = new_entry(&file, EntryKind::Directory);
+                writer.append(entry, &[]).await?;
+            }
+            Ready::Whole(file, content, note) => {
+                if let Some(note) = &note {
+                    ctx.warn(format!("{}: it {note}", file.member));
+                }
+                ctx.progress.current(&file.member);
+                ctx.progress.correct_total(content.len() as i64 - file.file.size as i64);
+                let entry = NewEntry { note, ..new_entry(&file, EntryKind::File) };
+                writer.append(entry, &content).await?;
+                ctx.progress.add(content.len() as u64);
+                self.stored(&file).await?;
+            }
+            Ready::Stream(file, content) => {
+                ctx.progress.current(&file.member);
+                stream(&file, content, writer, ctx).await?;
+                self.stored(&file).await?;
+            }
+            Ready::Missing(file, error) => {
+                ctx.warn(format!("{}: {error}", file.member));
+                ctx.progress.correct_total(-(file.file.size as i64));
+                self.missing(&file, &error).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn stored(&mut self, file: &PortalFile) -> Result<(), RunError> {

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::catalog::ArchiveRecord;
 use crate::config::LayoutKind;
 use crate::jobs::{Finished, Job, JobContext, JobFailure};
-use crate::ops::verify::read_back;
+use crate::ops::fingerprint::{Fingerprint, read_back};
 use crate::portal::{Portal, PortalError};
 use crate::source::database::{self, DatabaseError, Snapshot};
 use crate::storage::{
@@ -127,17 +127,17 @@ impl Attempt<'_> {
             .storage
             .upload(
                 &name,
-                UploadHint { expected_bytes: archive_guess, memory: memory / 3 },
+                UploadHint { expected_bytes: archive_guess, memory: memory / 4 },
                 Arc::new(RemainsJournal(self.ctx.clone())),
             )
             .await?;
-        let (sink, chunks) = mpsc::channel(2);
+        let (sink, chunks) = mpsc::channel(1);
         let uploading = tokio::spawn(send(chunks, upload));
         let mut writer = Writer::new(
             WriterOptions {
                 compression: self.app.config.backup.compression,
                 workers: std::thread::available_parallelism().map_or(2, usize::from),
-                memory: memory / 2,
+                memory: memory / 5 * 2,
                 temp_dir: self.app.config.backup.temp_dir.clone(),
             },
             sink,
@@ -153,21 +153,21 @@ impl Attempt<'_> {
         drop(snapshots);
         progress.phase("storing");
         let upload = joined(uploading).await;
-        let summary = match (finished, upload) {
-            (Ok(summary), Ok(upload)) => {
+        let (summary, sent) = match (finished, upload) {
+            (Ok(summary), Ok((upload, sent))) => {
                 upload.complete().await?;
-                summary
+                (summary, sent)
             }
             // The storage's own error says more than that the stream was closed.
             (_, Err(error)) => return Err(error),
-            (Err(error), Ok(upload)) => {
+            (Err(error), Ok((upload, _))) => {
                 upload.abort().await?;
                 return Err(error);
             }
         };
         progress.correct_total(summary.bytes as i64 - archive_guess as i64);
         progress.phase("verifying");
-        if let Err(error) = read_back(self.storage, &name, &summary, progress).await {
+        if let Err(error) = read_back(self.storage, &name, &sent, progress).await {
             // Nothing that is not whole may look like an archive.
             self.storage.delete(&name).await?;
             return Err(RunError::Failed(error));
@@ -240,16 +240,17 @@ impl Attempt<'_> {
             };
             writer.append(marker, b"True").await?;
         }
-        for (position, opened) in snapshots.iter().enumerate() {
-            progress.phase("database");
-            let members = databases::Members::new((position > 0).then_some(opened.name.as_str()));
-            databases::store(Arc::clone(&opened.snapshot), members, writer, progress, now).await?;
-        }
         for index in &self.app.config.portal.index {
             self.ctx.warn(format!("index {} is not carried by backups yet", index.name));
         }
-        progress.phase("files");
-        files::store(portal, tenants, writer, self.ctx, now).await?;
+        progress.phase("database");
+        let databases = snapshots.iter().enumerate().map(|(position, opened)| {
+            let members = databases::Members::new((position > 0).then_some(opened.name.as_str()));
+            (Arc::clone(&opened.snapshot), members)
+        });
+        let dumps = databases::Dumps::start(databases.collect(), &writer.spools(), progress, now);
+        // Files are read beside: the snapshots are open, so no row can refer to a file that was too new.
+        files::store(portal, tenants, dumps, writer, self.ctx, now).await?;
         progress.phase("storing");
         self.manifest(portal, tenants, snapshots, started).await
     }
@@ -324,8 +325,10 @@ impl crate::storage::UploadJournal for RemainsJournal {
 async fn send(
     mut chunks: mpsc::Receiver<bytes::Bytes>,
     mut upload: Upload,
-) -> Result<Upload, RunError> {
+) -> Result<(Upload, Fingerprint), RunError> {
+    let mut sent = Fingerprint::default();
     while let Some(chunk) = chunks.recv().await {
+        sent.update(&chunk);
         if let Err(error) = upload.write(chunk).await {
             if let Err(left) = upload.abort().await {
                 tracing::warn!(%left, "a failed upload could not be removed; it will be tried again");
@@ -333,9 +336,11 @@ async fn send(
             return Err(error.into());
         }
     }
-    Ok(upload)
+    Ok((upload, sent))
 }
 
-async fn joined(task: JoinHandle<Result<Upload, RunError>>) -> Result<Upload, RunError> {
+async fn joined(
+    task: JoinHandle<Result<(Upload, Fingerprint), RunError>>,
+) -> Result<(Upload, Fingerprint), RunError> {
     task.await.map_err(|error| RunError::Internal(error.to_string()))?
 }
