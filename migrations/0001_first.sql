@@ -2,7 +2,7 @@
 -- {longtext} and {options} are filled in by src/catalog/migrate.rs.
 -- Ids are UUIDs as text, times are Unix milliseconds, JSON is text, truth is 0 or 1.
 
-create table if not exists archives (
+create table if not exists portal_backup_archives (
     id varchar(36) not null primary key,
     tenant_id bigint not null,
     name varchar(255) not null,
@@ -24,11 +24,11 @@ create table if not exists archives (
     job_id varchar(36)
 ){options};
 
-create index archives_newest on archives (tenant_id, created_on);
+create index portal_backup_archives_newest on portal_backup_archives (tenant_id, created_on);
 
-create index archives_name on archives (name);
+create index portal_backup_archives_name on portal_backup_archives (name);
 
-create table if not exists api_keys (
+create table if not exists portal_backup_api_keys (
     id varchar(36) not null primary key,
     name varchar(255) not null,
     key_scope varchar(16) not null,
@@ -41,7 +41,7 @@ create table if not exists api_keys (
 -- fence: grows with every claim; only the worker that knows its present value may write the row.
 -- exclusive_key: held from queued until finished, so that two jobs that exclude each other cannot both exist.
 -- remains: what attempts may have left in a storage; unclean = 1 while there are any.
-create table if not exists jobs (
+create table if not exists portal_backup_jobs (
     id varchar(36) not null primary key,
     kind varchar(16) not null,
     state varchar(16) not null,
@@ -66,8 +66,8 @@ create table if not exists jobs (
     finished_on bigint
 ){options};
 
-create index jobs_state on jobs (state, created_on);
+create index portal_backup_jobs_state on portal_backup_jobs (state, created_on);
 
-create index jobs_newest on jobs (kind, tenant_id, created_on);
+create index portal_backup_jobs_newest on portal_backup_jobs (kind, tenant_id, created_on);
 
-create index jobs_unclean on jobs (unclean, id);
+create index portal_backup_jobs_unclean on portal_backup_jobs (unclean, id);

@@ -104,6 +104,12 @@ pub enum CatalogError {
     Closed,
 }
 
+/// Whether a table is the catalog's: one that lies in a portal's database is left out of backups, because
+/// a restore of it would bring back jobs and keys of another time.
+pub fn is_own_table(name: &str) -> bool {
+    name.starts_with("portal_backup_")
+}
+
 /// The catalog, open; clones share one pool of connections.
 ///
 /// Its connections are driven by a thread of their own: they work from any runtime, outlive the runtime

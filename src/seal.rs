@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use crate::config::Secret;
 use crate::storage::StorageParams;
 
-pub use key_file::load_or_create_secret_key;
+pub use key_file::{FILE as KEY_FILE, load_or_create_secret_key};
 
 /// What every sealed text begins with.
 const MARK: &str = "sealed:v1:";

@@ -151,7 +151,7 @@ async fn keys_work_until_revoked(place: &Place) {
 
     // In no table is there anything of the key itself.
     let mut beside = place.connect().await;
-    let rows = beside.fetch_all("select key_hash from api_keys").await.unwrap();
+    let rows = beside.fetch_all("select key_hash from portal_backup_api_keys").await.unwrap();
     assert!(rows.iter().all(|row| !text.contains(&row.get::<String, _>("key_hash"))));
 
     assert!(here.api_keys().revoke(key.id).await.unwrap());
@@ -172,7 +172,8 @@ async fn many_may_open_at_once(place: &Place) {
         assert!(skew.as_secs() < 5, "the clock of the database in UTC: {now}");
     }
     let mut beside = place.connect().await;
-    let row = beside.fetch_one("select count(*) as n from schema_versions").await.unwrap();
+    let row =
+        beside.fetch_one("select count(*) as n from portal_backup_schema_versions").await.unwrap();
     assert_eq!(row.get::<i64, _>("n"), 1, "each version was applied once");
 }
 
@@ -180,7 +181,7 @@ async fn newer_schemas_are_refused(place: &Place) {
     place.open().await.close().await;
     let mut beside = place.connect().await;
     beside
-        .execute("insert into schema_versions (version, applied_on) values (1000, 0)")
+        .execute("insert into portal_backup_schema_versions (version, applied_on) values (1000, 0)")
         .await
         .unwrap();
     beside.close().await.unwrap();

@@ -59,7 +59,7 @@ impl ApiKeys<'_> {
                 let (hash, row) = (hash.clone(), row.clone());
                 async move {
                     let sql = db.sql(
-                        "insert into api_keys (id, name, key_scope, key_hash, created_on) \
+                        "insert into portal_backup_api_keys (id, name, key_scope, key_hash, created_on) \
                          values (?, ?, ?, ?, {now})",
                     );
                     sqlx::query(sql)
@@ -93,7 +93,7 @@ impl ApiKeys<'_> {
             .run(move |db| async move {
                 let sql = db.sql(
                     "select id, name, key_scope, key_hash, created_on, last_used_on, revoked_on, \
-                     {now} as present from api_keys where key_hash = ? and revoked_on is null",
+                     {now} as present from portal_backup_api_keys where key_hash = ? and revoked_on is null",
                 );
                 let found =
                     sqlx::query(sql).bind(hex::encode(hash)).fetch_optional(&db.pool).await?;
@@ -108,7 +108,7 @@ impl ApiKeys<'_> {
                     .last_used_on
                     .is_none_or(|used| present - used.as_millisecond() >= USED_PRECISION_MS);
                 if due {
-                    let sql = db.sql("update api_keys set last_used_on = ? where id = ?");
+                    let sql = db.sql("update portal_backup_api_keys set last_used_on = ? where id = ?");
                     let query = sqlx::query(sql).bind(present).bind(info.key.id.to_string());
                     // Nobody is refused because this could not be written down.
                     if let Err(error) = query.execute(&db.pool).await {
@@ -126,7 +126,7 @@ impl ApiKeys<'_> {
             .run(|db| async move {
                 let rows = sqlx::query(
                     "select id, name, key_scope, created_on, last_used_on, revoked_on \
-                     from api_keys order by created_on, id",
+                     from portal_backup_api_keys order by created_on, id",
                 )
                 .fetch_all(&db.pool)
                 .await?;
@@ -141,7 +141,7 @@ impl ApiKeys<'_> {
             .catalog
             .run(move |db| async move {
                 let sql = db.sql(
-                    "update api_keys set revoked_on = {now} where id = ? and revoked_on is null",
+                    "update portal_backup_api_keys set revoked_on = {now} where id = ? and revoked_on is null",
                 );
                 let result = sqlx::query(sql).bind(id.to_string()).execute(&db.pool).await?;
                 Ok(result.rows_affected() == 1)

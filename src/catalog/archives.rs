@@ -60,7 +60,8 @@ impl Archives<'_> {
     pub async fn get(&self, id: Uuid) -> Result<Option<ArchiveRecord>, CatalogError> {
         self.catalog
             .run(move |db| async move {
-                let sql = db.sql(&format!("select {COLUMNS} from archives where id = ?"));
+                let sql =
+                    db.sql(&format!("select {COLUMNS} from portal_backup_archives where id = ?"));
                 let row = sqlx::query(sql).bind(id.to_string()).fetch_optional(&db.pool).await?;
                 row.as_ref().map(read).transpose()
             })
@@ -90,11 +91,13 @@ impl Archives<'_> {
                 if !filter.with_missing {
                     chosen.push_str(" and missing_since is null");
                 }
-                let sql = db.sql(&format!("select count(*) as total from archives where {chosen}"));
+                let sql = db.sql(&format!(
+                    "select count(*) as total from portal_backup_archives where {chosen}"
+                ));
                 let query = values.iter().fold(sqlx::query(sql), |query, value| query.bind(*value));
                 let total = Columns(&query.fetch_one(&db.pool).await?).count("total")?;
                 let sql = db.sql(&format!(
-                    "select {COLUMNS} from archives where {chosen} \
+                    "select {COLUMNS} from portal_backup_archives where {chosen} \
                      order by created_on desc, id desc limit ? offset ?"
                 ));
                 let query = values.iter().fold(sqlx::query(sql), |query, value| query.bind(*value));
@@ -114,9 +117,10 @@ impl Archives<'_> {
         self.catalog
             .run(|db| async move {
                 let sql = db.sql(&format!(
-                    "select {COLUMNS} from archives where removed_on is null and created_on = \
-                     (select max(other.created_on) from archives other \
-                      where other.tenant_id = archives.tenant_id and other.dump = archives.dump \
+                    "select {COLUMNS} from portal_backup_archives where removed_on is null and created_on = \
+                     (select max(other.created_on) from portal_backup_archives other \
+                      where other.tenant_id = portal_backup_archives.tenant_id \
+                      and other.dump = portal_backup_archives.dump \
                       and other.removed_on is null) order by tenant_id, dump"
                 ));
                 let rows = sqlx::query(sql).fetch_all(&db.pool).await?;
@@ -133,7 +137,7 @@ impl Archives<'_> {
                 let name = name.clone();
                 async move {
                     let sql = db.sql(
-                        "select count(*) as total from archives \
+                        "select count(*) as total from portal_backup_archives \
                          where name = ? and removed_on is null",
                     );
                     let row = sqlx::query(sql).bind(name).fetch_one(&db.pool).await?;
@@ -147,9 +151,10 @@ impl Archives<'_> {
     pub async fn names(&self) -> Result<Vec<String>, CatalogError> {
         self.catalog
             .run(|db| async move {
-                let rows = sqlx::query("select name from archives where removed_on is null")
-                    .fetch_all(&db.pool)
-                    .await?;
+                let rows =
+                    sqlx::query("select name from portal_backup_archives where removed_on is null")
+                        .fetch_all(&db.pool)
+                        .await?;
                 rows.iter().map(|row| Columns(row).text("name")).collect()
             })
             .await
@@ -163,6 +168,18 @@ impl Archives<'_> {
     /// Notes that an archive's object is gone, at the first time that this is seen.
     pub async fn mark_missing(&self, id: Uuid, since: Timestamp) -> Result<bool, CatalogError> {
         self.mark("missing_since = coalesce(missing_since, ?) where id = ?", id, since).await
+    }
+
+    /// Notes that an archive's object is there after all.
+    pub async fn mark_found(&self, id: Uuid) -> Result<(), CatalogError> {
+        self.catalog
+            .run(move |db| async move {
+                let sql =
+                    db.sql("update portal_backup_archives set missing_since = null where id = ?");
+                sqlx::query(sql).bind(id.to_string()).execute(&db.pool).await?;
+                Ok(())
+            })
+            .await
     }
 
     /// Notes that an archive was read and found whole; if it was missing, it is back.
@@ -207,7 +224,7 @@ async fn mark(
     id: Uuid,
     at: Timestamp,
 ) -> Result<bool, CatalogError> {
-    let sql = db.sql(&format!("update archives set {change}"));
+    let sql = db.sql(&format!("update portal_backup_archives set {change}"));
     let query = sqlx::query(sql).bind(at.as_millisecond()).bind(id.to_string());
     Ok(query.execute(connection).await?.rows_affected() == 1)
 }
@@ -219,7 +236,8 @@ pub(super) async fn insert(
     record: &ArchiveRecord,
 ) -> Result<(), CatalogError> {
     let marks = vec!["?"; COLUMNS.split(',').count()].join(", ");
-    let sql = dialect.sql(&format!("insert into archives ({COLUMNS}) values ({marks})"));
+    let sql =
+        dialect.sql(&format!("insert into portal_backup_archives ({COLUMNS}) values ({marks})"));
     let time = |time: Option<Timestamp>| time.map(Timestamp::as_millisecond);
     let id = |id: Option<Uuid>| id.map(|id| id.to_string());
     sqlx::query(sql)

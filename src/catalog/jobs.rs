@@ -49,7 +49,7 @@ impl Jobs<'_> {
                 let new = new.clone();
                 async move {
                     let sql = db.sql(
-                        "insert into jobs (id, kind, state, tenant_id, dump, request, \
+                        "insert into portal_backup_jobs (id, kind, state, tenant_id, dump, request, \
                          exclusive_key, attempt, fence, cancel_requested, progress, warnings, \
                          warnings_omitted, unclean, archive_id, created_on) \
                          values (?, ?, 'queued', ?, ?, ?, ?, 0, 0, 0, ?, '[]', 0, 0, ?, {now})",
@@ -85,8 +85,9 @@ impl Jobs<'_> {
             .run(move |db| {
                 let exclusive = exclusive.clone();
                 async move {
-                    let sql =
-                        db.sql(&format!("select {COLUMNS} from jobs where exclusive_key = ?"));
+                    let sql = db.sql(&format!(
+                        "select {COLUMNS} from portal_backup_jobs where exclusive_key = ?"
+                    ));
                     let row = sqlx::query(sql).bind(exclusive).fetch_optional(&db.pool).await?;
                     row.as_ref().map(read).transpose()
                 }
@@ -113,7 +114,7 @@ impl Jobs<'_> {
                 // The long columns are read only for the few rows that are wanted; MySQL knows no
                 // limit within `in (…)`, hence the join.
                 let sql = db.sql(&format!(
-                    "select {COLUMNS} from jobs join (select id as chosen from jobs where {chosen} \
+                    "select {COLUMNS} from portal_backup_jobs join (select id as chosen from portal_backup_jobs where {chosen} \
                      order by {order}created_on desc, id desc limit ? offset ?) c on id = chosen \
                      order by {order}created_on desc, id desc"
                 ));
@@ -134,7 +135,7 @@ impl Jobs<'_> {
         self.0
             .run(|db| async move {
                 let rows = sqlx::query(
-                    "select kind, state, count(*) as total from jobs group by kind, state",
+                    "select kind, state, count(*) as total from portal_backup_jobs group by kind, state",
                 )
                 .fetch_all(&db.pool)
                 .await?;
@@ -151,7 +152,9 @@ impl Jobs<'_> {
         self.0
             .run(move |db| async move {
                 let (chosen, words, numbers) = choose(filter)?;
-                let sql = db.sql(&format!("select count(*) as total from jobs where {chosen}"));
+                let sql = db.sql(&format!(
+                    "select count(*) as total from portal_backup_jobs where {chosen}"
+                ));
                 let query = words.into_iter().fold(sqlx::query(sql), sqlx::query::Query::bind);
                 let query = numbers.into_iter().fold(query, sqlx::query::Query::bind);
                 Columns(&query.fetch_one(&db.pool).await?).count("total")
@@ -173,7 +176,7 @@ impl Jobs<'_> {
                 async move {
                     let mine = if only.is_some() { "and id = ?" } else { "" };
                     let sql = db.sql(&format!(
-                        "select id, fence from jobs where {FREE} {mine} \
+                        "select id, fence from portal_backup_jobs where {FREE} {mine} \
                          order by created_on, id limit 16"
                     ));
                     let query = sqlx::query(sql);
@@ -185,7 +188,7 @@ impl Jobs<'_> {
                         let id = Columns(&free).id("id")?;
                         let fence = Columns(&free).number("fence")?;
                         let sql = db.sql(&format!(
-                            "update jobs set state = 'running', owner = ?, fence = fence + 1, \
+                            "update portal_backup_jobs set state = 'running', owner = ?, fence = fence + 1, \
                              attempt = attempt + 1, lease_until = {{now}} + ?, \
                              started_on = coalesce(started_on, {{now}}), \
                              warnings = '[]', warnings_omitted = 0 \
@@ -217,11 +220,11 @@ impl Jobs<'_> {
                 // Between the two it may be claimed or given back, so both may miss it once.
                 for _ in 0..3 {
                     for sql in [
-                        "update jobs set state = 'cancelled', cancel_requested = 1, \
+                        "update portal_backup_jobs set state = 'cancelled', cancel_requested = 1, \
                          finished_on = {now}, exclusive_key = null, owner = null, \
                          lease_until = null, fence = fence + 1 where id = ? and \
                          (state = 'queued' or (state = 'running' and lease_until < {now}))",
-                        "update jobs set cancel_requested = 1 where id = ? and state = 'running'",
+                        "update portal_backup_jobs set cancel_requested = 1 where id = ? and state = 'running'",
                     ] {
                         let result =
                             sqlx::query(db.sql(sql)).bind(id.to_string()).execute(&db.pool).await?;
@@ -280,7 +283,7 @@ fn choose(filter: JobFilter) -> Result<Choice, CatalogError> {
 }
 
 async fn get(db: &Db, id: Uuid) -> Result<Option<Row>, CatalogError> {
-    let sql = db.sql(&format!("select {COLUMNS} from jobs where id = ?"));
+    let sql = db.sql(&format!("select {COLUMNS} from portal_backup_jobs where id = ?"));
     let row = sqlx::query(sql).bind(id.to_string()).fetch_optional(&db.pool).await?;
     row.as_ref().map(read).transpose()
 }

@@ -12,7 +12,7 @@ const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/0001_first.sql")];
 /// Any number that nothing else in the database uses as an advisory lock.
 const LOCK: i64 = 0x706f_7274_616c_6261;
 
-const VERSIONS: &str = "create table if not exists schema_versions (
+const VERSIONS: &str = "create table if not exists portal_backup_schema_versions (
     version bigint not null primary key, applied_on bigint not null)";
 
 /// Brings the schema up to this program's version.
@@ -44,9 +44,9 @@ async fn apply(connection: &mut AnyConnection, dialect: Dialect) -> Result<(), C
         for statement in statements(text, dialect) {
             execute(connection, dialect, &statement).await?;
         }
-        sqlx::query(
-            dialect.sql("insert into schema_versions (version, applied_on) values (?, {now})"),
-        )
+        sqlx::query(dialect.sql(
+            "insert into portal_backup_schema_versions (version, applied_on) values (?, {now})",
+        ))
         .bind(position as i64 + 1)
         .execute(&mut *connection)
         .await?;
@@ -79,7 +79,7 @@ fn exists_already(error: &sqlx::Error) -> bool {
 
 async fn version(connection: &mut AnyConnection) -> Result<i64, sqlx::Error> {
     let row = connection
-        .fetch_one("select coalesce(max(version), 0) as version from schema_versions")
+        .fetch_one("select coalesce(max(version), 0) as version from portal_backup_schema_versions")
         .await?;
     row.try_get("version")
 }

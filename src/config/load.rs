@@ -61,7 +61,14 @@ pub fn load(
                 .map(|path| (path.to_ascii_lowercase(), name.clone(), value))
         })
         .collect();
-    overrides.sort();
+    // Numbers by their value: a list grows item by item.
+    overrides.sort_by_cached_key(|(path, ..)| {
+        let parts =
+            path.split("__").map(|part| (part.parse::<usize>().unwrap_or(0), part.to_owned()));
+        parts.collect::<Vec<_>>()
+    });
+    // First those of the file, so that a variable overrides a secret that the file only points to.
+    read_secret_files(&mut table)?;
     for (path, name, value) in overrides {
         let keys: Vec<&str> = path.split("__").collect();
         set(&mut table, &keys, value)
@@ -181,6 +188,11 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     }
     if config.backup.memory.0 < 32 << 20 {
         return invalid("backup.memory must be at least 32MiB".to_owned());
+    }
+    if !config.encryption.recipients.is_empty() || !config.encryption.identity_file.is_empty() {
+        return invalid(
+            "encryption is not supported yet: archives would be written in clear".to_owned(),
+        );
     }
     if config.storage.max_parts == 0 {
         return invalid("storage.max_parts must be at least 1".to_owned());

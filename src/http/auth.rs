@@ -23,6 +23,8 @@ pub struct Caller {
     /// The tenant that the request's host names.
     pub tenant_id: i64,
     pub role: Role,
+    /// How far the credential reaches.
+    pub reach: Scope,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +74,7 @@ pub async fn authenticate(
             return Err(Refusal::Forbidden);
         }
         let tenant_id = tenant(&state.app, request, &client).await?;
-        return Ok(Caller { tenant_id, role: Role::Installation });
+        return Ok(Caller { tenant_id, role: Role::Installation, reach: own.scope });
     }
     let Some(identity) = state.app.portal.identity() else {
         let wait = state.failures.count(client.address);
@@ -87,7 +89,8 @@ pub async fn authenticate(
     if !reaches {
         return Err(Refusal::Forbidden);
     }
-    Ok(Caller { tenant_id, role: Role::User { id: owner.user_id } })
+    let reach = if owner.scopes.can_write() { Scope::Write } else { Scope::Read };
+    Ok(Caller { tenant_id, role: Role::User { id: owner.user_id }, reach })
 }
 
 /// DocSpace's keys cost 100,000 rounds of hashing: who guesses waits before that.
@@ -103,6 +106,10 @@ async fn docspace_key(
     let _permit = if known {
         None
     } else {
+        // Who is blocked already does not even stand in the way of others.
+        if let Some(wait) = failures.wait(client.address) {
+            return Err(Refusal::TooMany(wait));
+        }
         let permit = failures.hashing.acquire().await.map_err(|_| Refusal::Unavailable)?;
         if let Some(wait) = failures.wait(client.address) {
             return Err(Refusal::TooMany(wait));
@@ -223,9 +230,10 @@ mod tests {
 
     #[test]
     fn own_keys_see_all_tenants() {
-        let own = Caller { tenant_id: 3, role: Role::Installation };
+        let own = Caller { tenant_id: 3, role: Role::Installation, reach: Scope::Read };
         assert_eq!(own.tenant_filter(), None);
-        let user = Caller { tenant_id: 3, role: Role::User { id: "u".to_owned() } };
+        let user =
+            Caller { tenant_id: 3, role: Role::User { id: "u".to_owned() }, reach: Scope::Read };
         assert_eq!(user.tenant_filter(), Some(3));
     }
 }

@@ -24,13 +24,16 @@ pub async fn history(
     tenant_id: i64,
     dump: Option<bool>,
 ) -> Result<Vec<ArchiveRecord>, OpError> {
-    let filter = ArchiveFilter { tenant_id: Some(tenant_id), dump, with_missing: false };
+    let filter = ArchiveFilter { tenant_id: Some(tenant_id), dump, with_missing: true };
     let records = app.catalog.archives().list(filter, u32::MAX, 0).await?.items;
     let present: Vec<Option<ArchiveRecord>> = futures::stream::iter(records)
         .map(|record| async move {
             if app.presence.is_gone(app, &record).await {
                 app.catalog.archives().mark_missing(record.id, Timestamp::now()).await?;
                 return Ok::<_, OpError>(None);
+            }
+            if record.missing_since.is_some() {
+                app.catalog.archives().mark_found(record.id).await?;
             }
             Ok(Some(record))
         })
@@ -116,5 +119,12 @@ pub async fn source(app: &App, archive: &ArchiveRecord) -> Result<Arc<dyn ReadAt
 /// The storage that a record's archive lies in.
 pub(super) fn storage(app: &App, archive: &ArchiveRecord) -> Result<Storage, OpError> {
     let params = app.unseal_params(&archive.storage_params)?;
-    Ok(app.storages.resolve(archive.storage_type, &params)?)
+    let storage = app.storages.resolve(archive.storage_type, &params)?;
+    if storage.object_url(&archive.name).as_str() != archive.url {
+        return Err(OpError::Unavailable(format!(
+            "the archive lies at {}, where the configuration no longer points",
+            archive.url
+        )));
+    }
+    Ok(storage)
 }

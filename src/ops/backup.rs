@@ -82,19 +82,13 @@ pub async fn start(app: &App, request: StartBackup) -> Result<Job, OpError> {
     Ok(enqueued.job)
 }
 
-/// Asks the running backups of a tenant, and a running dump, to stop. Returns the latest of them as it is then.
-pub async fn cancel(app: &App, tenant_id: i64) -> Result<Option<Job>, OpError> {
-    let mut last = None;
-    for dump in [false, true] {
-        if let Some(job) = latest(app, tenant_id, Some(dump)).await?
-            && !job.state.is_finished()
-        {
-            last = app.queue.request_cancel(job.id).await?;
+/// Asks the running backup of a tenant, or the running dump, to stop. False: there was none.
+pub async fn cancel(app: &App, tenant_id: i64, dump: bool) -> Result<bool, OpError> {
+    match latest(app, tenant_id, Some(dump)).await? {
+        Some(job) if !job.state.is_finished() => {
+            Ok(app.queue.request_cancel(job.id).await?.is_some())
         }
-    }
-    match last {
-        Some(job) => Ok(Some(job)),
-        None => latest(app, tenant_id, None).await,
+        _ => Ok(false),
     }
 }
 

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::catalog::{ArchiveFilter, ArchiveRecord};
 use crate::config::LayoutKind;
+use crate::jobs::JobState;
 use crate::ops::OpError;
 use crate::storage::{Storage, StorageParams, StorageType};
 
@@ -70,6 +71,12 @@ async fn read(
         return Err(problem.clone());
     }
     let (id, created_on) = identity(&report);
+    // An archive has the id of its job: while that runs, or before its remains are cleaned, it is not ours.
+    if let Ok(Some(job)) = app.queue.get(id).await
+        && job.state != JobState::Succeeded
+    {
+        return Err("a backup that has not ended well is writing it".to_owned());
+    }
     let id = match app.catalog.archives().get(id).await {
         // The same archive may lie in two storages; each copy has a record of its own.
         Ok(Some(_)) => Uuid::new_v4(),

@@ -72,6 +72,7 @@ fn configured(config: &Config) -> Vec<Own> {
         for suffix in ["", "-wal", "-shm", "-journal"] {
             folder("the catalog", Path::new(&format!("{path}{suffix}")));
         }
+        folder("the secret key", &Path::new(&path).with_file_name(crate::seal::KEY_FILE));
     }
     for storage in [&config.storage.custom_cloud, &config.storage.data_store].into_iter().flatten()
     {

@@ -7,7 +7,8 @@ use std::path::Path;
 use crate::catalog::sqlite_file;
 use crate::config::{Config, ConfigError, Secret};
 
-const FILE: &str = "portal-backup.key";
+/// Lies beside a SQLite catalog.
+pub const FILE: &str = "portal-backup.key";
 /// Shorter ones can be guessed.
 const SHORT: usize = 16;
 

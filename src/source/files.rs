@@ -44,7 +44,10 @@ pub enum FilesError {
     /// The file is gone.
     #[error("{path} no longer exists")]
     NotFound { path: String },
-    /// It is there and cannot be read: no permission, a failing disc or network, no longer a regular file.
+    /// It is there, but not for us: no permission, or no longer a regular file. Trying again would not help.
+    #[error("cannot read {path}: {message}")]
+    Denied { path: String, message: String },
+    /// A failing disc or network, credentials that have expired: other files may fail the same way.
     #[error("cannot read {path}: {message}")]
     Read { path: String, message: String },
 }

@@ -90,7 +90,7 @@ async fn a_worker_that_lost_its_job_publishes_nothing(place: &Place) {
     for id in &ids {
         state(&fast, *id, JobState::Running).await;
     }
-    place.connect().await.execute("update jobs set lease_until = 1").await.unwrap();
+    place.connect().await.execute("update portal_backup_jobs set lease_until = 1").await.unwrap();
     let worker = start(&fast, &handler, quick());
     for id in &ids {
         assert_eq!(state(&fast, *id, JobState::Succeeded).await.attempt, 2);

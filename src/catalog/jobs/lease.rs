@@ -35,7 +35,7 @@ impl Jobs<'_> {
                         None => "",
                     };
                     let sql = db.sql(&format!(
-                        "update jobs set lease_until = {{now}} + ?, progress = ?{more} \
+                        "update portal_backup_jobs set lease_until = {{now}} + ?, progress = ?{more} \
                          where id = ? and fence = ? and state = 'running'"
                     ));
                     let mut query = sqlx::query(sql)
@@ -49,7 +49,7 @@ impl Jobs<'_> {
                         return Ok(None);
                     }
                     let sql =
-                        db.sql("select cancel_requested from jobs where id = ? and fence = ?");
+                        db.sql("select cancel_requested from portal_backup_jobs where id = ? and fence = ?");
                     let row = sqlx::query(sql)
                         .bind(id.to_string())
                         .bind(fence)
@@ -66,7 +66,7 @@ impl Jobs<'_> {
         self.0
             .run(|db| async move {
                 let sql = db.sql(
-                    "select id, fence, owner from jobs where state = 'running' \
+                    "select id, fence, owner from portal_backup_jobs where state = 'running' \
                      and lease_until >= {now} and owner is not null",
                 );
                 let rows = sqlx::query(sql).fetch_all(&db.pool).await?;
@@ -85,7 +85,7 @@ impl Jobs<'_> {
         self.0
             .run(move |db| async move {
                 let sql = db.sql(
-                    "update jobs set lease_until = 0 \
+                    "update portal_backup_jobs set lease_until = 0 \
                      where id = ? and fence = ? and state = 'running'",
                 );
                 let query = sqlx::query(sql).bind(id.to_string()).bind(fence);

@@ -77,7 +77,7 @@ impl Jobs<'_> {
                 let remains = remains.clone();
                 async move {
                     let sql = db.sql(&format!(
-                        "update jobs set remains = ?, unclean = ? \
+                        "update portal_backup_jobs set remains = ?, unclean = ? \
                          where id = ? and fence = ? and {condition}"
                     ));
                     let result = sqlx::query(sql)
@@ -100,7 +100,7 @@ impl Jobs<'_> {
                 let after = after.clone();
                 async move {
                     let sql = db.sql(&format!(
-                        "select {COLUMNS} from jobs where unclean = 1 and id > ? \
+                        "select {COLUMNS} from portal_backup_jobs where unclean = 1 and id > ? \
                          and state in ('succeeded', 'failed', 'cancelled') order by id limit 20"
                     ));
                     let rows = sqlx::query(sql).bind(after).fetch_all(&db.pool).await?;
@@ -132,7 +132,7 @@ async fn publish(
     let end = if requeued { "" } else { "finished_on = {now}, exclusive_key = null, " };
     let mut transaction = db.pool.begin().await?;
     let sql = db.sql(&format!(
-        "update jobs set {end}state = ?, owner = null, lease_until = null, attempt = ?, \
+        "update portal_backup_jobs set {end}state = ?, owner = null, lease_until = null, attempt = ?, \
          progress = ?, warnings = ?, warnings_omitted = ?, remains = ?, unclean = ?, error = ?, \
          archive_id = coalesce(?, archive_id) where id = ? and fence = ? and state = 'running'"
     ));
@@ -153,7 +153,7 @@ async fn publish(
     if updated.rows_affected() == 0 {
         transaction.rollback().await?;
         // The end of a run leaves the fence as it was.
-        let sql = db.sql("select state from jobs where id = ? and fence = ?");
+        let sql = db.sql("select state from portal_backup_jobs where id = ? and fence = ?");
         let row =
             sqlx::query(sql).bind(id.to_string()).bind(fence).fetch_optional(&db.pool).await?;
         return Ok(match row {

@@ -32,12 +32,9 @@ pub async fn handle(state: Data<HttpState>, request: HttpRequest) -> HttpRespons
 async fn cancel(state: &HttpState, request: &HttpRequest) -> Result<bool, DocError> {
     let caller = administrator(state, request, Scope::Write).await?;
     let mut any_runs = false;
-    for dump in [false, true] {
-        let job = backup::latest(&state.app, caller.tenant_id, Some(dump)).await?;
-        any_runs |= job.is_some_and(|job| !job.state.is_finished());
-    }
-    if any_runs {
-        backup::cancel(&state.app, caller.tenant_id).await?;
+    let dumps_too = caller.may_dump(&state.app).await?;
+    for dump in [false, true].into_iter().filter(|dump| !dump || dumps_too) {
+        any_runs |= backup::cancel(&state.app, caller.tenant_id, dump).await?;
     }
     Ok(any_runs)
 }

@@ -8,6 +8,7 @@ use super::wrapper::{Asked, BackupProgressWrapper};
 use super::{DocError, ErrorWrapper, administrator, answer, query};
 use crate::catalog::Scope;
 use crate::http::HttpState;
+use crate::http::auth::Caller;
 use crate::jobs::{Job, JobState};
 use crate::ops::{OpError, archives, backup};
 
@@ -41,15 +42,21 @@ async fn progress(
     let caller = administrator(state, request, Scope::Read).await?;
     let dump = caller.visible(&state.app, query::dump(request.query_string())?).await?;
     match backup::latest(&state.app, caller.tenant_id, dump).await? {
-        Some(job) => Ok(Some(of_job(state, &job).await?)),
+        Some(job) => Ok(Some(of_job(state, &caller, &job).await?)),
         None => Ok(None),
     }
 }
 
-/// A job's progress, with the archive's download address once there is one.
-pub async fn of_job(state: &HttpState, job: &Job) -> Result<BackupProgress, OpError> {
+/// A job's progress, with the archive's download address once there is one: for those who may read
+/// archives, because an archive holds every secret.
+pub async fn of_job(
+    state: &HttpState,
+    caller: &Caller,
+    job: &Job,
+) -> Result<BackupProgress, OpError> {
     let mut link = String::new();
-    if let (JobState::Succeeded, Some(id)) = (job.state, job.archive_id) {
+    if let (JobState::Succeeded, Some(id), Scope::Write) = (job.state, job.archive_id, caller.reach)
+    {
         link = match archives::get(&state.app, None, id).await {
             Ok(archive) => archives::link(&state.app, &archive).await?.to_string(),
             // Deleted since; the backup was made nevertheless.

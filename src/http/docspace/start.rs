@@ -66,5 +66,5 @@ async fn start(
         },
     )
     .await?;
-    Ok(super::progress::of_job(state, &job).await?)
+    Ok(super::progress::of_job(state, &caller, &job).await?)
 }

@@ -135,7 +135,7 @@ impl Shared {
     }
 
     /// Publishes the end, as often as it takes, as long as the job is ours.
-    async fn finish(&self, run: &Arc<Run>, mut outcome: Outcome) {
+    async fn finish(&self, run: &Arc<Run>, outcome: Outcome) {
         let mut tries = 0;
         loop {
             let succeeded = matches!(outcome, Outcome::Succeeded(_));
@@ -155,8 +155,10 @@ impl Shared {
                     tracing::warn!(job = %run.job.id, %error, "a job's end could not be recorded; trying again");
                     tries += 1;
                     if succeeded && tries >= PUBLISH_TRIES {
-                        outcome =
-                            Outcome::Failed(format!("the result could not be recorded: {error}"));
+                        // It may have been recorded all the same, so nothing may be cleaned here: if it
+                        // was not, the lease runs out and whoever takes the job up cleans and runs it again.
+                        run.cancel.cancel(CancelReason::Lost);
+                        return;
                     }
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::run::RunError;
+use crate::catalog::is_own_table;
 use crate::jobs::Progress;
 use crate::source::database::{DataSink, DatabaseError, SinkClosed, Snapshot, Table};
 
@@ -70,6 +71,7 @@ impl Dumps {
             let members = Arc::new(members);
             // Largest first, so that the readers end together.
             let mut tables = snapshot.tables().to_vec();
+            tables.retain(|table| !is_own_table(&table.name));
             tables.sort_by(|a, b| {
                 b.estimated_bytes.cmp(&a.estimated_bytes).then(a.name.cmp(&b.name))
             });
@@ -176,7 +178,6 @@ impl DataSink for TableSink<'_> {
             self.error = Some(error);
             return Err(SinkClosed);
         }
-        self.progress.add(piece.len() as u64);
         // Servers guess too little right after a bulk load. Half of a table is then still to come, for all
         // we know: progress slows down, instead of standing at its end.
         if self.spool.len() > self.expected {
@@ -184,6 +185,7 @@ impl DataSink for TableSink<'_> {
             self.progress.correct_total((expected - self.expected) as i64);
             self.expected = expected;
         }
+        self.progress.add(piece.len() as u64);
         Ok(())
     }
 }

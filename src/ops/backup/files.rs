@@ -13,6 +13,7 @@ use crate::source::files::FilesError;
 
 /// Files up to this size are read before their header is written, so their size is exact.
 const SMALL: u64 = 1 << 20;
+const MISSING_INFO: &str = "storage/missing_info";
 /// How many files are read ahead.
 const READ_AHEAD: usize = 8;
 
@@ -86,9 +87,17 @@ async fn ready(portal: &Portal, file: PortalFile) -> Result<Ready, RunError> {
     if file.file.is_directory {
         return Ok(Ready::Directory(file));
     }
+    // Names that no archive can hold; one of them must not stop the backup of all others.
+    if let Err(error) = archive::clean_path(&file.member) {
+        let error = FilesError::Denied { path: file.file.path.clone(), message: error.to_string() };
+        return Ok(Ready::Missing(file, error));
+    }
     let mut content = match portal.read(&file).await {
         Ok(content) => content,
-        Err(error) => return Ok(Ready::Missing(file, error)),
+        Err(error @ (FilesError::NotFound { .. } | FilesError::Denied { .. })) => {
+            return Ok(Ready::Missing(file, error));
+        }
+        Err(error) => return Err(RunError::Failed(error.to_string())),
     };
     if file.file.size > SMALL {
         return Ok(Ready::Stream(file, content));
@@ -118,18 +127,28 @@ async fn ready(portal: &Portal, file: PortalFile) -> Result<Ready, RunError> {
     Ok(Ready::Whole(file, whole, None))
 }
 
-/// Streams a file whose header promises the size that the listing saw.
+/// Streams a file whose header promises the size that the listing saw. Returns why it is missing, if it
+/// vanished before its end.
 async fn stream(
     file: &PortalFile,
     mut content: BoxStream<'static, Result<Bytes, FilesError>>,
     writer: &mut Writer,
     ctx: &JobContext,
-) -> Result<(), RunError> {
+) -> Result<Option<FilesError>, RunError> {
     let size = file.file.size;
     writer.begin(new_entry(file, EntryKind::File), size).await?;
     let mut written = 0;
     while let Some(piece) = content.next().await {
-        let mut piece = piece.map_err(|error| RunError::Failed(error.to_string()))?;
+        let mut piece = match piece {
+            Ok(piece) => piece,
+            Err(error @ FilesError::NotFound { .. }) => {
+                ctx.warn(format!("{}: it vanished while it was read", file.member));
+                ctx.progress.add(size - written);
+                writer.pad("vanished while it was read; padded with zeros").await?;
+                return Ok(Some(error));
+            }
+            Err(error) => return Err(RunError::Failed(error.to_string())),
+        };
         let left = size - written;
         let grew = piece.len() as u64 > left;
         if grew {
@@ -154,7 +173,7 @@ async fn stream(
     } else {
         writer.end().await?;
     }
-    Ok(())
+    Ok(None)
 }
 
 fn new_entry(file: &PortalFile, kind: EntryKind) -> NewEntry {
@@ -166,13 +185,20 @@ struct Lists {
     restore: archive::Spool,
     missing: archive::Spool,
     any_missing: bool,
+    /// Where the list of the missing goes: beside a file of the portal's own that has its name.
+    missing_info: &'static str,
     layout: LayoutKind,
 }
 
 impl Lists {
     async fn open(writer: &Writer, layout: LayoutKind) -> Result<Self, RunError> {
-        let mut lists =
-            Self { restore: writer.spool(), missing: writer.spool(), any_missing: false, layout };
+        let mut lists = Self {
+            restore: writer.spool(),
+            missing: writer.spool(),
+            any_missing: false,
+            missing_info: MISSING_INFO,
+            layout,
+        };
         lists.restore.write(restore_info::open(false).as_bytes()).await?;
         lists.missing.write(restore_info::open(true).as_bytes()).await?;
         Ok(lists)
@@ -204,8 +230,10 @@ impl Lists {
             }
             Ready::Stream(file, content) => {
                 ctx.progress.current(&file.member);
-                stream(&file, content, writer, ctx).await?;
-                self.stored(&file).await?;
+                match stream(&file, content, writer, ctx).await? {
+                    None => self.stored(&file).await?,
+                    Some(gone) => self.missing(&file, &gone).await?,
+                }
             }
             Ready::Missing(file, error) => {
                 ctx.warn(format!("{}: {error}", file.member));
@@ -217,6 +245,9 @@ impl Lists {
     }
 
     async fn stored(&mut self, file: &PortalFile) -> Result<(), RunError> {
+        if file.member == MISSING_INFO {
+            self.missing_info = "extra/missing_info";
+        }
         if let Some(stored) = &file.stored {
             self.restore.write(restore_info::file(stored, None).as_bytes()).await?;
         }
@@ -251,7 +282,7 @@ impl Lists {
             writer.append_spool(info("storage/restore_info"), self.restore).await?;
         }
         if self.any_missing {
-            writer.append_spool(info("storage/missing_info"), self.missing).await?;
+            writer.append_spool(info(self.missing_info), self.missing).await?;
         }
         Ok(())
     }

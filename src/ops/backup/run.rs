@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use archive::{DatabaseInfo, EntryKind, ManifestInfo, NewEntry, TenantInfo, Writer, WriterOptions};
+use archive::{
+    DatabaseInfo, EntryKind, ManifestInfo, NewEntry, Summary, TenantInfo, Writer, WriterOptions,
+};
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -11,9 +13,9 @@ use super::{BackupRequest, databases, files};
 use crate::app::App;
 use crate::catalog::ArchiveRecord;
 use crate::config::LayoutKind;
-use crate::jobs::{Finished, Job, JobContext, JobFailure};
+use crate::jobs::{CancelReason, Finished, Job, JobContext, JobFailure};
 use crate::ops::fingerprint::{Fingerprint, read_back};
-use crate::portal::{Portal, PortalError};
+use crate::portal::{Portal, PortalError, Tenant};
 use crate::source::database::{self, DatabaseError, Snapshot};
 use crate::storage::{
     JournalError, Remains, Storage, StorageError, StorageType, Upload, UploadHint,
@@ -41,6 +43,8 @@ pub(super) enum RunError {
     /// Another part failed first and knows why.
     #[error("the backup stopped")]
     Stopped,
+    #[error("the backup was cancelled")]
+    Cancelled,
     #[error("{0}")]
     Internal(String),
 }
@@ -56,12 +60,17 @@ pub(in crate::ops) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Fini
     let mut restarts = 0;
     loop {
         let attempt = Attempt { app, ctx, request: &request, storage: &storage };
-        let result = tokio::select! {
-            result = attempt.run() => result,
+        let assembled = tokio::select! {
+            assembled = attempt.assemble() => assembled,
             () = ctx.cancel.cancelled() => return Err(JobFailure::Cancelled),
+        };
+        let result = match assembled {
+            Ok(assembled) => attempt.store(assembled).await,
+            Err(error) => Err(error),
         };
         match result {
             Ok(finished) => return Ok(finished),
+            Err(RunError::Cancelled) => return Err(JobFailure::Cancelled),
             Err(RunError::Database(error @ DatabaseError::DefinitionChanged { .. }))
                 if restarts < MAX_RESTARTS =>
             {
@@ -100,16 +109,27 @@ struct Attempt<'a> {
     storage: &'a Storage,
 }
 
+/// An archive whose every byte was sent, and which its storage does not show yet.
+struct Assembled {
+    started: Timestamp,
+    name: String,
+    upload: Upload,
+    sent: Fingerprint,
+    summary: Summary,
+}
+
 impl Attempt<'_> {
-    async fn run(&self) -> Result<Finished, RunError> {
+    /// Reads the sources and sends the archive. May be dropped at any moment.
+    async fn assemble(&self) -> Result<Assembled, RunError> {
         let started = Timestamp::now();
         let progress = &self.ctx.progress;
         progress.restart();
         progress.phase("preparing");
         let portal = &self.app.portal;
-        let tenants = portal.tenants().await?;
-        let plan = files::plan(portal, &tenants).await?;
+        let plan = files::plan(portal, &portal.tenants().await?).await?;
         let snapshots = self.open_snapshots().await?;
+        // Asked after the snapshots are open: a tenant that they hold has its files in the archive.
+        let tenants = portal.tenants().await?;
         let table_bytes: u64 = snapshots
             .iter()
             .flat_map(|opened| opened.snapshot.tables())
@@ -142,35 +162,48 @@ impl Attempt<'_> {
             },
             sink,
         );
-        let assembled = self.assemble(&mut writer, portal, &tenants, &snapshots, started).await;
-        let finished = match assembled {
+        let written = self.write(&mut writer, portal, &tenants, snapshots, started).await;
+        let finished = match written {
             Ok(info) => writer.finish(info).await.map_err(RunError::from),
             Err(error) => {
                 drop(writer);
                 Err(error)
             }
         };
-        drop(snapshots);
         progress.phase("storing");
         let upload = joined(uploading).await;
-        let (summary, sent) = match (finished, upload) {
+        match (finished, upload) {
             (Ok(summary), Ok((upload, sent))) => {
-                upload.complete().await?;
-                (summary, sent)
+                progress.correct_total(summary.bytes as i64 - archive_guess as i64);
+                Ok(Assembled { started, name, upload, sent, summary })
             }
             // The storage's own error says more than that the stream was closed.
-            (_, Err(error)) => return Err(error),
+            (_, Err(error)) => Err(error),
             (Err(error), Ok((upload, _))) => {
                 upload.abort().await?;
-                return Err(error);
+                Err(error)
             }
-        };
-        progress.correct_total(summary.bytes as i64 - archive_guess as i64);
+        }
+    }
+
+    /// Makes the archive appear and reads it back. Not to be dropped: a storage that was told to complete an
+    /// upload may do so after we have stopped waiting, and nobody would know of the archive.
+    async fn store(&self, assembled: Assembled) -> Result<Finished, RunError> {
+        let Assembled { started, name, upload, sent, summary } = assembled;
+        let progress = &self.ctx.progress;
+        upload.complete().await?;
         progress.phase("verifying");
-        if let Err(error) = read_back(self.storage, &name, &sent, progress).await {
-            // Nothing that is not whole may look like an archive.
-            self.storage.delete(&name).await?;
-            return Err(RunError::Failed(error));
+        let read_back = tokio::select! {
+            result = read_back(self.storage, &name, &sent, progress) => result.map_err(RunError::Failed),
+            () = self.ctx.cancel.cancelled() => Err(RunError::Cancelled),
+        };
+        if let Err(error) = read_back {
+            // Nothing that is not whole, or not wanted, may look like an archive. After a lost lease it is
+            // another worker's to clean.
+            if self.ctx.cancel.reason() != Some(CancelReason::Lost) {
+                self.storage.delete(&name).await?;
+            }
+            return Err(error);
         }
         let now = Timestamp::now();
         Ok(Finished::archive(ArchiveRecord {
@@ -220,12 +253,12 @@ impl Attempt<'_> {
     }
 
     /// Everything but the manifest.
-    async fn assemble(
+    async fn write(
         &self,
         writer: &mut Writer,
         portal: &Portal,
-        tenants: &[crate::portal::Tenant],
-        snapshots: &[Opened],
+        tenants: &[Tenant],
+        snapshots: Vec<Opened>,
         started: Timestamp,
     ) -> Result<ManifestInfo, RunError> {
         let progress = &self.ctx.progress;
@@ -244,22 +277,24 @@ impl Attempt<'_> {
             self.ctx.warn(format!("index {} is not carried by backups yet", index.name));
         }
         progress.phase("database");
-        let databases = snapshots.iter().enumerate().map(|(position, opened)| {
+        let infos = snapshots.iter().map(Opened::info).collect();
+        // Handed over, so that each snapshot is closed as soon as its tables are read.
+        let databases = snapshots.into_iter().enumerate().map(|(position, opened)| {
             let members = databases::Members::new((position > 0).then_some(opened.name.as_str()));
-            (Arc::clone(&opened.snapshot), members)
+            (opened.snapshot, members)
         });
         let dumps = databases::Dumps::start(databases.collect(), &writer.spools(), progress, now);
         // Files are read beside: the snapshots are open, so no row can refer to a file that was too new.
         files::store(portal, tenants, dumps, writer, self.ctx, now).await?;
         progress.phase("storing");
-        self.manifest(portal, tenants, snapshots, started).await
+        self.manifest(portal, tenants, infos, started).await
     }
 
     async fn manifest(
         &self,
         portal: &Portal,
-        tenants: &[crate::portal::Tenant],
-        snapshots: &[Opened],
+        tenants: &[Tenant],
+        databases: Vec<DatabaseInfo>,
         started: Timestamp,
     ) -> Result<ManifestInfo, RunError> {
         let config = &self.app.config.portal;
@@ -274,18 +309,7 @@ impl Attempt<'_> {
                 .iter()
                 .map(|tenant| TenantInfo { id: tenant.id, alias: tenant.alias.clone() })
                 .collect(),
-            databases: snapshots
-                .iter()
-                .map(|opened| {
-                    let server = opened.snapshot.server();
-                    DatabaseInfo {
-                        name: opened.name.clone(),
-                        engine: server.engine.as_str().to_owned(),
-                        server_version: server.version.clone(),
-                        position: server.position.clone(),
-                    }
-                })
-                .collect(),
+            databases,
             filesystems: config.filesystem.iter().map(|source| source.name.clone()).collect(),
             started_on: started.to_string(),
             finished_on: Timestamp::now().to_string(),
@@ -310,6 +334,18 @@ impl Attempt<'_> {
 struct Opened {
     name: String,
     snapshot: Arc<dyn Snapshot>,
+}
+
+impl Opened {
+    fn info(&self) -> DatabaseInfo {
+        let server = self.snapshot.server();
+        DatabaseInfo {
+            name: self.name.clone(),
+            engine: server.engine.as_str().to_owned(),
+            server_version: server.version.clone(),
+            position: server.position.clone(),
+        }
+    }
 }
 
 struct RemainsJournal(JobContext);

@@ -201,7 +201,7 @@ impl<'a> Opener<'a> {
         let opened = match self.open_directly(path) {
             Err(NotAFile::Link) => match self.folder.through_link(path) {
                 Ok(target) => self.open_directly(&target.path),
-                Err(why) => return Err(read_error(path, format!("it is a link {why}"))),
+                Err(why) => return Err(denied(path, format!("it is a link {why}"))),
             },
             other => other,
         };
@@ -258,6 +258,10 @@ fn stopped(path: &str, error: &tokio::task::JoinError) -> FilesError {
     read_error(path, error)
 }
 
+fn denied(path: &str, message: impl ToString) -> FilesError {
+    FilesError::Denied { path: path.to_owned(), message: message.to_string() }
+}
+
 fn read_error(path: &str, message: impl ToString) -> FilesError {
     FilesError::Read { path: path.to_owned(), message: message.to_string() }
 }
@@ -268,10 +272,11 @@ fn files_error(path: &str, error: NotAFile) -> FilesError {
         NotAFile::System(Errno::NOENT | Errno::NOTDIR) => {
             FilesError::NotFound { path: path.to_owned() }
         }
-        NotAFile::System(Errno::LOOP) => read_error(path, "a folder on its way is a link"),
+        NotAFile::System(Errno::LOOP) => denied(path, "a folder on its way is a link"),
+        NotAFile::System(errno @ (Errno::ACCESS | Errno::PERM)) => denied(path, errno),
         NotAFile::System(errno) => read_error(path, errno),
-        NotAFile::Link => read_error(path, "it is a link"),
-        NotAFile::Other(kind) => read_error(path, format!("it is {}", beneath::kind(kind))),
+        NotAFile::Link => denied(path, "it is a link"),
+        NotAFile::Other(kind) => denied(path, format!("it is {}", beneath::kind(kind))),
     }
 }
 
