@@ -194,7 +194,7 @@ async fn work_on_every_thread_starves_neither_heartbeat_nor_readers() {
     for id in ids {
         let done = until(&queue, id, |job| job.state.is_finished()).await;
         assert_eq!((done.state, done.attempt), (JobState::Succeeded, 1), "no lease ran out");
-        let nice = format!("niceness {}", (usual + 5).min(19));
+        let nice = format!("niceness {}", (usual + 15).min(19));
         assert_eq!(done.warnings, vec![nice; 4]);
     }
     worker.shutdown(Duration::from_secs(5)).await;

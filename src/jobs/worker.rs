@@ -48,7 +48,7 @@ impl Default for WorkerOptions {
         Self {
             concurrency: 2,
             threads: 2,
-            niceness: 5,
+            niceness: 15,
             lease: Duration::from_secs(15),
             heartbeat: Duration::from_secs(2),
             poll: Duration::from_secs(1),
