@@ -279,9 +279,9 @@ async fn forbidden() {
     assert_eq!(found.len(), 3);
     assert!(matches!(&found[0], Err(FilesError::Read { path, .. }) if path == "closed"));
     let error = content(&filesystem, &meta("forbidden", 1)).await.unwrap_err();
-    assert!(matches!(&error, FilesError::Read { path, .. } if path == "forbidden"), "{error}");
+    assert!(matches!(&error, FilesError::Denied { path, .. } if path == "forbidden"), "{error}");
     let read = filesystem.read_small(&[meta("forbidden", 1), meta("open", 1)]).await;
-    assert!(matches!(&read[0], Err(FilesError::Read { path, .. }) if path == "forbidden"));
+    assert!(matches!(&read[0], Err(FilesError::Denied { path, .. }) if path == "forbidden"));
     assert_eq!(read[1].as_ref().unwrap(), "x");
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::progress::Display;
 use super::serve::{Service, signal};
@@ -81,11 +81,13 @@ impl Demo {
     }
 }
 
-/// What DocSpace's sample sends, then what its clients do: poll until it is done.
+/// The body that DocSpace's sample sends.
+const SAMPLE: &str = r#"{"storageType":"Local","dump":true}"#;
+
+/// What DocSpace's sample does, then what its clients do: poll until it is done.
 async fn back_up(client: &Client) -> Result<(), CliError> {
-    let request = json!({"storageType": "Local", "dump": true});
-    output::line(&format!("\nPOST /api/2.0/backup/startbackup\nAuthorization: sk-…\n{request}\n"))?;
-    client.send(Method::POST, "/api/2.0/backup/startbackup", Some(&request)).await?;
+    output::line(&format!("\nPOST /api/2.0/backup/startbackup\nAuthorization: sk-…\n{SAMPLE}\n"))?;
+    client.send(Method::POST, "/api/2.0/backup/startbackup", Some(SAMPLE)).await?;
     let mut display = Display::new(false);
     let progress = loop {
         let answer =
@@ -139,7 +141,7 @@ impl Client {
         &self,
         method: Method,
         path: &str,
-        body: Option<&Value>,
+        body: Option<&'static str>,
     ) -> Result<Value, CliError> {
         let failed =
             |error: &dyn std::fmt::Display| CliError::Failed(format!("{method} {path}: {error}"));
@@ -148,7 +150,7 @@ impl Client {
             .request(method.clone(), format!("{}{path}", self.base))
             .header("Authorization", self.key.expose());
         if let Some(body) = body {
-            request = request.json(body);
+            request = request.header("Content-Type", "application/json").body(body);
         }
         let answer = request.send().await.map_err(|error| failed(&error))?;
         let status = answer.status();

@@ -117,8 +117,11 @@ async fn the_newest_and_the_running(place: &Place) {
     let backups = JobFilter { kind: Some(JobKind::Backup), ..all };
     assert_eq!(latest(backups).await, Some(ids[2]), "the running one");
     assert_eq!(latest(JobFilter { dump: Some(true), ..backups }).await, Some(ids[4]));
-    assert_eq!(latest(JobFilter { tenant_id: Some(0), ..all }).await, Some(ids[1]));
-    assert_eq!(latest(JobFilter { tenant_id: Some(77), ..all }).await, None);
+    let own = JobFilter { dump: Some(false), ..all };
+    assert_eq!(latest(JobFilter { tenant_id: Some(0), ..own }).await, Some(ids[1]));
+    assert_eq!(latest(JobFilter { tenant_id: Some(77), ..own }).await, None);
+    let of_anybody = JobFilter { tenant_id: Some(77), ..all };
+    assert_eq!(latest(of_anybody).await, Some(ids[4]), "a dump is of all tenants");
     queue.request_cancel(ids[4]).await.unwrap();
     let dumps = JobFilter { dump: Some(true), ..all };
     assert_eq!(latest(dumps).await, Some(ids[4]), "finished, but there is no other");

@@ -153,7 +153,7 @@ async fn what_gnu_tar_writes() {
         );
     }
     let listed = made_by(
-        &format!("{files} ln -s a d/link; mkfifo d/pipe; tar czf archive ."),
+        &format!("{files} ln -s a d/link; mkfifo d/pipe; : > archive; tar czf archive --exclude=./archive ."),
         Format::GzipTar,
     )
     .await;
