@@ -85,7 +85,9 @@ impl ApiKeys<'_> {
         let hash = digest(presented);
         let cache = &self.catalog.inner.api_keys;
         let epoch = || cache.epoch.load(Ordering::Acquire);
-        cache.answers.get(hash, epoch, || self.look_up(hash)).await
+        let catalog = self.catalog.clone();
+        let load = || async move { ApiKeys { catalog: &catalog }.look_up(hash).await };
+        cache.answers.get(hash, epoch, load).await
     }
 
     async fn look_up(&self, hash: [u8; 32]) -> Result<Option<ApiKey>, CatalogError> {
@@ -160,7 +162,7 @@ pub(super) struct KeyCache {
 
 impl Default for KeyCache {
     fn default() -> Self {
-        Self { answers: Cache::new(TRUST, 1024), epoch: AtomicU64::new(0) }
+        Self { answers: Cache::new(TRUST / 2, TRUST, 1024), epoch: AtomicU64::new(0) }
     }
 }
 

@@ -5,15 +5,46 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Keeps values for a short time. While one caller loads a value, the others wait for it,
-/// so there is at most one load per key and period however many ask.
+/// Keeps values for a short time. There is at most one load per key and period however many ask: a value
+/// that is a little too old is given out while a new one is loaded, so that nobody waits who asks often.
 pub(crate) struct Cache<K, V> {
     slots: Mutex<HashMap<K, Slot<V>>>,
     keep: Duration,
+    stale: Duration,
     limit: usize,
 }
 
-type Slot<V> = Arc<tokio::sync::Mutex<Option<Kept<V>>>>;
+struct Slot<V> {
+    kept: Arc<Mutex<Option<Kept<V>>>>,
+    /// Held while a value is loaded.
+    loading: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl<V> Default for Slot<V> {
+    fn default() -> Self {
+        Self { kept: Arc::default(), loading: Arc::default() }
+    }
+}
+
+impl<V> Clone for Slot<V> {
+    fn clone(&self) -> Self {
+        Self { kept: self.kept.clone(), loading: self.loading.clone() }
+    }
+}
+
+impl<V: Clone> Slot<V> {
+    /// The value, if it is of this epoch and younger than `age`.
+    fn younger(&self, age: Duration, epoch: u64) -> Option<V> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = kept.as_ref().filter(|kept| kept.epoch == epoch && kept.loaded.elapsed() < age);
+        kept.map(|kept| kept.value.clone())
+    }
+
+    fn keep(&self, loaded: Instant, epoch: u64, value: V) {
+        let kept = Kept { loaded, epoch, value };
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+    }
+}
 
 struct Kept<V> {
     loaded: Instant,
@@ -21,32 +52,46 @@ struct Kept<V> {
     value: V,
 }
 
-impl<K: Eq + Hash + Clone, V: Clone> Cache<K, V> {
-    /// `keep`: how old a value may be. `limit`: how many keys are kept at most.
-    pub(crate) fn new(keep: Duration, limit: usize) -> Self {
-        Self { slots: Mutex::new(HashMap::new()), keep, limit }
+impl<K: Eq + Hash + Clone, V: Clone + Send + 'static> Cache<K, V> {
+    /// A value older than `keep` is loaded anew; up to the age of `stale` it is given out meanwhile.
+    /// `limit`: how many keys are kept at most.
+    pub(crate) fn new(keep: Duration, stale: Duration, limit: usize) -> Self {
+        Self { slots: Mutex::new(HashMap::new()), keep, stale, limit }
     }
 
     /// The value of `key`. One that was loaded in another `epoch` is not used: whoever changes
     /// something in this process raises the epoch, and sees the change at once.
-    pub(crate) async fn get<F: Future<Output = V>>(
+    pub(crate) async fn get<F: Future<Output = V> + Send + 'static>(
         &self,
         key: K,
         epoch: impl Fn() -> u64,
         load: impl FnOnce() -> F,
     ) -> V {
         let slot = self.slot(key);
-        let mut kept = slot.lock().await;
-        let epoch = epoch();
-        if let Some(kept) = &*kept
-            && kept.epoch == epoch
-            && kept.loaded.elapsed() < self.keep
-        {
-            return kept.value.clone();
+        let now = epoch();
+        if let Some(value) = slot.younger(self.keep, now) {
+            return value;
+        }
+        if let Some(value) = slot.younger(self.stale, now) {
+            if let Ok(loading) = slot.loading.clone().try_lock_owned() {
+                let (loaded, load) = (Instant::now(), load());
+                let slot = slot.clone();
+                tokio::spawn(async move {
+                    let value = load.await;
+                    slot.keep(loaded, now, value);
+                    drop(loading);
+                });
+            }
+            return value;
+        }
+        let _loading = slot.loading.lock().await;
+        let now = epoch();
+        if let Some(value) = slot.younger(self.keep, now) {
+            return value;
         }
         let loaded = Instant::now();
         let value = load().await;
-        *kept = Some(Kept { loaded, epoch, value: value.clone() });
+        slot.keep(loaded, now, value.clone());
         value
     }
 
@@ -54,7 +99,7 @@ impl<K: Eq + Hash + Clone, V: Clone> Cache<K, V> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if slots.len() >= self.limit && !slots.contains_key(&key) {
             // Those in use by nobody go; the others are as many as there are requests at this moment.
-            slots.retain(|_, slot| Arc::strong_count(slot) > 1);
+            slots.retain(|_, slot| Arc::strong_count(&slot.kept) > 1);
         }
         slots.entry(key).or_default().clone()
     }
@@ -68,7 +113,7 @@ mod tests {
 
     #[tokio::test]
     async fn many_callers_make_one_load() {
-        let cache = Arc::new(Cache::new(Duration::from_secs(60), 10));
+        let cache = Arc::new(Cache::new(Duration::from_secs(60), Duration::from_secs(60), 10));
         let loads = Arc::new(AtomicU32::new(0));
         let ask = |epoch: u64| {
             let (cache, loads) = (cache.clone(), loads.clone());
@@ -92,11 +137,15 @@ mod tests {
 
     #[tokio::test]
     async fn old_values_are_not_used_and_keys_are_bounded() {
-        let cache = Cache::new(Duration::from_millis(30), 10);
+        let cache = Cache::new(Duration::from_millis(30), Duration::from_millis(150), 10);
         assert_eq!(cache.get(0, || 0, || async { 1 }).await, 1);
         assert_eq!(cache.get(0, || 0, || async { 2 }).await, 1);
         tokio::time::sleep(Duration::from_millis(40)).await;
-        assert_eq!(cache.get(0, || 0, || async { 3 }).await, 3);
+        assert_eq!(cache.get(0, || 0, || async { 3 }).await, 1, "while the new one is loaded");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert_eq!(cache.get(0, || 0, || async { 4 }).await, 3);
+        tokio::time::sleep(Duration::from_millis(160)).await;
+        assert_eq!(cache.get(0, || 0, || async { 5 }).await, 5, "too old to be given out");
         for key in 0..1000 {
             cache.get(key, || 0, || async { 0 }).await;
         }

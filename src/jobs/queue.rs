@@ -15,6 +15,8 @@ use crate::catalog::{Cache, Catalog, CatalogError, Page};
 
 /// How old an answer may be; changes by this process are seen at once.
 const KEEP: Duration = Duration::from_millis(200);
+/// How old one may be that is given out while a newer one is loaded.
+const STALE: Duration = Duration::from_secs(1);
 const LONGEST_KEY: usize = 191;
 
 /// The queue of a catalog. Clones are the same queue; a process should have one, so that jobs run here
@@ -56,8 +58,8 @@ impl Queue {
                 catalog,
                 changes: watch::Sender::new(0),
                 runs: Mutex::default(),
-                by_id: Cache::new(KEEP, 1024),
-                latest: Cache::new(KEEP, 1024),
+                by_id: Cache::new(KEEP, STALE, 1024),
+                latest: Cache::new(KEEP, STALE, 1024),
             }),
         }
     }
@@ -90,19 +92,20 @@ impl Queue {
         }
     }
 
-    /// A job; at most a quarter of a second old, and live if it runs in this process.
+    /// A job; at most a second old, and live if it runs in this process.
     pub async fn get(&self, id: Uuid) -> Result<Option<Job>, CatalogError> {
-        let jobs = Jobs(&self.inner.catalog);
-        let load = || async { Ok(jobs.get(id).await?.map(Arc::new)) };
+        let catalog = self.inner.catalog.clone();
+        let load = || async move { Ok(Jobs(&catalog).get(id).await?.map(Arc::new)) };
         let row = self.inner.by_id.get(id, || self.epoch(), load).await?;
         Ok(row.map(|row| self.tell(&row)))
     }
 
     /// The job that runs, else the one that waits, else the newest; as fresh as `get`.
     pub async fn latest(&self, filter: JobFilter) -> Result<Option<Job>, CatalogError> {
-        let jobs = Jobs(&self.inner.catalog);
-        let load =
-            || async { Ok(jobs.list(filter, true, 1, 0).await?.into_iter().next().map(Arc::new)) };
+        let catalog = self.inner.catalog.clone();
+        let load = || async move {
+            Ok(Jobs(&catalog).list(filter, true, 1, 0).await?.into_iter().next().map(Arc::new))
+        };
         let row = self.inner.latest.get(filter, || self.epoch(), load).await?;
         Ok(row.map(|row| self.tell(&row)))
     }
