@@ -122,7 +122,7 @@ mod tests {
                     .get(
                         "key",
                         || epoch,
-                        || async {
+                        || async move {
                             tokio::time::sleep(Duration::from_millis(20)).await;
                             loads.fetch_add(1, Ordering::SeqCst)
                         },

@@ -17,7 +17,7 @@ use crate::storage::{Storage, StorageParams, StorageType};
 /// What became of one archive that was found.
 #[derive(Debug)]
 pub enum Imported {
-    Added(ArchiveRecord),
+    Added(Box<ArchiveRecord>),
     Known(String),
     /// Not whole, or no archive at all: it is left alone.
     Refused {
@@ -45,7 +45,7 @@ pub async fn import(
             match read(app, &storage, kind, &name, size).await {
                 Ok(record) => {
                     app.catalog.archives().insert(&record).await?;
-                    Imported::Added(record)
+                    Imported::Added(Box::new(record))
                 }
                 Err(reason) => Imported::Refused { name, reason },
             }
