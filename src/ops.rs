@@ -61,10 +61,8 @@ impl From<PortalError> for OpError {
 impl From<StorageError> for OpError {
     fn from(error: StorageError) -> Self {
         match error {
-            StorageError::Invalid(_)
-            | StorageError::Unsupported(_)
-            | StorageError::NotConfigured(_) => Self::Invalid(error.to_string()),
-            StorageError::NotFound(_) => Self::NotFound(error.to_string()),
+            error if error.is_bad_request() => Self::Invalid(error.to_string()),
+            StorageError::NotFound(text) => Self::NotFound(text),
             other => Self::Unavailable(other.to_string()),
         }
     }

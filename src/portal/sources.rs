@@ -5,6 +5,7 @@ use std::path::Path;
 use url::Url;
 
 use super::PortalError;
+use crate::catalog::sqlite_file;
 use crate::config::{Config, Options};
 use crate::source::files::{Filesystem, Listing};
 
@@ -67,12 +68,14 @@ fn configured(config: &Config) -> Vec<Own> {
         }
     };
     folder("the local storage", &config.storage.local.root);
-    if let Some(path) = sqlite_path(config.catalog.url.expose()) {
+    if let Some(path) = sqlite_file(config.catalog.url.expose()) {
         // SQLite keeps files beside the database; a copy of them alone would be worth nothing.
         for suffix in ["", "-wal", "-shm", "-journal"] {
-            folder("the catalog", Path::new(&format!("{path}{suffix}")));
+            let mut file = path.clone().into_os_string();
+            file.push(suffix);
+            folder("the catalog", Path::new(&file));
         }
-        folder("the secret key", &Path::new(&path).with_file_name(crate::seal::KEY_FILE));
+        folder("the secret key", &path.with_file_name(crate::seal::KEY_FILE));
     }
     for storage in [&config.storage.custom_cloud, &config.storage.data_store].into_iter().flatten()
     {
@@ -85,23 +88,18 @@ fn configured(config: &Config) -> Vec<Own> {
     own
 }
 
-/// The file of a `sqlite:` URL; None for other databases and for one in memory.
-fn sqlite_path(url: &str) -> Option<String> {
-    let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"))?;
-    let path = path.split('?').next().unwrap_or(path);
-    let path = percent_encoding::percent_decode_str(path).decode_utf8().ok()?;
-    (!path.is_empty() && path != ":memory:").then(|| path.into_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_file_of_a_sqlite_url() {
-        assert_eq!(sqlite_path("sqlite:///a/b%20c.db?mode=rwc").as_deref(), Some("/a/b c.db"));
-        assert_eq!(sqlite_path("sqlite://c.db").as_deref(), Some("c.db"));
-        assert_eq!(sqlite_path("sqlite::memory:"), None);
-        assert_eq!(sqlite_path("postgres://h/db"), None);
+        assert_eq!(
+            sqlite_file("sqlite:///a/b%20c.db?mode=rwc").as_deref(),
+            Some(Path::new("/a/b c.db"))
+        );
+        assert_eq!(sqlite_file("sqlite://c.db").as_deref(), Some(Path::new("c.db")));
+        assert_eq!(sqlite_file("sqlite::memory:"), None);
+        assert_eq!(sqlite_file("postgres://h/db"), None);
     }
 }

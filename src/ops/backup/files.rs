@@ -8,7 +8,7 @@ use super::databases::Dumps;
 use super::run::RunError;
 use crate::config::LayoutKind;
 use crate::jobs::JobContext;
-use crate::portal::{Portal, PortalEntry, PortalFile, StoredFile, Tenant, restore_info};
+use crate::portal::{Portal, PortalEntry, PortalFile, Tenant, restore_info};
 use crate::source::files::FilesError;
 
 /// Files up to this size are read before their header is written, so their size is exact.
@@ -256,14 +256,7 @@ impl Lists {
 
     async fn missing(&mut self, file: &PortalFile, error: &FilesError) -> Result<(), RunError> {
         self.any_missing = true;
-        // Outside DocSpace's modules a file has nothing but its path.
-        let stored = file.stored.clone().unwrap_or_else(|| StoredFile {
-            module: String::new(),
-            domain: String::new(),
-            path: file.file.path.clone(),
-            tenant: 1,
-        });
-        let text = restore_info::file(&stored, Some(&error.to_string()));
+        let text = restore_info::file(&file.described(), Some(&error.to_string()));
         self.missing.write(text.as_bytes()).await?;
         Ok(())
     }
