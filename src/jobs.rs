@@ -137,6 +137,17 @@ impl Finished {
     }
 }
 
+/// What [`Handler::clean`] found.
+#[derive(Debug, Clone)]
+pub enum Cleaned {
+    /// Nothing is left: the job may be run again.
+    Gone,
+    /// The earlier run had done its work, and only its end was not recorded.
+    Succeeded(Box<Finished>),
+    /// All was undone, and the job must not be run again of itself: it has failed with this text.
+    Undone(String),
+}
+
 /// Why a job did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JobFailure {
@@ -157,5 +168,5 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Removes what an earlier run may have left: `remains` as that run saved them. They may be there
     /// in full, in part or not at all, and the same may be asked again. An error is tried again later.
-    async fn clean(&self, job: &Job, remains: &serde_json::Value) -> Result<(), String>;
+    async fn clean(&self, job: &Job, remains: &serde_json::Value) -> Result<Cleaned, String>;
 }

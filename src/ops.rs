@@ -10,6 +10,8 @@ pub mod import;
 pub mod jobs;
 pub mod links;
 pub mod presence;
+pub mod restore;
+pub mod uploads;
 pub mod verify;
 
 pub use crate::catalog::Page;

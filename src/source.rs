@@ -1,4 +1,5 @@
-//! What a backup reads: databases and filesystems.
+//! What a backup reads and a restore writes: databases and filesystems.
 
 pub mod database;
 pub mod files;
+pub mod restore;

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use portal_backup::catalog::Catalog;
 use portal_backup::config::Secret;
 use portal_backup::jobs::{
-    Finished, Handler, Job, JobContext, JobFailure, JobFilter, JobKind, JobState, NewJob, Queue,
-    Worker, WorkerOptions,
+    Cleaned, Finished, Handler, Job, JobContext, JobFailure, JobFilter, JobKind, JobState, NewJob,
+    Queue, Worker, WorkerOptions,
 };
 use serde_json::{Value, json};
 use sqlx::{AnyConnection, Connection as _, Executor as _};
@@ -35,10 +35,10 @@ impl Handler for Writer {
         Ok(Finished::default())
     }
 
-    async fn clean(&self, _job: &Job, remains: &Value) -> Result<(), String> {
+    async fn clean(&self, _job: &Job, remains: &Value) -> Result<Cleaned, String> {
         match std::fs::remove_file(remains["file"].as_str().unwrap()) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.to_string()),
-            _ => Ok(()),
+            _ => Ok(Cleaned::Gone),
         }
     }
 }
@@ -155,8 +155,8 @@ impl Handler for Busy {
         Ok(Finished::default())
     }
 
-    async fn clean(&self, _job: &Job, _remains: &Value) -> Result<(), String> {
-        Ok(())
+    async fn clean(&self, _job: &Job, _remains: &Value) -> Result<Cleaned, String> {
+        Ok(Cleaned::Gone)
     }
 }
 
@@ -213,8 +213,8 @@ impl Handler for Patient {
         Err(JobFailure::Cancelled)
     }
 
-    async fn clean(&self, _job: &Job, _remains: &Value) -> Result<(), String> {
-        Ok(())
+    async fn clean(&self, _job: &Job, _remains: &Value) -> Result<Cleaned, String> {
+        Ok(Cleaned::Gone)
     }
 }
 

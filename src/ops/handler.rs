@@ -5,8 +5,8 @@ use std::sync::{Arc, Weak};
 use async_trait::async_trait;
 
 use crate::app::App;
-use crate::jobs::{Finished, Handler, Job, JobContext, JobFailure, JobKind};
-use crate::ops::{backup, verify};
+use crate::jobs::{Cleaned, Finished, Handler, Job, JobContext, JobFailure, JobKind};
+use crate::ops::{backup, restore, verify};
 
 /// Runs jobs on behalf of the application that owns the worker.
 pub struct OpsHandler(pub Weak<App>);
@@ -24,17 +24,19 @@ impl Handler for OpsHandler {
         match ctx.job.kind {
             JobKind::Backup => backup::run(&app, &ctx).await,
             JobKind::Verify => verify::run(&app, &ctx).await,
-            kind @ (JobKind::Restore | JobKind::Prune) => {
-                Err(JobFailure::Failed(format!("this version cannot run {kind:?} jobs")))
+            JobKind::Restore => restore::run(&app, &ctx).await,
+            JobKind::Prune => {
+                Err(JobFailure::Failed("this version cannot run jobs of this kind".to_owned()))
             }
         }
     }
 
-    async fn clean(&self, job: &Job, remains: &serde_json::Value) -> Result<(), String> {
+    async fn clean(&self, job: &Job, remains: &serde_json::Value) -> Result<Cleaned, String> {
         let app = self.app().ok_or("the application has ended")?;
         match job.kind {
-            JobKind::Backup => backup::clean(&app, job, remains).await,
-            _ => Ok(()),
+            JobKind::Backup => backup::clean(&app, job, remains).await.map(|()| Cleaned::Gone),
+            JobKind::Restore => restore::clean(&app, job, remains).await,
+            JobKind::Verify | JobKind::Prune => Ok(Cleaned::Gone),
         }
     }
 }

@@ -3,11 +3,15 @@
 mod hex;
 mod mysql;
 mod sqlite;
+mod staging;
 mod statements;
 
 use async_trait::async_trait;
 
 use crate::config::DatabaseConfig;
+use crate::source::restore::{AttemptId, Staged};
+
+pub use staging::{Adjustment, Live, LiveObject, LiveTable, Staging, Statements, Trust};
 
 /// A database that can be dumped.
 #[async_trait]
@@ -18,6 +22,15 @@ pub trait Database: Send + Sync {
     /// Opens one consistent snapshot over all tables, read by up to `readers` connections at once
     /// (fewer where the server does not allow it). No lock is held once this returns.
     async fn snapshot(&self, readers: usize) -> Result<Box<dyn Snapshot>, DatabaseError>;
+
+    /// What a restore would find here; changes nothing.
+    async fn live(&self) -> Result<Live, DatabaseError>;
+
+    /// Makes an empty place beside the live database; what an attempt of that name left is dropped first.
+    async fn stage(&self, attempt: &AttemptId) -> Result<Box<dyn Staging>, DatabaseError>;
+
+    /// What an attempt staged and maybe swapped, also when there is nothing (any more).
+    async fn staged(&self, attempt: &AttemptId) -> Result<Box<dyn Staged>, DatabaseError>;
 }
 
 /// One moment of a database. Dropping it closes its connections and ends what they were running.

@@ -5,6 +5,7 @@
 
 mod beneath;
 mod local;
+mod staging;
 mod store;
 mod walk;
 
@@ -17,6 +18,8 @@ use object_store::ObjectStore;
 use url::Url;
 
 use crate::config::Options;
+
+pub use staging::{FilesStaging, Replaced};
 
 /// The folder that a restore stages in; it is never part of a backup.
 pub const STAGING_FOLDER: &str = ".portal-backup";

@@ -5,8 +5,8 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use portal_backup::catalog::{ArchiveFilter, ArchiveRecord};
 use portal_backup::jobs::{
-    Finished, Handler, Job, JobContext, JobFailure, JobKind, JobState, NewJob, Queue, Worker,
-    WorkerHandle, WorkerOptions,
+    Cleaned, Finished, Handler, Job, JobContext, JobFailure, JobKind, JobState, NewJob, Queue,
+    Worker, WorkerHandle, WorkerOptions,
 };
 use portal_backup::storage::StorageType;
 use serde_json::{Value, json};
@@ -49,12 +49,12 @@ impl Handler for Script {
         (self.run)(context).await
     }
 
-    async fn clean(&self, _job: &Job, remains: &Value) -> Result<(), String> {
+    async fn clean(&self, _job: &Job, remains: &Value) -> Result<Cleaned, String> {
         if self.storage_down.load(Ordering::SeqCst) {
             return Err("the storage is down".to_owned());
         }
         self.cleaned.lock().unwrap().push(remains.clone());
-        Ok(())
+        Ok(Cleaned::Gone)
     }
 }
 

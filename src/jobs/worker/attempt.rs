@@ -9,10 +9,12 @@ use super::Shared;
 use crate::catalog::CatalogError;
 use crate::catalog::jobs::{Beat, Jobs, Outcome, Publication};
 use crate::jobs::run::Run;
-use crate::jobs::{CancelReason, Finished, JobContext, JobFailure};
+use crate::jobs::{CancelReason, Cleaned, Finished, JobContext, JobFailure, JobKind};
 
 /// How often publishing a success is tried before the job is failed instead.
 const PUBLISH_TRIES: u32 = 20;
+/// How long cleaning that must succeed is left alone after it failed.
+const CLEAN_AGAIN: Duration = Duration::from_secs(2);
 
 impl Shared {
     /// `claimed`: when the claim was asked for; the lease began no earlier.
@@ -76,8 +78,9 @@ impl Shared {
     }
 
     async fn perform(&self, run: &Arc<Run>) {
-        self.clean_remains(run).await;
-        let outcome = if run.job.attempt > self.options.max_attempts {
+        let outcome = if let Some(outcome) = self.clean_remains(run).await {
+            outcome
+        } else if run.job.attempt > self.options.max_attempts {
             Outcome::Failed(format!(
                 "the service was stopped or crashed while this job ran, {} times",
                 self.options.max_attempts
@@ -194,35 +197,66 @@ impl Shared {
         }
     }
 
-    /// Removes what earlier runs and this one may have left; what cannot be removed now stays noted.
-    async fn clean_remains(&self, run: &Run) {
+    /// Removes what earlier runs and this one may have left; what cannot be removed now stays noted. Returns how
+    /// the job has ended, if that was found out.
+    async fn clean_remains(&self, run: &Run) -> Option<Outcome> {
         let remains = run.remains().await;
         if remains.is_empty() {
-            return;
+            return None;
         }
         run.progress.phase("cleaning up");
+        let mut outcome = None;
         for left in remains {
-            if self.clean(&run.job, &left.value).await
-                && run.forget_remains(left.fence).await.is_err()
-            {
-                return;
+            let Some(cleaned) = self.clean_surely(run, &left.value).await else { continue };
+            match cleaned {
+                Cleaned::Gone => {}
+                Cleaned::Succeeded(finished) => outcome = Some(Outcome::Succeeded(finished)),
+                Cleaned::Undone(text) => {
+                    outcome.get_or_insert(Outcome::Failed(text));
+                }
             }
+            if run.forget_remains(left.fence).await.is_err() {
+                break;
+            }
+        }
+        outcome
+    }
+
+    /// A restore leaves a portal that is neither old nor new, so it is asked for until it is done.
+    async fn clean_surely(&self, run: &Run, remains: &serde_json::Value) -> Option<Cleaned> {
+        loop {
+            let cleaned = self.clean(&run.job, remains).await;
+            let stop =
+                matches!(run.cancel.reason(), Some(CancelReason::Lost | CancelReason::Shutdown));
+            if cleaned.is_some() || stop || run.job.kind != JobKind::Restore {
+                return cleaned;
+            }
+            tokio::time::sleep(CLEAN_AGAIN).await;
         }
     }
 
-    /// Whether the handler could clean, in time.
-    pub(super) async fn clean(&self, job: &crate::jobs::Job, remains: &serde_json::Value) -> bool {
+    /// What the handler found; None: it could not clean, or not in time.
+    pub(super) async fn clean(
+        &self,
+        job: &crate::jobs::Job,
+        remains: &serde_json::Value,
+    ) -> Option<Cleaned> {
         let (handler, owned, value) = (self.handler.clone(), job.clone(), remains.clone());
         let task = self.handle.spawn(async move { handler.clean(&owned, &value).await });
         let task = AbortOnDropHandle::new(task);
-        let reason = match tokio::time::timeout(self.options.clean_timeout, task).await {
-            Ok(Ok(Ok(()))) => return true,
+        // Putting a portal back takes as long as it takes.
+        let timeout = match job.kind {
+            JobKind::Restore => Duration::from_secs(24 * 3600),
+            _ => self.options.clean_timeout,
+        };
+        let reason = match tokio::time::timeout(timeout, task).await {
+            Ok(Ok(Ok(cleaned))) => return Some(cleaned),
             Ok(Ok(Err(reason))) => reason,
             Ok(Err(error)) => error.to_string(),
             Err(_) => "it took too long".to_owned(),
         };
         tracing::warn!(job = %job.id, %reason, "what a job left behind could not be removed; it will be tried again");
-        false
+        None
     }
 }
 

@@ -39,7 +39,7 @@ impl Shared {
                 let mut left = Vec::new();
                 let all = row.remains.len();
                 for remains in row.remains {
-                    if !self.clean(&row.job, &remains.value).await {
+                    if self.clean(&row.job, &remains.value).await.is_none() {
                         left.push(remains);
                     }
                 }

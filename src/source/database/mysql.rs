@@ -13,7 +13,8 @@ use async_trait::async_trait;
 use mysql_async::{Error, Opts};
 
 use self::connect::Session;
-use super::{Database, DatabaseError, Engine, ServerInfo, Snapshot};
+use super::{Database, DatabaseError, Engine, Live, ServerInfo, Snapshot, Staging};
+use crate::source::restore::{AttemptId, Staged};
 
 /// A database of a MySQL or MariaDB server.
 pub struct MySql {
@@ -40,6 +41,18 @@ impl Database for MySql {
 
     async fn snapshot(&self, readers: usize) -> Result<Box<dyn Snapshot>, DatabaseError> {
         Ok(Box::new(snapshot::open(&self.name, &self.opts, readers).await?))
+    }
+
+    async fn live(&self) -> Result<Live, DatabaseError> {
+        todo!()
+    }
+
+    async fn stage(&self, _attempt: &AttemptId) -> Result<Box<dyn Staging>, DatabaseError> {
+        todo!()
+    }
+
+    async fn staged(&self, _attempt: &AttemptId) -> Result<Box<dyn Staged>, DatabaseError> {
+        todo!()
     }
 }
 

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use percent_encoding::percent_decode_str;
 
-use super::{Database, DatabaseError, Engine, ServerInfo, Snapshot};
+use super::{Database, DatabaseError, Engine, Live, ServerInfo, Snapshot, Staging};
+use crate::source::restore::{AttemptId, Staged};
 
 /// A SQLite database file.
 pub struct Sqlite {
@@ -62,6 +63,18 @@ impl Database for Sqlite {
     async fn snapshot(&self, readers: usize) -> Result<Box<dyn Snapshot>, DatabaseError> {
         let source = self.source.clone();
         Ok(Box::new(blocking(&self.source, move || snapshot::open(source, readers)).await??))
+    }
+
+    async fn live(&self) -> Result<Live, DatabaseError> {
+        todo!()
+    }
+
+    async fn stage(&self, _attempt: &AttemptId) -> Result<Box<dyn Staging>, DatabaseError> {
+        todo!()
+    }
+
+    async fn staged(&self, _attempt: &AttemptId) -> Result<Box<dyn Staged>, DatabaseError> {
+        todo!()
     }
 }
 
