@@ -45,7 +45,7 @@ async fn wrong_requests_are_refused_in_docspaces_form() {
         (at("none.tar.gz", json!("Local")), 404, "none.tar.gz"),
         (at("none.tar.gz", json!("DataStore")), 404, "none.tar.gz"),
         (at("", json!(4)), 400, "filePath is empty"),
-        (at("../x.tar.gz", json!("DataStore")), 400, "separator"),
+        (at("a/x.tar.gz", json!("DataStore")), 400, "separator"),
         (at("x.tar.gz", json!("CustomCloud")), 400, "storage.custom_cloud"),
         (at("12", json!(0)), 400, "not supported"),
         (at("x", json!("5")), 400, "not supported"),

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use actix_multipart::{Field, Multipart};
+use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::http::header::CONTENT_RANGE;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use futures::StreamExt;
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -160,7 +161,7 @@ async fn take(
         None => None,
     };
     let mut form = Multipart::new(request.headers(), payload);
-    let mut file = file_of(&mut form).await?;
+    let mut file = pieces(file_of(&mut form).await?);
     let result = uploads::append(&state.app, caller.tenant_id, extent, &mut file).await;
     drain(&mut file).await;
     drop(file);
@@ -203,7 +204,7 @@ async fn file_of(form: &mut Multipart) -> Result<Field, OpError> {
     loop {
         let next = tokio::time::timeout(PATIENCE, form.next()).await;
         let field = next.map_err(|_| broken(&"it did not arrive in time"))?;
-        let mut field =
+        let field =
             field.ok_or_else(|| broken(&"there is no file"))?.map_err(|error| broken(&error))?;
         let disposition = field.content_disposition();
         if disposition.is_some_and(|disposition| {
@@ -211,14 +212,26 @@ async fn file_of(form: &mut Multipart) -> Result<Field, OpError> {
         }) {
             return Ok(field);
         }
-        drain(&mut field).await;
+        drain(&mut pieces(field)).await;
     }
 }
 
+/// A field's content. It ends for good with its first error: a field that has ended must not be asked again.
+fn pieces(field: Field) -> impl Stream<Item = Result<Bytes, MultipartError>> + Unpin {
+    let pieces = futures::stream::unfold(Some(field), |field| async {
+        let mut field = field?;
+        match field.next().await? {
+            Ok(piece) => Some((Ok(piece), Some(field))),
+            Err(error) => Some((Err(error), None)),
+        }
+    });
+    Box::pin(pieces.fuse())
+}
+
 /// Reads what is left of a field, within reason.
-async fn drain(field: &mut Field) {
+async fn drain(pieces: &mut (impl Stream<Item = Result<Bytes, MultipartError>> + Unpin)) {
     let mut left = LEFTOVERS;
-    while let Ok(Some(Ok(piece))) = tokio::time::timeout(PATIENCE, field.next()).await {
+    while let Ok(Some(Ok(piece))) = tokio::time::timeout(PATIENCE, pieces.next()).await {
         left = left.saturating_sub(piece.len());
         if left == 0 {
             break;
