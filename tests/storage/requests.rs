@@ -299,7 +299,7 @@ async fn requests_name_archives_by_url_where_that_is_allowed() {
         format!("file://{root}/.uploads/1-backup.tar"),
         "https://host/a.tar".to_owned(),
     ] {
-        let error = storages.by_allowed_url(&bad.parse().unwrap()).err().expect(&bad);
+        let Err(error) = storages.by_allowed_url(&bad.parse().unwrap()) else { panic!("{bad}") };
         assert!(error.is_bad_request() && !error.to_string().contains("secret"), "{bad}: {error}");
     }
 }

@@ -260,7 +260,7 @@ fn create(path: &Path) -> io::Result<File> {
 
 fn size(path: &Path) -> Result<Option<u64>, OpError> {
     match std::fs::metadata(path) {
-        Ok(file) => Ok(file.is_file().then(|| file.len())),
+        Ok(file) => Ok(file.is_file().then_some(file.len())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed(&error)),
     }
