@@ -73,6 +73,15 @@ impl App {
         self.sealer.seal_params(params, is_secret_param).map_err(OpError::internal)
     }
 
+    /// A text as the catalog may hold it.
+    pub fn seal_text(&self, text: &str) -> Result<String, OpError> {
+        self.sealer.seal(text).map_err(OpError::internal)
+    }
+
+    pub fn unseal_text(&self, sealed: &str) -> Result<String, OpError> {
+        Ok(self.sealer.unseal(sealed).map_err(OpError::internal)?.expose().to_owned())
+    }
+
     pub fn unseal_params(&self, params: &StorageParams) -> Result<StorageParams, OpError> {
         self.sealer.unseal_params(params).map_err(OpError::internal)
     }

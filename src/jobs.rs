@@ -125,15 +125,21 @@ pub struct Finished {
     pub archive: Option<ArchiveRecord>,
     /// An archive that was read and found whole, and when.
     pub verified: Option<(Uuid, Timestamp)>,
+    /// An archive that was also loaded and compared, and when.
+    pub proved: Option<(Uuid, Timestamp)>,
 }
 
 impl Finished {
     pub fn archive(record: ArchiveRecord) -> Self {
-        Self { archive: Some(record), verified: None }
+        Self { archive: Some(record), ..Self::default() }
     }
 
     pub fn verified(archive: Uuid, at: Timestamp) -> Self {
-        Self { archive: None, verified: Some((archive, at)) }
+        Self { verified: Some((archive, at)), ..Self::default() }
+    }
+
+    pub fn proved(archive: Uuid, at: Timestamp) -> Self {
+        Self { verified: Some((archive, at)), proved: Some((archive, at)), ..Self::default() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The portal: which tenants it has, which files belong to a backup, and under which names.
 
 pub mod docspace;
+mod placing;
 mod plain;
 pub mod restore_info;
 mod sources;
@@ -15,6 +16,8 @@ use crate::config::{Config, LayoutKind};
 use crate::source::files::{Content, FileMeta, FilesError, Filesystem};
 use docspace::identity::Identity;
 use sources::Source;
+
+pub use placing::{FilePlace, Placed, Placing};
 
 /// One file as the archive carries it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -105,12 +105,14 @@ async fn marks_of_archives(place: &Place) {
     let now = Timestamp::from_millisecond(1_800_000_000_123).unwrap();
     let later = now + Duration::from_secs(1);
 
-    assert!(archives.name_taken(&one.name).await.unwrap());
-    assert!(!archives.name_taken(&one.name.to_uppercase()).await.unwrap(), "case counts");
+    let at = |url: &str| archives.by_url(url.to_owned());
+    assert_eq!(at(&one.url).await.unwrap().as_ref(), Some(&one));
+    assert_eq!(at("file:///elsewhere").await.unwrap(), None);
     assert!(archives.mark_removed(one.id, now).await.unwrap());
     assert!(!archives.mark_removed(one.id, later).await.unwrap());
-    assert!(!archives.name_taken(&one.name).await.unwrap());
-    assert_eq!(archives.names().await.unwrap(), std::slice::from_ref(&two.name));
+    assert_eq!(at(&one.url).await.unwrap(), None);
+    let known = archives.by_sha256(one.sha256.clone()).await.unwrap();
+    assert!(known.is_some(), "what was removed was ours all the same");
     assert_eq!(archives.get(one.id).await.unwrap().unwrap().removed_on, Some(now));
 
     assert!(archives.mark_missing(two.id, now).await.unwrap());

@@ -129,33 +129,33 @@ impl Archives<'_> {
             .await
     }
 
-    /// Whether an archive that is not removed has this name.
-    pub async fn name_taken(&self, name: &str) -> Result<bool, CatalogError> {
-        let name = name.to_owned();
-        self.catalog
-            .run(move |db| {
-                let name = name.clone();
-                async move {
-                    let sql = db.sql(
-                        "select count(*) as total from portal_backup_archives \
-                         where name = ? and removed_on is null",
-                    );
-                    let row = sqlx::query(sql).bind(name).fetch_one(&db.pool).await?;
-                    Ok(Columns(&row).count("total")? > 0)
-                }
-            })
-            .await
+    /// The archive that lies at a URL, unless it was removed.
+    pub async fn by_url(&self, url: String) -> Result<Option<ArchiveRecord>, CatalogError> {
+        self.newest_with("url", url).await
     }
 
-    /// The names of all archives that are not removed, in no order.
-    pub async fn names(&self) -> Result<Vec<String>, CatalogError> {
+    /// An archive of this digest, removed or not: what we once wrote.
+    pub async fn by_sha256(&self, sha256: String) -> Result<Option<ArchiveRecord>, CatalogError> {
+        self.newest_with("sha256", sha256).await
+    }
+
+    async fn newest_with(
+        &self,
+        column: &'static str,
+        value: String,
+    ) -> Result<Option<ArchiveRecord>, CatalogError> {
+        let removed = if column == "url" { " and removed_on is null" } else { "" };
         self.catalog
-            .run(|db| async move {
-                let rows =
-                    sqlx::query("select name from portal_backup_archives where removed_on is null")
-                        .fetch_all(&db.pool)
-                        .await?;
-                rows.iter().map(|row| Columns(row).text("name")).collect()
+            .run(move |db| {
+                let value = value.clone();
+                async move {
+                    let sql = db.sql(&format!(
+                        "select {COLUMNS} from portal_backup_archives where {column} = ?{removed} \
+                         order by created_on desc limit 1"
+                    ));
+                    let row = sqlx::query(sql).bind(value).fetch_optional(&db.pool).await?;
+                    row.as_ref().map(read).transpose()
+                }
             })
             .await
     }
@@ -215,6 +215,16 @@ pub(super) async fn mark_verified(
     at: Timestamp,
 ) -> Result<bool, CatalogError> {
     mark(connection, db, "verified_on = ?, missing_since = null where id = ?", id, at).await
+}
+
+/// As [`Archives::mark_proved`], within a transaction.
+pub(super) async fn mark_proved(
+    connection: &mut AnyConnection,
+    db: &Db,
+    id: Uuid,
+    at: Timestamp,
+) -> Result<bool, CatalogError> {
+    mark(connection, db, "proved_on = ?, missing_since = null where id = ?", id, at).await
 }
 
 async fn mark(

@@ -33,8 +33,13 @@ fn lines(plan: &RestorePlan) -> Vec<String> {
             let folder = if folder.is_empty() { "everything" } else { folder };
             lines.push(format!("  replaces   {folder}"));
         }
-        if files.removed > 0 {
-            lines.push(format!("  removes    {} files that the archive lacks", files.removed));
+        match files.removed {
+            Some(0) => {}
+            Some(count) => lines.push(format!("  removes    {count} files that the archive lacks")),
+            None if files.replaced.is_empty() => {}
+            None => {
+                lines.push("  removes    files that the archive lacks (not counted)".to_owned())
+            }
         }
     }
     let free = plan
@@ -95,7 +100,7 @@ mod tests {
                 files: 3,
                 bytes: 10,
                 replaced: vec![String::new()],
-                removed: 2,
+                removed: Some(2),
             }],
             space_needed: 100,
             space_available: Some(200),

@@ -45,7 +45,7 @@ impl Restore {
             by_operator: true,
         };
         if self.dry_run {
-            let plan = restore::plan(&app, tenant, &request).await?;
+            let plan = restore::plan(&app, None, &request).await?;
             if global.json {
                 output::json(&plan)?;
             } else {
@@ -55,7 +55,7 @@ impl Restore {
         }
         let ask = !self.yes && std::io::stdin().is_terminal();
         if ask {
-            let plan = restore::plan(&app, tenant, &request).await?;
+            let plan = restore::plan(&app, None, &request).await?;
             plan::print(&plan)?;
             refused(&plan)?;
             if !confirmed(&target)? {

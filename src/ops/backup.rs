@@ -41,7 +41,11 @@ pub(super) struct BackupRequest {
     pub mode: Mode,
 }
 
-/// Starts a backup; when one runs that excludes it, returns that one.
+/// The exclusive key of jobs that concern the whole installation.
+pub(super) const INSTALLATION: &str = "installation";
+
+/// Starts a backup; when one runs that excludes it, returns that one. [`OpError::Conflict`] while a
+/// restore runs.
 pub async fn start(app: &App, request: StartBackup) -> Result<Job, OpError> {
     if request.mode == Mode::Incremental {
         return Err(OpError::Invalid("incremental backups are not supported yet".to_owned()));
@@ -65,7 +69,7 @@ pub async fn start(app: &App, request: StartBackup) -> Result<Job, OpError> {
     };
     // In the plain layout both kinds are the same portal, so they exclude each other.
     let exclusive = match (app.config.portal.layout, request.dump) {
-        (LayoutKind::Plain, _) | (_, true) => "backup:installation".to_owned(),
+        (LayoutKind::Plain, _) | (_, true) => INSTALLATION.to_owned(),
         (_, false) => format!("backup:tenant:{}", request.tenant_id),
     };
     let enqueued = app
@@ -79,7 +83,10 @@ pub async fn start(app: &App, request: StartBackup) -> Result<Job, OpError> {
             archive_id: None,
         })
         .await?;
-    Ok(enqueued.job)
+    match enqueued.job.kind {
+        JobKind::Backup => Ok(enqueued.job),
+        _ => Err(OpError::Conflict("a restore is running: wait until it has ended".to_owned())),
+    }
 }
 
 /// Asks the running backup of a tenant, or the running dump, to stop. False: there was none.

@@ -36,7 +36,8 @@ impl Handler for OpsHandler {
         match job.kind {
             JobKind::Backup => backup::clean(&app, job, remains).await.map(|()| Cleaned::Gone),
             JobKind::Restore => restore::clean(&app, job, remains).await,
-            JobKind::Verify | JobKind::Prune => Ok(Cleaned::Gone),
+            JobKind::Verify => verify::clean(&app, remains).await,
+            JobKind::Prune => Ok(Cleaned::Gone),
         }
     }
 }

@@ -1,8 +1,14 @@
 //! Restores: started by a request, run as a job. The archive is verified first, everything is staged beside the live
 //! portal, swapped in, checked, and only then is the old state dropped.
 
+mod chosen;
+mod contents;
+mod health;
+mod load;
 mod plan;
+pub mod prove;
 mod run;
+mod targets;
 
 use std::path::PathBuf;
 
@@ -11,9 +17,13 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::jobs::{Job, JobFilter, JobKind};
+use crate::jobs::{Job, JobFilter, JobKind, NewJob};
 use crate::ops::OpError;
+use crate::ops::backup::INSTALLATION;
 use crate::storage::{StorageParams, StorageType};
+
+use contents::Only;
+use targets::Targets;
 
 pub use plan::{FilesystemPlan, RestorePlan, TableAction, TablePlan};
 pub(super) use run::{clean, run};
@@ -57,17 +67,97 @@ pub struct RestoreRequest {
 }
 
 /// Starts a restore. When one is under way, returns that one; [`OpError::Conflict`] while a backup runs.
-pub async fn start(_app: &App, _tenant_id: i64, _request: RestoreRequest) -> Result<Job, OpError> {
-    todo!()
+/// What cannot be seen without reading the archive fails the job.
+pub async fn start(app: &App, tenant_id: i64, request: RestoreRequest) -> Result<Job, OpError> {
+    check(&request)?;
+    Targets::resolve(app, request.into.as_deref())?;
+    let chosen = chosen::find(app, None, &request).await?;
+    if let (Some(record), Some(dump)) = (&chosen.record, request.dump)
+        && record.dump != dump
+    {
+        return Err(OpError::Invalid(plan::wrong_dump(record.dump)));
+    }
+    let dump = request.dump.or(chosen.record.as_ref().map(|record| record.dump)).unwrap_or(true);
+    let enqueued = app
+        .queue
+        .enqueue(NewJob {
+            kind: JobKind::Restore,
+            tenant_id,
+            dump,
+            request: serde_json::to_value(request.sealed(app)?).map_err(OpError::internal)?,
+            // The same as a backup's: neither may see the other's half-done work.
+            exclusive: Some(INSTALLATION.to_owned()),
+            archive_id: chosen.record.map(|record| record.id),
+        })
+        .await?;
+    match enqueued.job.kind {
+        JobKind::Restore => Ok(enqueued.job),
+        _ => Err(OpError::Conflict(
+            "a backup is running: wait until it has ended, or cancel it".to_owned(),
+        )),
+    }
 }
 
-/// What a restore would do; changes nothing.
+/// What a restore would do; changes nothing. `tenant_id`: None for an administrator of the installation.
 pub async fn plan(
-    _app: &App,
-    _tenant_id: i64,
-    _request: &RestoreRequest,
+    app: &App,
+    tenant_id: Option<i64>,
+    request: &RestoreRequest,
 ) -> Result<RestorePlan, OpError> {
-    todo!()
+    check(request)?;
+    let only = Only::new(&request.only).map_err(OpError::Invalid)?;
+    let targets = Targets::resolve(app, request.into.as_deref())?;
+    let chosen = chosen::find(app, tenant_id, request).await?;
+    let unreadable = |error: String| OpError::Invalid(format!("{}: {error}", chosen.name));
+    let archive = archive::Archive::open(std::sync::Arc::clone(&chosen.source))
+        .await
+        .map_err(|error| unreadable(error.to_string()))?;
+    let placing = app.portal.placing();
+    let mut contents = contents::read(&archive, placing, &only).await.map_err(unreadable)?;
+    let mut plan = plan::make(app, request, &only, &chosen, &contents, &targets).await?;
+    if only.is_everything() && targets.live {
+        plan::count_removed(&archive, &mut contents, &targets, &mut plan).await?;
+    }
+    Ok(plan)
+}
+
+fn check(request: &RestoreRequest) -> Result<(), OpError> {
+    Only::new(&request.only).map_err(OpError::Invalid)?;
+    let has_url = request.into.as_deref().is_some_and(|into| into.contains(':'));
+    if has_url && !request.by_operator {
+        return Err(OpError::Invalid(
+            "\"into\" must be the name of a configured database or filesystem".to_owned(),
+        ));
+    }
+    if matches!(request.archive, ArchiveChoice::Path { .. }) && !request.by_operator {
+        return Err(OpError::Invalid("a path cannot be named in a request".to_owned()));
+    }
+    Ok(())
+}
+
+impl RestoreRequest {
+    /// Everything of an archive, whatever it is.
+    pub fn of(archive: ArchiveChoice) -> Self {
+        Self { archive, dump: None, only: Vec::new(), into: None, trust: false, by_operator: false }
+    }
+
+    /// As the catalog may hold it: secrets sealed.
+    fn sealed(mut self, app: &App) -> Result<Self, OpError> {
+        if let ArchiveChoice::Stored { storage_params, .. } = &mut self.archive {
+            *storage_params = app.seal_params(storage_params)?;
+        }
+        // A URL may hold a password.
+        self.into = self.into.map(|into| app.seal_text(&into)).transpose()?;
+        Ok(self)
+    }
+
+    fn unsealed(mut self, app: &App) -> Result<Self, OpError> {
+        if let ArchiveChoice::Stored { storage_params, .. } = &mut self.archive {
+            *storage_params = app.unseal_params(storage_params)?;
+        }
+        self.into = self.into.map(|into| app.unseal_text(&into)).transpose()?;
+        Ok(self)
+    }
 }
 
 /// The restore that a progress request means: the running or else the latest one. A dump's is everybody's.

@@ -169,10 +169,15 @@ pub async fn uploaded(app: &App, tenant: i64) -> Option<PathBuf> {
     }
 }
 
-/// Removes what a tenant uploaded, after it was restored.
-pub async fn remove(app: &App, tenant: i64) -> Result<(), OpError> {
-    let folder = Folder::of(app)?;
-    blocking(move || folder.remove(tenant)).await
+/// Removes what a tenant uploaded, after it was restored. What cannot be removed goes with its age.
+pub async fn remove(app: &App, tenant: i64) {
+    let removed = async {
+        let folder = Folder::of(app)?;
+        blocking(move || folder.remove(tenant)).await
+    };
+    if let Err(error) = removed.await {
+        tracing::warn!(%error, "cannot remove an uploaded archive");
+    }
 }
 
 /// Removes uploads that nobody has gone on with, or restored, for long. `now`: the time to compare with.

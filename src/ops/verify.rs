@@ -8,31 +8,30 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::jobs::{Finished, Job, JobContext, JobFailure, JobKind, NewJob, Progress};
+use crate::jobs::{Cleaned, Finished, Job, JobContext, JobFailure, JobKind, NewJob, Progress};
+use crate::ops::restore::{ArchiveChoice, RestoreRequest, prove};
 use crate::ops::{OpError, archives};
+use crate::source::restore::AttemptId;
 use crate::storage::Storage;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct VerifyRequest {
     archive_id: Uuid,
+    /// Whether it is also loaded into a scratch place and compared.
+    #[serde(default)]
+    restore: bool,
 }
 
-/// Starts the verification of an archive. `restore`: also prove it by a restore into a scratch place (not yet: `Invalid`).
+/// Starts the verification of an archive. `restore`: also prove it by a restore into a scratch place.
 pub async fn start(
     app: &App,
     tenant_id: Option<i64>,
     id: Uuid,
     restore: bool,
 ) -> Result<Job, OpError> {
-    if restore {
-        return Err(OpError::Invalid(
-            "proving an archive by a restore is not supported yet: send \"restore\": false"
-                .to_owned(),
-        ));
-    }
     let archive = archives::get(app, tenant_id, id).await?;
-    let request = VerifyRequest { archive_id: id };
+    let request = VerifyRequest { archive_id: id, restore };
     let enqueued = app
         .queue
         .enqueue(NewJob {
@@ -54,6 +53,9 @@ pub(super) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Finished, Jo
         serde_json::from_value(ctx.job.request.clone()).map_err(|error| failed(&error))?;
     let archive = archives::get(app, None, request.archive_id).await.map_err(|e| failed(&e))?;
     ctx.progress.restart();
+    if request.restore {
+        return prove(app, ctx, archive.id).await;
+    }
     ctx.progress.phase("verifying");
     ctx.progress.add_total(archive.size);
     let storage = archives::storage(app, &archive).map_err(|error| failed(&error))?;
@@ -68,6 +70,35 @@ pub(super) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Finished, Jo
         Ok(()) => Ok(Finished::verified(archive.id, Timestamp::now())),
         Err(problem) => Err(JobFailure::Failed(problem)),
     }
+}
+
+async fn prove(app: &Arc<App>, ctx: &JobContext, archive: Uuid) -> Result<Finished, JobFailure> {
+    let failed = |error: &dyn std::fmt::Display| JobFailure::Failed(error.to_string());
+    let attempt = attempt_id(&ctx.job).ok_or_else(|| failed(&"no name for the attempt"))?;
+    let remains = serde_json::to_value(&attempt).map_err(|error| failed(&error))?;
+    ctx.save_remains(remains).await?;
+    let request = RestoreRequest::of(ArchiveChoice::Id { id: archive });
+    let proof = tokio::select! {
+        proof = prove::prove(app, &request, &attempt, &ctx.progress) => proof,
+        () = ctx.cancel.cancelled() => return Err(JobFailure::Cancelled),
+    };
+    let proof = proof.map_err(|error| failed(&error))?;
+    prove::clean(app, &attempt).await.map_err(|error| failed(&error))?;
+    proof.warnings.into_iter().for_each(|warning| ctx.warn(warning));
+    Ok(Finished::proved(archive, Timestamp::now()))
+}
+
+/// What a proof stages is named after its job.
+fn attempt_id(job: &Job) -> Option<AttemptId> {
+    AttemptId::new(&job.id.simple().to_string()[..16])
+}
+
+/// Drops what a dead or failed proof left.
+pub(super) async fn clean(app: &App, remains: &serde_json::Value) -> Result<Cleaned, String> {
+    let attempt: AttemptId =
+        serde_json::from_value(remains.clone()).map_err(|error| error.to_string())?;
+    prove::clean(app, &attempt).await.map_err(|error| error.to_string())?;
+    Ok(Cleaned::Gone)
 }
 
 /// Reads a stored archive whole and checks everything in it.

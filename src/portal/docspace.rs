@@ -7,4 +7,6 @@ pub mod identity;
 pub mod keys;
 pub mod layout;
 mod mysql;
+pub mod restoring;
+pub(super) mod stored;
 pub mod tenants;

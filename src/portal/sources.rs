@@ -15,7 +15,7 @@ pub struct Source {
     pub name: String,
     pub filesystem: Filesystem,
     /// Storages and the catalog, relative to the root.
-    excluded: Vec<String>,
+    pub(super) excluded: Vec<String>,
 }
 
 impl Source {

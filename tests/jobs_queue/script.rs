@@ -94,7 +94,7 @@ pub fn archive(job: &Job) -> ArchiveRecord {
 }
 
 pub fn made(job: &Job) -> Finished {
-    Finished { archive: Some(archive(job)), verified: None }
+    Finished::archive(archive(job))
 }
 
 /// The same proportions as in production, but faster.

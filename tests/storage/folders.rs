@@ -6,6 +6,7 @@ use std::process::Command;
 
 use portal_backup::storage::{StorageError, StorageType, Storages};
 
+use crate::disk::SmallDisk;
 use crate::tools::*;
 
 fn mode(path: &Path) -> u32 {
@@ -95,41 +96,15 @@ async fn an_upload_whose_staged_file_vanished_fails() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
-/// A file system of four megabytes, unmounted when dropped.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn mount() -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
-            .arg(dir.path())
-            .output();
-        match mount {
-            Ok(output) if output.status.success() => Some(Self(dir)),
-            _ => {
-                eprintln!("not tested here: a full disk (mounting is not permitted)");
-                None
-            }
-        }
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
 #[tokio::test]
 async fn a_full_disk_fails_the_upload_and_leaves_nothing() {
-    let Some(disk) = SmallDisk::mount() else { return };
-    let storage = local(disk.0.path(), "backups");
+    let Some(disk) = SmallDisk::mount(4) else { return };
+    let storage = local(disk.path(), "backups");
     let error = put(&storage, "a.tar.gz", &content(20 << 20)).await.unwrap_err();
     assert!(matches!(error, StorageError::Full(_)), "{error:?}");
     assert!(error.to_string().contains("no space left on device"), "{error}");
     assert!(error.to_string().contains("a.tar.gz"), "{error}");
-    assert_eq!(std::fs::read_dir(disk.0.path().join("backups")).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(disk.path().join("backups")).unwrap().count(), 0);
     put(&storage, "a.tar.gz", &content(2 << 20)).await.unwrap();
 
     // All bytes taken into memory before the disk refuses them.

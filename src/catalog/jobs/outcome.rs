@@ -167,6 +167,9 @@ async fn publish(
     if let Some((id, at)) = finished.verified {
         archives::mark_verified(&mut transaction, db, id, at).await?;
     }
+    if let Some((id, at)) = finished.proved {
+        archives::mark_proved(&mut transaction, db, id, at).await?;
+    }
     transaction.commit().await?;
     Ok(true)
 }
@@ -245,7 +248,7 @@ mod tests {
         let known = archive();
         assert!(catalog.archives().insert(&known).await.unwrap());
         let made = |archive| {
-            let finished = Finished { archive: Some(archive), verified: None };
+            let finished = Finished::archive(archive);
             publication(Outcome::Succeeded(Box::new(finished)))
         };
         assert!(jobs.publish(id, fence, made(known)).await.is_err());

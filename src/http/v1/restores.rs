@@ -74,7 +74,7 @@ pub async fn create(
     let dry_run = wanted.dry_run;
     let restore = check(&state, &caller, wanted).await?;
     if dry_run {
-        let plan = restore::plan(&state.app, caller.tenant_id, &restore).await?;
+        let plan = restore::plan(&state.app, caller.tenant_filter(), &restore).await?;
         return Ok(HttpResponse::Ok().json(plan));
     }
     let job = restore::start(&state.app, caller.tenant_id, restore).await?;

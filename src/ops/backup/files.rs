@@ -15,7 +15,7 @@ use crate::source::files::FilesError;
 const SMALL: u64 = 1 << 20;
 const MISSING_INFO: &str = "storage/missing_info";
 /// How many files are read ahead.
-const READ_AHEAD: usize = 8;
+const READ_AHEAD: usize = 4;
 
 pub struct Plan {
     pub bytes: u64,

@@ -1,6 +1,22 @@
 //! What a restore would do, before it does anything.
 
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+
+use archive::Archive;
+use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
+
+use super::RestoreRequest;
+use super::chosen::Chosen;
+use super::contents::{ArchivedDatabase, Contents, Counted, Only};
+use super::targets::{DatabaseTarget, FilesystemTarget, Targets};
+use crate::app::App;
+use crate::catalog::is_own_table;
+use crate::config::LayoutKind;
+use crate::ops::OpError;
+use crate::portal::Placed;
+use crate::source::files::Listed;
 
 /// Shown by `--dry-run` and `{"dryRun":true}`.
 #[derive(Debug, Clone, Default, Serialize, utoipa::ToSchema)]
@@ -58,6 +74,282 @@ pub struct FilesystemPlan {
     pub bytes: u64,
     /// The folders whose content is replaced, relative to the root (`""`: all of it).
     pub replaced: Vec<String>,
-    /// Live files in them that the archive does not have: they would be removed.
-    pub removed: u64,
+    /// Live files in them that the archive does not have: they would be removed. None: not counted.
+    pub removed: Option<u64>,
+}
+
+/// Judges what an archive would do to the live portal. Reads, and changes nothing.
+pub async fn make(
+    app: &App,
+    request: &RestoreRequest,
+    only: &Only,
+    chosen: &Chosen,
+    contents: &Contents,
+    targets: &Targets,
+) -> Result<RestorePlan, OpError> {
+    let mut plan = RestorePlan {
+        archive: chosen.name.clone(),
+        format: match contents.format {
+            archive::Format::Framed => "framed",
+            archive::Format::GzipTar => "gzipTar",
+            archive::Format::PlainTar => "plainTar",
+        }
+        .to_owned(),
+        size: chosen.source.len(),
+        dump: contents.dump,
+        created_on: contents.info.as_ref().map(|info| info.started_on.clone()),
+        warnings: contents.warnings.clone(),
+        ..RestorePlan::default()
+    };
+    judge_archive(app, request, contents, &mut plan).await;
+    for database in &contents.databases {
+        let Some(target) = targets.database(database.name.as_deref()) else {
+            if targets.live {
+                let name = database.name.as_deref().unwrap_or("of the portal");
+                plan.warnings.push(format!("the database {name} is not configured: left out"));
+            }
+            continue;
+        };
+        judge_database(database, target, only, &mut plan).await;
+    }
+    for (&position, counted) in &contents.files {
+        let Some(target) = targets.filesystem(position) else { continue };
+        judge_filesystem(app, only, contents, *counted, target, &mut plan).await?;
+    }
+    plan.rows = plan.tables.iter().filter_map(|table| table.rows).sum();
+    // Reading the archive, loading rows and writing files, as slow as slow discs are.
+    let bytes = plan.size / 200_000_000 + contents.data_bytes() / 10_000_000;
+    let files: u64 = plan.filesystems.iter().map(|f| f.bytes / 80_000_000 + f.files / 2000).sum();
+    plan.seconds = 1 + bytes + files;
+    if plan.tables.is_empty() && plan.filesystems.is_empty() {
+        plan.problems.push("the archive has nothing that could be restored here".to_owned());
+    }
+    Ok(plan)
+}
+
+async fn judge_archive(
+    app: &App,
+    request: &RestoreRequest,
+    contents: &Contents,
+    plan: &mut RestorePlan,
+) {
+    if let Some(dump) = request.dump
+        && dump != contents.dump
+    {
+        plan.problems.push(wrong_dump(contents.dump));
+    }
+    let portal = &app.portal;
+    let layout = portal.layout();
+    let made_for = match &contents.info {
+        Some(info) => info.layout.as_str(),
+        None => LayoutKind::Docspace.as_str(),
+    };
+    if request.into.is_none() && made_for != layout.as_str() {
+        plan.problems.push(format!(
+            "the archive is of a portal of the {made_for} layout, and this one is {}",
+            layout.as_str()
+        ));
+    }
+    if layout == LayoutKind::Docspace && !contents.dump && request.into.is_none() {
+        plan.problems.push(
+            "the archive holds a single tenant, and only dumps of the whole installation can be restored yet"
+                .to_owned(),
+        );
+    }
+    if !contents.placing.can_place() && contents.files.contains_key(&0) {
+        plan.problems.push(
+            "the archive has files, but storage/restore_info does not say whose they are"
+                .to_owned(),
+        );
+    }
+    let Some(info) = &contents.info else { return };
+    if !info.indexes.is_empty() {
+        plan.warnings
+            .push("search indexes in the archive are left out: they are built again".to_owned());
+    }
+    if let (Some(theirs), Some(ours)) =
+        (&info.machine_key_fingerprint, portal.machine_key_fingerprint())
+        && *theirs != ours
+    {
+        plan.warnings.push(
+            "the archive comes from an installation with another machine key: API keys, sessions and stored \
+             passwords of other services in it will not work here"
+                .to_owned(),
+        );
+    }
+    if let (Some(theirs), Ok(Some(ours))) = (&info.last_migration, portal.last_migration().await)
+        && *theirs > ours
+    {
+        plan.warnings.push(format!(
+            "the archive comes from a newer DocSpace: its database is at {theirs}, this one at {ours}"
+        ));
+    }
+}
+
+async fn judge_database(
+    database: &ArchivedDatabase,
+    target: &DatabaseTarget,
+    only: &Only,
+    plan: &mut RestorePlan,
+) {
+    let live = match target.database.live().await {
+        Ok(live) => live,
+        Err(error) => {
+            plan.problems.push(error.to_string());
+            return;
+        }
+    };
+    let ours = live.server.engine.as_str();
+    if let Some(theirs) = database.engine.as_deref()
+        && family(theirs) != family(ours)
+    {
+        plan.problems
+            .push(format!("the archive holds a {theirs} database, and {} is {ours}", target.name));
+        return;
+    }
+    plan.problems.extend(live.problems);
+    let exists: HashSet<&str> = live.tables.iter().map(|table| table.name.as_str()).collect();
+    for (name, table) in &database.tables {
+        if is_own_table(name) {
+            continue;
+        }
+        plan.tables.push(TablePlan {
+            database: target.name.clone(),
+            name: name.clone(),
+            rows: match &table.data {
+                None => Some(0),
+                Some(data) => data.rows,
+            },
+            bytes: table.data.as_ref().map_or(0, |data| data.size),
+            action: match exists.contains(name.as_str()) {
+                true => TableAction::Replace,
+                false => TableAction::Create,
+            },
+        });
+    }
+    if only.is_everything() {
+        let unknown = live.tables.iter().map(|table| &table.name);
+        let unknown = unknown.filter(|name| !database.tables.contains_key(*name));
+        plan.tables_kept.extend(unknown.filter(|name| !is_own_table(name)).cloned());
+    }
+    if !live.objects.is_empty() {
+        let names =
+            live.objects.iter().take(20).map(|object| format!("{} {}", object.kind, object.name));
+        let names = names.collect::<Vec<_>>().join(", ");
+        plan.warnings.push(format!("{}: stays as it is: {names}", target.name));
+    }
+    let needed: u64 =
+        database.tables.values().filter_map(|t| t.data.as_ref()).map(|d| d.size * 2).sum();
+    plan.space_needed += needed;
+    if let Some(free) = live.free_space
+        && free < needed
+    {
+        plan.problems.push(format!(
+            "not enough space for database {}: some {needed} bytes are needed, {free} are free",
+            target.name
+        ));
+    }
+}
+
+/// Engines that read each other's dumps.
+pub fn family(engine: &str) -> &str {
+    match engine {
+        "mariadb" => "mysql",
+        other => other,
+    }
+}
+
+async fn judge_filesystem(
+    app: &App,
+    only: &Only,
+    contents: &Contents,
+    counted: Counted,
+    target: &FilesystemTarget,
+    plan: &mut RestorePlan,
+) -> Result<(), OpError> {
+    let free = target.filesystem.free_space().await;
+    plan.space_needed += counted.bytes;
+    plan.space_available = match (plan.space_available, free) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    if let Some(free) = free
+        && free < counted.bytes
+    {
+        plan.problems.push(format!(
+            "not enough space in filesystem {}: {} bytes are needed, {free} are free",
+            target.name, counted.bytes
+        ));
+    }
+    if let Err(error) = target.filesystem.check_writable().await {
+        plan.problems.push(error.to_string());
+    }
+    let replaced = match only.is_everything() {
+        true => replaced(app, contents, target).await,
+        false => Vec::new(),
+    };
+    plan.filesystems.push(FilesystemPlan {
+        name: target.name.clone(),
+        files: counted.files,
+        bytes: counted.bytes,
+        replaced,
+        removed: None,
+    });
+    Ok(())
+}
+
+/// The folders of a target that a restore of everything replaces.
+pub async fn replaced(app: &App, contents: &Contents, target: &FilesystemTarget) -> Vec<String> {
+    // Tenants of a database that cannot be read now are those of the archive: it is refused elsewhere anyway.
+    let tenants = app.portal.tenants().await.unwrap_or_default();
+    let ids: Vec<i64> = tenants.iter().map(|tenant| tenant.id).collect();
+    contents.placing.replaced(target.position, &ids)
+}
+
+/// How many live files a restore would remove: those in its folders that the archive does not have.
+pub async fn count_removed(
+    archive: &Archive,
+    contents: &mut Contents,
+    targets: &Targets,
+    plan: &mut RestorePlan,
+) -> Result<(), OpError> {
+    let failed = |error: archive::Error| OpError::Unavailable(error.to_string());
+    let hasher = RandomState::new();
+    let mut known: HashSet<u64> = HashSet::new();
+    contents.placing.restart();
+    let mut entries = Box::pin(archive.entries());
+    while let Some(entry) = entries.try_next().await.map_err(failed)? {
+        if let Placed::Files(places) = contents.placing.place(&entry.path) {
+            known.extend(
+                places.iter().map(|place| hasher.hash_one((place.filesystem, &place.path))),
+            );
+        }
+    }
+    for described in &mut plan.filesystems {
+        let target = targets.filesystems.iter().find(|target| target.name == described.name);
+        let Some(target) = target else { continue };
+        let mut removed = 0;
+        for folder in &described.replaced {
+            let mut listing = target.filesystem.list_except(folder, target.kept.clone());
+            while let Some(listed) = listing.next().await {
+                if let Ok(Listed::File(file)) = listed
+                    && !file.is_directory
+                    && !known.contains(&hasher.hash_one((target.position, &file.path)))
+                {
+                    removed += 1;
+                }
+            }
+        }
+        described.removed = (!described.replaced.is_empty()).then_some(removed);
+    }
+    Ok(())
+}
+
+/// Why a request's `dump` does not fit an archive.
+pub fn wrong_dump(archived: bool) -> String {
+    match archived {
+        true => "the archive is a dump of the whole installation: send \"dump\": true",
+        false => "the archive is not a dump of the whole installation: send \"dump\": false",
+    }
+    .to_owned()
 }

@@ -1,23 +1,420 @@
 //! One restore, from the archive to the old state dropped.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use archive::Archive;
+use serde::{Deserialize, Serialize};
+
+use super::chosen::{self, Chosen};
+use super::contents::{self, Contents, Only};
+use super::load::{Loaded, Loader, LoadingDatabase};
+use super::targets::Targets;
+use super::{ArchiveChoice, RestoreRequest, plan};
 use crate::app::App;
-use crate::jobs::{Cleaned, Finished, Job, JobContext, JobFailure};
+use crate::jobs::{CancelReason, Cleaned, Finished, Job, JobContext, JobFailure};
+use crate::ops::{OpError, uploads, verify};
+use crate::portal::docspace::restoring;
+use crate::portal::{Placed, PortalError};
+use crate::source::database::{DatabaseError, Staging, Trust};
+use crate::source::files::{FilesError, FilesStaging, Replaced};
+use crate::source::restore::{AttemptId, RestoreError, Staged};
 
-/// Runs the restore that a job asks for.
-pub(in crate::ops) async fn run(
-    _app: &Arc<App>,
-    _ctx: &JobContext,
-) -> Result<Finished, JobFailure> {
-    todo!()
+/// How long a last step that failed is left alone before it is tried again.
+const AGAIN: Duration = Duration::from_secs(2);
+const INTERRUPTED: &str = "the service was stopped while it restored; the portal was put back as it was: \
+                           start the restore again";
+
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    #[error(transparent)]
+    Portal(#[from] PortalError),
+    #[error(transparent)]
+    Op(#[from] OpError),
+    #[error("reading the archive: {0}")]
+    Archive(#[from] archive::Error),
+    #[error("{0}")]
+    Failed(String),
+    #[error("the restore was cancelled")]
+    Cancelled,
+    #[error("{0}")]
+    Internal(String),
 }
 
-/// Finishes or rolls back what a dead or failed attempt left.
+/// What a restore notes in the catalog before each of its steps, so that any process can finish it or undo it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Remains {
+    attempt: AttemptId,
+    phase: Phase,
+    /// Whether DocSpace's tenants are closed meanwhile, and which of them were open.
+    closed: bool,
+    tenants: Vec<i64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Phase {
+    /// The portal is as it was.
+    Staging,
+    /// It may be anything.
+    Swapping,
+    /// It is as the archive says.
+    Proved,
+}
+
+/// Runs the restore that a job asks for. When it fails, [`clean`] puts the portal back.
+pub(in crate::ops) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Finished, JobFailure> {
+    let request = request(app, &ctx.job).map_err(JobFailure::Failed)?;
+    match (Attempt { app, ctx, request: &request }).run().await {
+        Ok(finished) => Ok(finished),
+        Err(RunError::Cancelled) => Err(JobFailure::Cancelled),
+        Err(error) => Err(JobFailure::Failed(error.to_string())),
+    }
+}
+
+/// Finishes or rolls back what a dead or failed attempt left, by what it noted last.
 pub(in crate::ops) async fn clean(
-    _app: &App,
-    _job: &Job,
-    _remains: &serde_json::Value,
+    app: &App,
+    job: &Job,
+    remains: &serde_json::Value,
 ) -> Result<Cleaned, String> {
-    todo!()
+    let remains: Remains =
+        serde_json::from_value(remains.clone()).map_err(|error| error.to_string())?;
+    let request = request(app, job)?;
+    let targets =
+        Targets::resolve(app, request.into.as_deref()).map_err(|error| error.to_string())?;
+    if remains.phase == Phase::Proved {
+        finish(app, &targets, &remains).await.map_err(|error| error.to_string())?;
+        return Ok(Cleaned::Succeeded(Box::default()));
+    }
+    undo(app, &targets, &remains).await.map_err(|error| error.to_string())?;
+    tracing::info!(job = %job.id, "a restore was rolled back: the portal is as it was");
+    Ok(Cleaned::Undone(INTERRUPTED.to_owned()))
+}
+
+/// The job's request, with what was sealed.
+fn request(app: &App, job: &Job) -> Result<RestoreRequest, String> {
+    let request: RestoreRequest = serde_json::from_value(job.request.clone())
+        .map_err(|error| format!("the job's request cannot be read: {error}"))?;
+    request.unsealed(app).map_err(|error| error.to_string())
+}
+
+async fn staged(targets: &Targets, attempt: &AttemptId) -> Result<Vec<Box<dyn Staged>>, RunError> {
+    let mut all = Vec::new();
+    for target in &targets.databases {
+        all.push(target.database.staged(attempt).await?);
+    }
+    all.extend(targets.filesystems.iter().map(|target| target.filesystem.staged(attempt)));
+    Ok(all)
+}
+
+/// Everything as it was, the last step first.
+async fn undo(app: &App, targets: &Targets, remains: &Remains) -> Result<(), RunError> {
+    for staged in staged(targets, &remains.attempt).await?.iter().rev() {
+        staged.roll_back().await?;
+    }
+    if let Some(identity) = app.portal.identity()
+        && remains.closed
+    {
+        identity.open_again(Some(&remains.tenants)).await?;
+    }
+    Ok(())
+}
+
+async fn finish(app: &App, targets: &Targets, remains: &Remains) -> Result<(), RunError> {
+    if let Some(identity) = app.portal.identity()
+        && remains.closed
+    {
+        identity.open_again(None).await?;
+    }
+    for staged in staged(targets, &remains.attempt).await? {
+        staged.finish().await?;
+    }
+    Ok(())
+}
+
+/// An archive that was read whole and found good.
+pub struct Verified {
+    pub archive: Archive,
+    pub trust: Trust,
+}
+
+/// Reads every byte of the archive. Errors say what is wrong with it.
+pub async fn verified(
+    app: &App,
+    chosen: &Chosen,
+    trusted: bool,
+    progress: &crate::jobs::Progress,
+) -> Result<Verified, RunError> {
+    progress.phase("verifying");
+    let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    let report =
+        archive::verify(Arc::clone(&chosen.source), workers, |bytes| progress.add(bytes)).await?;
+    let sha256 = hex::encode(report.sha256);
+    let (expected, size) = match &chosen.record {
+        Some(record) => (record.sha256.as_str(), record.size),
+        None => (sha256.as_str(), report.bytes),
+    };
+    verify::verdict(&report, expected, size).map_err(RunError::Failed)?;
+    let ours = app.catalog.archives().by_sha256(sha256).await.map_err(OpError::from)?;
+    let trust = if trusted || ours.is_some() { Trust::Own } else { Trust::Foreign };
+    Ok(Verified { archive: Archive::open(Arc::clone(&chosen.source)).await?, trust })
+}
+
+struct Attempt<'a> {
+    app: &'a Arc<App>,
+    ctx: &'a JobContext,
+    request: &'a RestoreRequest,
+}
+
+/// Everything that is ready to go live.
+struct Ready {
+    remains: Remains,
+    sources: Vec<Box<dyn Staged>>,
+    loaded: Loaded,
+    /// Tables that must be there afterwards: which database, which name.
+    tables: Vec<(usize, String)>,
+    /// For each filesystem its replaced folders.
+    folders: HashMap<usize, Vec<String>>,
+}
+
+impl Attempt<'_> {
+    async fn run(&self) -> Result<Finished, RunError> {
+        let targets = Targets::resolve(self.app, self.request.into.as_deref())?;
+        // Until the swap begins, the portal is untouched, and the work may be dropped anywhere.
+        let ready = tokio::select! {
+            ready = self.stage(&targets) => ready?,
+            () = self.ctx.cancel.cancelled() => return Err(RunError::Cancelled),
+        };
+        let mut remains = ready.remains.clone();
+        remains.phase = Phase::Swapping;
+        self.note(&remains).await?;
+        self.ctx.progress.phase("swapping");
+        for source in &ready.sources {
+            source.swap().await?;
+        }
+        self.ctx.progress.phase("checking");
+        self.check(&targets, &ready).await?;
+        remains.phase = Phase::Proved;
+        self.note(&remains).await?;
+        self.ctx.progress.phase("cleaning up");
+        while let Err(error) = finish(self.app, &targets, &remains).await {
+            tracing::warn!(job = %self.ctx.job.id, %error, "the old state could not be dropped; trying again");
+            if let Some(CancelReason::Lost | CancelReason::Shutdown) = self.ctx.cancel.reason() {
+                return Err(RunError::Cancelled);
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+        if let ArchiveChoice::Uploaded { tenant } = self.request.archive {
+            uploads::remove(self.app, tenant).await;
+        }
+        tracing::info!(
+            job = %self.ctx.job.id, tables = ready.loaded.tables, rows = ready.loaded.rows,
+            "the portal is as the archive says"
+        );
+        Ok(Finished::default())
+    }
+
+    async fn note(&self, remains: &Remains) -> Result<(), RunError> {
+        let value =
+            serde_json::to_value(remains).map_err(|error| RunError::Internal(error.to_string()))?;
+        self.ctx.save_remains(value).await.map_err(|_| RunError::Cancelled)
+    }
+
+    /// Verifies the archive and stages all of it. Nothing that is live is touched.
+    async fn stage(&self, targets: &Targets) -> Result<Ready, RunError> {
+        let (app, ctx) = (self.app, self.ctx);
+        let only = Only::new(&self.request.only).map_err(RunError::Failed)?;
+        ctx.progress.restart();
+        let chosen = chosen::find(app, None, self.request).await?;
+        ctx.progress.add_total(chosen.source.len());
+        let verified = verified(app, &chosen, self.request.trust, &ctx.progress).await?;
+        let placing = app.portal.placing();
+        let mut contents =
+            contents::read(&verified.archive, placing, &only).await.map_err(RunError::Failed)?;
+        let plan = plan::make(app, self.request, &only, &chosen, &contents, targets).await?;
+        for warning in &plan.warnings {
+            ctx.warn(warning.clone());
+        }
+        if !plan.problems.is_empty() {
+            return Err(RunError::Failed(plan.problems.join("; ")));
+        }
+        ctx.progress.add_total(contents.bytes());
+
+        let own = contents.databases.iter().any(|database| database.name.is_none());
+        let closed = targets.live && only.is_everything() && own && app.portal.identity().is_some();
+        let remains = self.close_tenants(closed).await?;
+        let databases =
+            self.stage_databases(targets, &mut contents, &remains, verified.trust).await?;
+        let (files, folders) = self.stage_files(targets, &contents, &remains, &only).await?;
+        let tables: Vec<(usize, String)> = databases
+            .iter()
+            .flat_map(|(position, loading)| {
+                loading.tables.keys().map(|name| (*position, name.clone()))
+            })
+            .collect();
+        contents.placing.restart();
+        let mut placing = contents.placing;
+        let loaded = Loader {
+            archive: verified.archive,
+            databases: databases.iter().map(|(_, loading)| loading.clone()).collect(),
+            files: files.clone(),
+            place: Box::new(move |member| match placing.place(member) {
+                Placed::Files(places) => places,
+                Placed::Skipped(_) => Vec::new(),
+            }),
+            only: only.clone(),
+            progress: Arc::clone(&ctx.progress),
+        }
+        .run()
+        .await?;
+        ctx.progress.phase("preparing the swap");
+        let mut sources: Vec<Box<dyn Staged>> = Vec::new();
+        for (_, loading) in databases {
+            if closed && loading.archived.is_none() {
+                for adjustment in restoring::adjustments() {
+                    loading.staging.adjust(&adjustment).await?;
+                }
+            }
+            let (staged, warnings) = unshared(loading.staging)?.ready().await?;
+            warnings.into_iter().for_each(|warning| ctx.warn(warning));
+            sources.push(staged);
+        }
+        for (position, staging) in files {
+            let target = targets.filesystem(position);
+            let kept = target.map(|target| target.kept.clone()).unwrap_or_default();
+            let replaced = match folders.get(&position) {
+                Some(folders) => Replaced::Folders { folders: folders.clone(), kept },
+                None => Replaced::Staged,
+            };
+            sources.push(unshared(staging)?.ready(replaced).await?);
+        }
+        Ok(Ready { remains, sources, loaded, tables, folders })
+    }
+
+    /// Notes that the restore begins, and closes the tenants that are open.
+    async fn close_tenants(&self, closed: bool) -> Result<Remains, RunError> {
+        let attempt = self.attempt_id()?;
+        let mut remains = Remains { attempt, phase: Phase::Staging, closed, tenants: Vec::new() };
+        let identity = self.app.portal.identity().filter(|_| closed);
+        if let Some(identity) = identity {
+            remains.tenants = identity.open_tenants().await?;
+        }
+        self.note(&remains).await?;
+        if let Some(identity) = identity {
+            identity.close_tenants(&remains.tenants).await?;
+        }
+        Ok(remains)
+    }
+
+    /// Unique for the job; a later attempt drops what an earlier one of the same name left.
+    fn attempt_id(&self) -> Result<AttemptId, RunError> {
+        let id = &self.ctx.job.id.simple().to_string()[..16];
+        AttemptId::new(id).ok_or_else(|| RunError::Internal("no name for the attempt".to_owned()))
+    }
+
+    async fn stage_databases(
+        &self,
+        targets: &Targets,
+        contents: &mut Contents,
+        remains: &Remains,
+        trust: Trust,
+    ) -> Result<Vec<(usize, LoadingDatabase)>, RunError> {
+        let mut loading = Vec::new();
+        for database in std::mem::take(&mut contents.databases) {
+            let archived = database.name.as_deref();
+            let position =
+                targets.databases.iter().position(|target| target.archived.as_deref() == archived);
+            let Some(position) = position else { continue };
+            let mut tables = database.tables;
+            tables.retain(|name, _| !crate::catalog::is_own_table(name));
+            let staging: Box<dyn Staging> =
+                targets.databases[position].database.stage(&remains.attempt).await?;
+            loading.push((
+                position,
+                LoadingDatabase {
+                    archived: database.name,
+                    staging: Arc::new(staging),
+                    tables: Arc::new(tables),
+                    trust,
+                },
+            ));
+        }
+        Ok(loading)
+    }
+
+    /// The staging places of all filesystems that the archive has, and for each the folders that are replaced; none
+    /// when only parts are restored.
+    async fn stage_files(
+        &self,
+        targets: &Targets,
+        contents: &Contents,
+        remains: &Remains,
+        only: &Only,
+    ) -> Result<(HashMap<usize, Arc<FilesStaging>>, HashMap<usize, Vec<String>>), RunError> {
+        let (mut stagings, mut folders) = (HashMap::new(), HashMap::new());
+        for target in &targets.filesystems {
+            if !contents.has_filesystem(target.position, &target.name, only) {
+                continue;
+            }
+            let staging = target.filesystem.stage(&remains.attempt).await?;
+            stagings.insert(target.position, Arc::new(staging));
+            if only.is_everything() {
+                folders.insert(target.position, plan::replaced(self.app, contents, target).await);
+            }
+        }
+        Ok((stagings, folders))
+    }
+
+    /// Whether the portal is now what the archive says.
+    async fn check(&self, targets: &Targets, ready: &Ready) -> Result<(), RunError> {
+        let unhealthy = |why: String| RunError::Failed(format!("after the swap {why}"));
+        for (position, target) in targets.databases.iter().enumerate() {
+            let wanted: Vec<_> = ready.tables.iter().filter(|(of, _)| *of == position).collect();
+            if wanted.is_empty() {
+                continue;
+            }
+            let live = target.database.live().await?;
+            for (_, name) in wanted {
+                if !live.tables.iter().any(|table| table.name == *name) {
+                    return Err(unhealthy(format!("table {name} is missing")));
+                }
+            }
+        }
+        for (position, counted) in &ready.loaded.files {
+            let (Some(target), Some(folders)) =
+                (targets.filesystem(*position), ready.folders.get(position))
+            else {
+                continue;
+            };
+            let (files, bytes) = super::health::count(target, folders).await?;
+            // Others may have written new ones since.
+            if files < counted.files || bytes < counted.bytes {
+                return Err(unhealthy(format!(
+                    "filesystem {} has {files} files of {bytes} bytes, and the archive {} of {}",
+                    target.name, counted.files, counted.bytes
+                )));
+            }
+        }
+        if let Some(identity) = self.app.portal.identity()
+            && ready.remains.closed
+            && let Some(fault) = identity.faults().await?.into_iter().next()
+        {
+            return Err(unhealthy(fault));
+        }
+        Ok(())
+    }
+}
+
+fn unshared<T>(shared: Arc<T>) -> Result<T, RunError> {
+    Arc::into_inner(shared)
+        .ok_or_else(|| RunError::Internal("a staging place is still in use".to_owned()))
 }

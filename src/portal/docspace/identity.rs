@@ -254,6 +254,19 @@ impl Identity {
         Ok(rows.and_then(|rows| rows.into_iter().next()))
     }
 
+    /// The portal's database, for what a restore changes.
+    pub(super) fn database(&self) -> &PortalDatabase {
+        &self.0.database
+    }
+
+    /// Forgets what was read of the database: a restore has replaced it.
+    pub(super) async fn forget(&self) {
+        *self.0.directory.lock().await = None;
+        self.0.owners.clear();
+        self.0.admins.clear();
+        self.0.limited.clear();
+    }
+
     /// See [`keys::fingerprint`]; None without a machine key.
     pub fn machine_key_fingerprint(&self) -> Option<String> {
         let key = self.0.hasher.machine_key();

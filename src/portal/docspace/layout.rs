@@ -45,6 +45,18 @@ impl Module {
         }
     }
 
+    /// The folder of a domain within the module; None for the one without a name.
+    pub fn domain_folder<'a>(&self, keeping: Keeping, domain: &'a str) -> Option<&'a str>
+    where
+        Self: 'a,
+    {
+        match (keeping, self.temp) {
+            _ if domain.is_empty() => None,
+            (Keeping::Disc, Some((folder, temporary))) if temporary == domain => Some(folder),
+            _ => Some(domain),
+        }
+    }
+
     /// Whether DocSpace's backup carries the file at `path` within the module. `backups`: the files that
     /// hold earlier backups, see [`is_backup`].
     pub fn carries(&self, keeping: Keeping, path: &str, backups: &[String]) -> bool {

@@ -1,0 +1,199 @@
+//! Proof without a restore: the archive is loaded into a scratch database and folder, compared, and dropped.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use archive::{Archive, EntryKind};
+use futures::TryStreamExt;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use url::Url;
+
+use super::RestoreRequest;
+use super::chosen;
+use super::contents::{self, Contents, Only};
+use super::load::{Loader, LoadingDatabase};
+use super::run::{RunError, verified};
+use super::targets::Targets;
+use crate::app::App;
+use crate::config::Options;
+use crate::jobs::Progress;
+use crate::portal::FilePlace;
+use crate::source::files::{FileMeta, Filesystem, Replaced};
+use crate::source::restore::AttemptId;
+
+/// What a proof compared.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Proof {
+    pub tables: u64,
+    pub rows: u64,
+    pub files: u64,
+    pub bytes: u64,
+    /// What could not be compared, and why.
+    pub warnings: Vec<String>,
+}
+
+/// Where the files of a proof go while it runs.
+fn scratch(app: &App, attempt: &AttemptId) -> PathBuf {
+    app.config.backup.temp_dir.join(format!("portal-backup-proof-{attempt}"))
+}
+
+/// Loads an archive beside the portal and compares every table and file with what the archive says. Whatever happens,
+/// [`clean`] must follow. Errors say what differs.
+pub async fn prove(
+    app: &App,
+    request: &RestoreRequest,
+    attempt: &AttemptId,
+    progress: &Arc<Progress>,
+) -> Result<Proof, RunError> {
+    let chosen = chosen::find(app, None, request).await?;
+    progress.add_total(chosen.source.len());
+    let verified = verified(app, &chosen, request.trust, progress).await?;
+    let only = Only::default();
+    let mut contents = contents::read(&verified.archive, app.portal.placing(), &only)
+        .await
+        .map_err(RunError::Failed)?;
+    progress.add_total(2 * contents.bytes());
+    let mut proof = Proof::default();
+
+    let targets = Targets::resolve(app, None)?;
+    let mut loading = Vec::new();
+    for database in std::mem::take(&mut contents.databases) {
+        let Some(target) = targets.database(database.name.as_deref()) else {
+            let name = database.name.as_deref().unwrap_or("of the portal");
+            proof
+                .warnings
+                .push(format!("the database {name} is not configured: it was not loaded"));
+            continue;
+        };
+        let live = target.database.live().await?;
+        if let Some(engine) = &database.engine
+            && super::plan::family(engine) != super::plan::family(live.server.engine.as_str())
+        {
+            return Err(RunError::Failed(format!(
+                "the archive holds a {engine} database, and {} is {}: there is nowhere to load it",
+                target.name,
+                live.server.engine.as_str()
+            )));
+        }
+        loading.push(LoadingDatabase {
+            archived: database.name,
+            staging: Arc::new(target.database.stage(attempt).await?),
+            tables: Arc::new(database.tables),
+            trust: verified.trust,
+        });
+    }
+    let (folder, files) = scratch_folder(app, attempt).await?;
+    let staging = Arc::new(files.stage(attempt).await?);
+    let loader = Loader {
+        archive: verified.archive.clone(),
+        databases: loading.clone(),
+        files: HashMap::from([(0, Arc::clone(&staging))]),
+        // Nothing is placed: every member lies under its own name.
+        place: Box::new(|member| vec![FilePlace { filesystem: 0, path: member.to_owned() }]),
+        only,
+        progress: Arc::clone(progress),
+    };
+    let loaded = loader.run().await?;
+    proof.rows = loaded.rows;
+
+    progress.phase("comparing");
+    compare_tables(&loading, &mut proof, progress).await?;
+    let staging = Arc::into_inner(staging)
+        .ok_or_else(|| RunError::Internal("a staging place is still in use".to_owned()))?;
+    let replaced = Replaced::Folders { folders: vec![String::new()], kept: Vec::new() };
+    staging.ready(replaced).await?.swap().await?;
+    compare_files(&verified.archive, &files, &contents, &mut proof, progress).await?;
+    tracing::debug!(folder = %folder.display(), "an archive is proved");
+    Ok(proof)
+}
+
+/// Drops what a proof loaded, wherever it stopped.
+pub async fn clean(app: &App, attempt: &AttemptId) -> Result<(), RunError> {
+    for target in Targets::resolve(app, None)?.databases {
+        target.database.staged(attempt).await?.roll_back().await?;
+    }
+    let folder = scratch(app, attempt);
+    match tokio::fs::remove_dir_all(&folder).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(RunError::Failed(format!("{}: {error}", folder.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn scratch_folder(app: &App, attempt: &AttemptId) -> Result<(PathBuf, Filesystem), RunError> {
+    let folder = scratch(app, attempt);
+    let unusable = |why: String| RunError::Failed(format!("{}: {why}", folder.display()));
+    tokio::fs::create_dir_all(&folder).await.map_err(|error| unusable(error.to_string()))?;
+    let absolute = std::path::absolute(&folder).map_err(|error| unusable(error.to_string()))?;
+    let url = Url::from_file_path(absolute).map_err(|()| unusable("no path".to_owned()))?;
+    Ok((folder.clone(), Filesystem::open(&url, &Options::default())?))
+}
+
+async fn compare_tables(
+    loading: &[LoadingDatabase],
+    proof: &mut Proof,
+    progress: &Progress,
+) -> Result<(), RunError> {
+    for database in loading {
+        for (name, table) in database.tables.iter() {
+            proof.tables += 1;
+            let Some(data) = &table.data else { continue };
+            progress.current(&data.path);
+            let found = database.staging.digest(name).await?;
+            progress.add(data.size);
+            let Some(expected) = &data.sha256 else { continue };
+            if found.as_ref() != Some(&expected.0) {
+                return Err(RunError::Failed(format!(
+                    "table {name} differs from the archive after it was loaded"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads every file back from the folder.
+async fn compare_files(
+    archive: &Archive,
+    files: &Filesystem,
+    contents: &Contents,
+    proof: &mut Proof,
+    progress: &Progress,
+) -> Result<(), RunError> {
+    let has_digests = contents.info.is_some();
+    let mut entries = Box::pin(archive.entries());
+    while let Some(entry) = entries.try_next().await? {
+        if entry.kind != EntryKind::File || contents::database_member(&entry.path).is_some() {
+            continue;
+        }
+        progress.current(&entry.path);
+        let file = FileMeta {
+            path: entry.path.clone(),
+            size: entry.size,
+            modified: entry.mtime,
+            is_directory: false,
+        };
+        let (mut digest, mut size) = (Sha256::new(), 0);
+        let mut content = files.read(&file).await?;
+        while let Some(piece) = content.try_next().await? {
+            size += piece.len() as u64;
+            progress.add(piece.len() as u64);
+            digest.update(&piece);
+        }
+        let same = entry.sha256.is_none_or(|expected| expected.0[..] == digest.finalize()[..]);
+        // In archives that others wrote the last of two entries of one name is the one that lies there.
+        if has_digests && (size != entry.size || !same) {
+            return Err(RunError::Failed(format!(
+                "{} differs from the archive after it was written",
+                entry.path
+            )));
+        }
+        proof.files += 1;
+        proof.bytes += size;
+    }
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! The sources that a restore writes to: the portal's own, or another that the request names.
+
+use url::Url;
+
+use crate::app::App;
+use crate::config::{DatabaseConfig, Options, Secret};
+use crate::ops::OpError;
+use crate::source::database::{self, Database};
+use crate::source::files::Filesystem;
+
+/// Where what an archive holds goes.
+pub struct Targets {
+    /// The databases, by what the archive calls them (None: the portal's own).
+    pub databases: Vec<DatabaseTarget>,
+    pub filesystems: Vec<FilesystemTarget>,
+    /// Whether this is the live portal, and not another place that was named.
+    pub live: bool,
+}
+
+pub struct DatabaseTarget {
+    pub archived: Option<String>,
+    pub name: String,
+    pub database: Box<dyn Database>,
+}
+
+pub struct FilesystemTarget {
+    /// The position of the filesystem that it stands for.
+    pub position: usize,
+    pub name: String,
+    pub filesystem: Filesystem,
+    /// What must not be moved, relative to the root.
+    pub kept: Vec<String>,
+}
+
+impl Targets {
+    /// All sources of the configuration; with `into` (a configured name, or a URL) only that one, in the place of
+    /// the portal's own first of its kind.
+    pub fn resolve(app: &App, into: Option<&str>) -> Result<Self, OpError> {
+        match into {
+            None => Self::own(app),
+            Some(into) if into.contains("://") || into.starts_with("sqlite:") => {
+                Self::at(app, into)
+            }
+            Some(name) => Self::named(app, name),
+        }
+    }
+
+    fn own(app: &App) -> Result<Self, OpError> {
+        let portal = &app.config.portal;
+        let mut databases = Vec::new();
+        for (position, config) in portal.database.iter().enumerate() {
+            let archived = (position > 0).then(|| config.name.clone());
+            databases.push(database_target(app, config, archived)?);
+        }
+        let filesystems =
+            (0..portal.filesystem.len()).filter_map(|position| filesystem(app, position, position));
+        Ok(Self { databases, filesystems: filesystems.collect(), live: true })
+    }
+
+    fn named(app: &App, name: &str) -> Result<Self, OpError> {
+        let portal = &app.config.portal;
+        if let Some(config) = portal.database.iter().find(|database| database.name == name) {
+            let databases = vec![database_target(app, config, None)?];
+            return Ok(Self { databases, filesystems: Vec::new(), live: false });
+        }
+        let position = portal.filesystem.iter().position(|filesystem| filesystem.name == name);
+        let found = position.and_then(|position| filesystem(app, 0, position));
+        let Some(found) = found else {
+            return Err(OpError::Invalid(format!(
+                "{name:?} is neither a configured database nor a filesystem, nor a URL"
+            )));
+        };
+        Ok(Self { databases: Vec::new(), filesystems: vec![found], live: false })
+    }
+
+    fn at(app: &App, url: &str) -> Result<Self, OpError> {
+        let scheme = url.split(':').next().unwrap_or_default();
+        if matches!(scheme, "mysql" | "mariadb" | "sqlite" | "postgres" | "postgresql") {
+            let url = Secret::new(url.to_owned());
+            let config = DatabaseConfig { name: "target".to_owned(), url };
+            let databases = vec![database_target(app, &config, None)?];
+            return Ok(Self { databases, filesystems: Vec::new(), live: false });
+        }
+        let parsed =
+            Url::parse(url).map_err(|error| OpError::Invalid(format!("{url}: {error}")))?;
+        // Options of a configured source at the same place, such as its credentials.
+        let like = app.config.portal.filesystem.iter().find(|known| {
+            known.url.scheme() == parsed.scheme() && known.url.host_str() == parsed.host_str()
+        });
+        let options = like.map_or_else(Options::default, |known| match parsed.scheme() {
+            "file" => Options::default(),
+            _ => known.options.clone(),
+        });
+        let filesystem = Filesystem::open(&parsed, &options)
+            .map_err(|error| OpError::Invalid(error.to_string()))?;
+        let target = FilesystemTarget {
+            position: 0,
+            name: "target".to_owned(),
+            filesystem,
+            kept: Vec::new(),
+        };
+        Ok(Self { databases: Vec::new(), filesystems: vec![target], live: false })
+    }
+
+    pub fn database(&self, archived: Option<&str>) -> Option<&DatabaseTarget> {
+        self.databases.iter().find(|target| target.archived.as_deref() == archived)
+    }
+
+    pub fn filesystem(&self, position: usize) -> Option<&FilesystemTarget> {
+        self.filesystems.iter().find(|target| target.position == position)
+    }
+}
+
+fn database_target(
+    app: &App,
+    config: &DatabaseConfig,
+    archived: Option<String>,
+) -> Result<DatabaseTarget, OpError> {
+    let database = database::open(config, &app.config.backup.temp_dir)
+        .map_err(|error| OpError::Invalid(error.to_string()))?;
+    Ok(DatabaseTarget { archived, name: config.name.clone(), database })
+}
+
+fn filesystem(app: &App, archived: usize, position: usize) -> Option<FilesystemTarget> {
+    Some(FilesystemTarget {
+        position: archived,
+        name: app.config.portal.filesystem.get(position)?.name.clone(),
+        filesystem: app.portal.filesystem(position)?.clone(),
+        kept: app.portal.kept(position),
+    })
+}

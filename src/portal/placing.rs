@@ -1,0 +1,144 @@
+//! Where the files of an archive go: the other direction of [`super::Portal::files`].
+
+use super::docspace::layout::{Keeping, MODULES, stored_of_other_member};
+use super::docspace::stored::{StoredIndex, Whose, physical};
+use super::{Portal, StoredFile};
+use crate::config::LayoutKind;
+
+/// A place in a filesystem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilePlace {
+    /// The position of the filesystem in the configuration.
+    pub filesystem: usize,
+    /// Relative to its root.
+    pub path: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placed {
+    /// A file of the portal, which may belong to several places.
+    Files(Vec<FilePlace>),
+    /// It goes nowhere; why, as a sentence.
+    Skipped(String),
+}
+
+/// Places the members of one archive.
+#[derive(Debug)]
+pub struct Placing {
+    layout: LayoutKind,
+    /// The names of the configured filesystems.
+    names: Vec<String>,
+    keeping: Keeping,
+    stored: StoredIndex,
+}
+
+impl Portal {
+    /// For an archive whose `storage/restore_info`, if it has one, is still to be learned.
+    pub fn placing(&self) -> Placing {
+        let is_local = self.sources.first().is_none_or(|source| source.filesystem.is_local());
+        Placing {
+            layout: self.layout,
+            names: self.sources.iter().map(|source| source.name.clone()).collect(),
+            keeping: if is_local { Keeping::Disc } else { Keeping::Cloud },
+            stored: StoredIndex::default(),
+        }
+    }
+
+    /// What of a filesystem a restore must not touch: storages and the catalog, relative to its root.
+    pub fn kept(&self, filesystem: usize) -> Vec<String> {
+        self.sources.get(filesystem).map(|source| source.excluded.clone()).unwrap_or_default()
+    }
+}
+
+impl Placing {
+    /// Takes the next piece of `storage/restore_info`.
+    pub fn learn(&mut self, piece: &[u8]) -> Result<(), String> {
+        self.stored.learn(piece)
+    }
+
+    pub fn learned(&mut self) {
+        self.stored.learned();
+    }
+
+    /// To be called before the archive's members are gone through anew.
+    pub fn restart(&mut self) {
+        self.stored.restart();
+    }
+
+    /// Modules in the archive that no restore handles.
+    pub fn unknown_modules(&self) -> &[String] {
+        self.stored.unknown_modules()
+    }
+
+    /// Whether the files of the portal's own filesystem can be placed at all.
+    pub fn can_place(&self) -> bool {
+        self.layout == LayoutKind::Plain || !self.stored.is_empty()
+    }
+
+    /// Where a member goes that is a file or a directory. A member may be met twice, in the archive's order.
+    pub fn place(&mut self, member: &str) -> Placed {
+        if let Some(rest) = member.strip_prefix("extra/files/") {
+            return self.other(rest);
+        }
+        match self.layout {
+            LayoutKind::Plain => match member.strip_prefix("storage/") {
+                Some(path) if !self.names.is_empty() => {
+                    Placed::Files(vec![FilePlace { filesystem: 0, path: path.to_owned() }])
+                }
+                Some(_) => Placed::Skipped(format!("{member}: no filesystem is configured")),
+                None => unknown(member),
+            },
+            LayoutKind::Docspace => self.of_docspace(member),
+        }
+    }
+
+    fn other(&self, rest: &str) -> Placed {
+        let Some((name, path)) = rest.split_once('/') else { return unknown(rest) };
+        match self.names.iter().position(|known| known == name) {
+            Some(filesystem) => {
+                Placed::Files(vec![FilePlace { filesystem, path: path.to_owned() }])
+            }
+            None => Placed::Skipped(format!("the filesystem {name:?} is not configured")),
+        }
+    }
+
+    fn of_docspace(&mut self, member: &str) -> Placed {
+        let whose = match stored_of_other_member(member) {
+            Some(StoredFile { module, domain, path, tenant }) => MODULES
+                .iter()
+                .find(|known| known.name == module)
+                .map(|known| vec![Whose { module: known.name, tenant, domain, path }])
+                .unwrap_or_default(),
+            None => self.stored.places(member),
+        };
+        if whose.is_empty() {
+            return match member.starts_with("storage/") {
+                true => Placed::Skipped(format!(
+                    "{member}: storage/restore_info does not say whose it is"
+                )),
+                false => unknown(member),
+            };
+        }
+        let places = whose.iter().filter_map(|whose| physical(self.keeping, whose));
+        Placed::Files(places.map(|path| FilePlace { filesystem: 0, path }).collect())
+    }
+
+    /// The folders that a restore of everything replaces in a filesystem; `""` is all of it. `tenants`: those of
+    /// the live portal, whose files are replaced too, as DocSpace replaces them.
+    pub fn replaced(&self, filesystem: usize, tenants: &[i64]) -> Vec<String> {
+        if self.layout == LayoutKind::Plain || filesystem > 0 {
+            return vec![String::new()];
+        }
+        let mut ids = self.stored.tenants();
+        ids.extend_from_slice(tenants);
+        ids.sort_unstable();
+        ids.dedup();
+        let prefixes =
+            |id: &i64| MODULES.iter().map(|m| m.prefix(self.keeping, *id)).collect::<Vec<_>>();
+        ids.iter().flat_map(prefixes).collect()
+    }
+}
+
+fn unknown(member: &str) -> Placed {
+    Placed::Skipped(format!("{member} is no part of this portal"))
+}
