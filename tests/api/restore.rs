@@ -1,16 +1,20 @@
 //! Asking for restores: what is refused, and who may ask how far one is.
 
+use std::time::{Duration, Instant};
+
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use actix_web::web::Data;
 use portal_backup::app::App;
-use portal_backup::config::Secret;
+use portal_backup::catalog::Scope;
+use portal_backup::config::{Config, DatabaseConfig, Secret};
 use portal_backup::http::{HttpState, application};
 use portal_backup::jobs::{JobKind, NewJob};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::upload::upload;
 use crate::support::docspace::{ADMIN_KEY, DocSpace, FILES_KEY, MEMBER_KEY, READ_KEY};
-use crate::support::portal::PlainPortal;
+use crate::support::portal::{PlainPortal, tree};
 use crate::support::service::Service;
 
 const NOBODY: &str = "0f3c8b0a-7a52-4f0e-9d0c-3a1b5e6f7a8b";
@@ -243,4 +247,168 @@ async fn a_tenant_that_is_being_restored_hears_how_far_that_is() {
     };
     assert_eq!(status(&format!("{PROGRESS}?dump=true")).await, 200);
     assert_eq!(status(&format!("{PROGRESS}?dump=false")).await, 503);
+}
+
+#[tokio::test]
+async fn a_restore_waits_for_no_backup() {
+    let portal = PlainPortal::new(300_000);
+    let service = Service::start(&portal.config()).await;
+    let archive = service.backup("Local", json!([])).await;
+    let restore = |id: &Value, dump: bool| json!({"backupId": id, "dump": dump, "notify": false});
+    let path = "/api/2.0/portal/startrestore";
+    let answer = service.post(path, &restore(&archive["id"], false)).await;
+    assert_eq!(
+        answer.status(),
+        StatusCode::BAD_REQUEST,
+        "the archive is of the whole installation"
+    );
+
+    service.start_backup("Local", json!([])).await;
+    let answer = service.post(path, &restore(&archive["id"], true)).await;
+    assert_eq!(answer.status(), StatusCode::CONFLICT);
+    let answer: Value = answer.json().await.unwrap();
+    assert_eq!((&answer["status"], &answer["statusCode"]), (&json!(1), &json!(409)));
+    assert!(answer["error"]["message"].as_str().unwrap().contains("backup"), "{answer}");
+    let answer = service.post("/v1/restores", &json!({"archiveId": archive["id"]})).await;
+    assert_eq!(answer.status(), StatusCode::CONFLICT);
+    assert_eq!(answer.json::<Value>().await.unwrap()["error"]["code"], "conflict");
+    let id = archive["id"].as_str().unwrap();
+    let restored = service.cli(&["restore", id]);
+    assert_eq!(restored.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&restored.stderr).contains("a backup is running"));
+    service.finish().await;
+}
+
+/// Nobody works on the queue here, so that what is queued stays as it is.
+#[actix_web::test]
+async fn while_a_restore_runs_nothing_else_begins() {
+    let portal = PlainPortal::new(10);
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = Config::default();
+    config.catalog.url = Secret::new(format!("sqlite://{}/catalog.db", dir.path().display()));
+    config.storage.local.root = dir.path().join("backups");
+    config.portal.database = vec![DatabaseConfig {
+        name: "main".to_owned(),
+        url: Secret::new(format!("sqlite://{}", portal.database().display())),
+    }];
+    let app = App::build(config).await.unwrap();
+    let (_, key) = app.catalog.api_keys().create("test", Scope::Write).await.unwrap();
+    let service = init_service(application(Data::new(HttpState::new(app.clone()).unwrap()))).await;
+    let post = async |path: &str, content_type: &str, body: String| {
+        let request = TestRequest::post()
+            .uri(path)
+            .insert_header(("Authorization", key.expose()))
+            .insert_header(("Content-Type", content_type))
+            .set_payload(body);
+        let answer = call_service(&service, request.to_request()).await;
+        let status = answer.status().as_u16();
+        let body = read_body(answer).await;
+        (status, serde_json::from_slice::<Value>(&body).unwrap_or(Value::Null))
+    };
+    let upload = "/backupFileUpload.ashx";
+    let (_, begun) =
+        post(&format!("{upload}?init=true&totalSize=5&extension=tar"), "", String::new()).await;
+    assert_eq!(begun["Success"], true);
+    let chunk =
+        "--b\r\nContent-Disposition: form-data; name=file; filename=x\r\n\r\n12345\r\n--b--\r\n";
+    let (_, sent) = post(upload, "multipart/form-data; boundary=b", chunk.to_owned()).await;
+    assert_eq!(sent["EndUpload"], true, "{sent}");
+
+    let json_type = "application/json";
+    let restore = json!({"backupId": "", "storageType": "3", "dump": true,
+        "storageParams": [{"key": "filePath", "value": "on my machine.tar"}]})
+    .to_string();
+    let start = "/api/2.0/backup/startrestore";
+    let (status, first) = post(start, json_type, restore.clone()).await;
+    assert_eq!(status, 200, "{first}");
+    assert_eq!(first["response"]["backupProgressEnum"], 1);
+    let id = first["response"]["taskId"].as_str().unwrap().to_owned();
+    let job = app.queue.get(id.parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!(job.request["archive"], json!({"from": "uploaded", "tenant": 1}));
+    let (status, second) = post(start, json_type, restore).await;
+    assert_eq!((status, &second["response"]["taskId"]), (200, &json!(id)), "the one that runs");
+
+    let backup = json!({"storageType": "Local", "dump": true}).to_string();
+    let (status, refused) = post("/api/2.0/backup/startbackup", json_type, backup).await;
+    assert_eq!((status, &refused["statusCode"]), (409, &json!(409)), "{refused}");
+    let backup = json!({"storageType": "Local"}).to_string();
+    let (status, refused) = post("/v1/backups", json_type, backup).await;
+    assert_eq!((status, &refused["error"]["code"]), (409, &json!("conflict")), "{refused}");
+    // What is being restored is not replaced.
+    let (status, refused) =
+        post(&format!("{upload}?init=true&totalSize=5&extension=tar"), "", String::new()).await;
+    assert_eq!((status, &refused["Success"]), (200, &json!(false)), "{refused}");
+    let progress = TestRequest::get().uri(PROGRESS).to_request();
+    let progress: Value =
+        serde_json::from_slice(&read_body(call_service(&service, progress).await).await).unwrap();
+    assert_eq!(progress["response"]["taskId"], id);
+}
+
+fn notes(portal: &PlainPortal) -> i64 {
+    let db = rusqlite::Connection::open(portal.database()).unwrap();
+    db.query_row("select count(*) from note", [], |row| row.get(0)).unwrap()
+}
+
+/// Changes what a restore must undo.
+fn spoil(portal: &PlainPortal) {
+    std::fs::remove_file(portal.files().join("plain.txt")).unwrap();
+    std::fs::write(portal.files().join("deep/new.txt"), "new").unwrap();
+    let db = rusqlite::Connection::open(portal.database()).unwrap();
+    db.execute("delete from note where id > 5000", []).unwrap();
+}
+
+#[tokio::test]
+#[ignore = "until the sources can be staged"]
+async fn an_archive_puts_the_portal_back_by_every_door() {
+    let portal = PlainPortal::new(1000);
+    let before = tree(&portal.files());
+    let service = Service::start(&portal.config()).await;
+    let archive = service.backup("Local", json!([])).await;
+    let id = archive["id"].as_str().unwrap();
+    let file = std::fs::read(service.backups().join(archive["name"].as_str().unwrap())).unwrap();
+
+    // Uploaded, through DocSpace's API, watched without a key.
+    spoil(&portal);
+    upload(&service, &file).await;
+    let body = json!({"backupId": "", "storageType": "3", "dump": true,
+        "storageParams": [{"key": "filePath", "value": "mine.tar.gz"}]});
+    let answer = service.post("/api/2.0/backup/startrestore", &body).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let done = loop {
+        let url = format!("{}{PROGRESS}?dump=true", service.base);
+        let answer: Value = service.http.get(url).send().await.unwrap().json().await.unwrap();
+        if answer["response"]["isCompleted"] == true {
+            break answer["response"].clone();
+        }
+        assert!(Instant::now() < deadline, "no end: {answer}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(
+        (&done["error"], &done["status"], &done["progress"]),
+        (&json!(""), &json!(2), &json!(100))
+    );
+    assert_eq!((tree(&portal.files()) == before, notes(&portal)), (true, 1000));
+    let left = std::fs::read_dir(service.backups().join(".uploads")).unwrap().count();
+    assert_eq!(left, 1, "only the lock: what was restored is not kept");
+
+    // From the command line.
+    spoil(&portal);
+    let plan = service.cli(&["restore", id, "--dry-run", "--json"]);
+    assert!(plan.status.success(), "{}", String::from_utf8_lossy(&plan.stderr));
+    let plan: Value = serde_json::from_slice(&plan.stdout).unwrap();
+    assert!(plan["tables"].as_array().unwrap().iter().any(|table| table["name"] == "note"));
+    assert_ne!(notes(&portal), 1000, "a plan changes nothing");
+    let planned = service.post("/v1/restores", &json!({"archiveId": id, "dryRun": true})).await;
+    assert_eq!(planned.status(), StatusCode::OK);
+    let restored = service.cli(&["restore", id]);
+    assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
+    let said = String::from_utf8_lossy(&restored.stdout).into_owned();
+    assert!(said.contains("the portal is as the archive says"), "{said}");
+    assert_eq!((tree(&portal.files()) == before, notes(&portal)), (true, 1000));
+
+    let proved = service.cli(&["verify", "--restore", id]);
+    assert!(proved.status.success(), "{}", String::from_utf8_lossy(&proved.stderr));
+    let archive = service.json(&format!("/v1/archives/{id}")).await;
+    assert!(archive["provedOn"].is_string(), "{archive}");
 }

@@ -51,6 +51,19 @@ async fn offset(service: &Service) -> Option<usize> {
     Some(offset.to_str().unwrap().parse().unwrap())
 }
 
+/// Uploads a whole `tar.gz`.
+pub async fn upload(service: &Service, file: &[u8]) {
+    let query = format!("init=true&totalSize={}&extension=tar.gz", file.len());
+    assert_eq!(init(service, &query).await["Success"], true);
+    let mut end = false;
+    for chunk in file.chunks(CHUNK) {
+        let sent = send(service, chunk, None).await;
+        assert_eq!(sent["Success"], true, "{sent}");
+        end = sent["EndUpload"] == true;
+    }
+    assert!(end);
+}
+
 fn uploads(service: &Service) -> PathBuf {
     service.backups().join(".uploads")
 }
