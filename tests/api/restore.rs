@@ -358,7 +358,6 @@ fn spoil(portal: &PlainPortal) {
 }
 
 #[tokio::test]
-#[ignore = "until the sources can be staged"]
 async fn an_archive_puts_the_portal_back_by_every_door() {
     let portal = PlainPortal::new(1000);
     let before = tree(&portal.files());
