@@ -6,7 +6,7 @@ use portal_backup::source::database::Trust;
 use portal_backup::source::restore::Staged;
 
 use crate::mysql_cut::{Cut, proxy};
-use crate::mysql_restore::{Dump, Live, attempt, bound, load};
+use crate::mysql_restore::{Dump, Live, assert_same, attempt, bound, load};
 use crate::support::open;
 
 /// A new process that knows the attempt's name.
@@ -56,13 +56,13 @@ async fn end_everywhere(step: Step, cut: Cut) {
             Step::Finish => direct.finish().await.unwrap(),
             Step::Swap if statements % 2 == 0 => {
                 direct.swap().await.unwrap();
-                assert_eq!(live.state(), new, "{step:?} {cut:?} at {statements}");
+                assert_same(&live.state(), &new, &format!("{step:?} {cut:?} at {statements}"));
                 direct.roll_back().await.unwrap();
             }
             _ => direct.roll_back().await.unwrap(),
         }
         let expected = if step == Step::Finish { &new } else { &old };
-        assert_eq!(&live.state(), expected, "{step:?} {cut:?} at {statements}");
+        assert_same(&live.state(), expected, &format!("{step:?} {cut:?} at {statements}"));
         assert_eq!(live.beside(), "", "{step:?} {cut:?} at {statements}");
         if step == Step::Finish {
             live.run(crate::mysql_restore::SPOILED);
@@ -105,11 +105,11 @@ async fn a_table_in_use_fails_the_swap_and_changes_nothing() {
         let error = staged.swap().await.unwrap_err().to_string();
         assert!(error.contains("in use by another connection for more than 1 s"), "{error}");
         holder.disconnect().await.unwrap();
-        assert_eq!(live.state(), old, "{table}");
+        assert_same(&live.state(), &old, table);
     }
     let staged = again(&live.url()).await;
     staged.swap().await.unwrap();
-    assert_eq!(live.state(), new);
+    assert_same(&live.state(), &new, "");
     staged.finish().await.unwrap();
 }
 
@@ -134,7 +134,7 @@ async fn a_rename_that_a_dead_process_left_waiting_never_takes_place() {
     again(&live.url()).await.roll_back().await.unwrap();
     holder.disconnect().await.unwrap();
     assert_eq!(live.run(waits).trim(), "0");
-    assert_eq!(live.state(), old);
+    assert_same(&live.state(), &old, "");
     assert_eq!(live.beside(), "");
 }
 
@@ -152,18 +152,18 @@ async fn steps_come_in_their_order_and_may_be_repeated() {
     drop(staging);
     assert!(nothing.swap().await.is_err());
     assert!(nothing.finish().await.is_err());
-    assert_eq!(live.state(), old);
+    assert_same(&live.state(), &old, "");
     // Another one of its name begins anew, also when the old state is to be put back first.
     stage(&live, &dump).await;
     assert!(nothing.finish().await.is_err());
     nothing.swap().await.unwrap();
-    assert_eq!(live.state(), new);
+    assert_same(&live.state(), &new, "");
     stage(&live, &dump).await;
-    assert_eq!(live.state(), old);
+    assert_same(&live.state(), &old, "");
     nothing.swap().await.unwrap();
     nothing.finish().await.unwrap();
     nothing.roll_back().await.unwrap();
-    assert_eq!(live.state(), new);
+    assert_same(&live.state(), &new, "");
     assert_eq!(live.beside(), "");
 }
 

@@ -159,7 +159,8 @@ impl Splitter {
                 head: &self.head,
                 body: &text[..end],
                 rows: &self.rows[..count],
-                values: &self.values,
+                // Those of a row that waits for the next call are not among them.
+                values: &self.values[..self.rows[count - 1].values.end],
                 commented: self.commented,
             })),
         })

@@ -18,13 +18,14 @@ pub(super) struct ForeignKey {
     pub parent_schema: String,
     pub parent: String,
     pub parent_columns: Vec<String>,
-    pub on_update: String,
-    pub on_delete: String,
+    /// `ON DELETE …` and `ON UPDATE …`, as far as the server needs to be told.
+    pub rules: String,
 }
 
 impl ForeignKey {
-    /// The statement that makes it.
-    pub fn add(&self) -> String {
+    /// The statement that makes it. (Naming the index that serves it would not do: MariaDB takes that for the key's
+    /// own name. So where the server had made that index by itself, it makes it anew, by the key's name.)
+    fn add(&self) -> String {
         format!(
             "ALTER TABLE {} ADD CONSTRAINT {} {}",
             qualified(&self.schema, &self.table),
@@ -39,12 +40,11 @@ impl ForeignKey {
             names.iter().map(|name| identifier(name)).collect::<Vec<_>>().join(",")
         };
         format!(
-            "FOREIGN KEY ({}) REFERENCES {} ({}) ON DELETE {} ON UPDATE {}",
+            "FOREIGN KEY ({}) REFERENCES {} ({}){}",
             list(&self.columns),
             qualified(&self.parent_schema, &self.parent),
             list(&self.parent_columns),
-            self.on_delete,
-            self.on_update
+            self.rules
         )
     }
 
@@ -136,8 +136,9 @@ async fn read(session: &mut Session, filter: &str) -> Result<Vec<ForeignKey>, Er
          WHERE {filter} AND k.REFERENCED_TABLE_NAME IS NOT NULL \
          ORDER BY k.TABLE_NAME, k.CONSTRAINT_NAME, k.ORDINAL_POSITION"
     );
+    let version = session.rows::<String>("SELECT VERSION()").await?.pop().unwrap_or_default();
     let mut keys: Vec<ForeignKey> = Vec::new();
-    for (schema, table, name, column, parent_schema, parent, parent_column, on_update, on_delete) in
+    for (schema, table, name, column, parent_schema, parent, parent_column, update, delete) in
         session.rows::<Found>(&query).await?
     {
         match keys.last_mut() {
@@ -153,10 +154,35 @@ async fn read(session: &mut Session, filter: &str) -> Result<Vec<ForeignKey>, Er
                 parent_schema,
                 parent,
                 parent_columns: vec![parent_column],
-                on_update,
-                on_delete,
+                rules: rule(&version, "DELETE", &delete) + &rule(&version, "UPDATE", &update),
             }),
         }
     }
     Ok(keys)
+}
+
+/// What was not said must not be said: MariaDB calls that RESTRICT, but makes NO ACTION of RESTRICT when told so;
+/// MySQL calls it NO ACTION since its version 8.
+fn rule(version: &str, event: &str, rule: &str) -> String {
+    let major = version.split('.').next().and_then(|text| text.parse::<u32>().ok()).unwrap_or(0);
+    let unsaid =
+        if version.contains("MariaDB") || major < 8 { "RESTRICT" } else { "NO ACTION" };
+    match rule == unsaid {
+        true => String::new(),
+        false => format!(" ON {event} {rule}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rule;
+
+    #[test]
+    fn only_what_was_said_is_said_again() {
+        assert_eq!(rule("10.11.19-MariaDB-log", "DELETE", "RESTRICT"), "");
+        assert_eq!(rule("10.11.19-MariaDB-log", "DELETE", "NO ACTION"), " ON DELETE NO ACTION");
+        assert_eq!(rule("8.4.2", "UPDATE", "NO ACTION"), "");
+        assert_eq!(rule("8.4.2", "UPDATE", "RESTRICT"), " ON UPDATE RESTRICT");
+        assert_eq!(rule("5.7.44", "UPDATE", "CASCADE"), " ON UPDATE CASCADE");
+    }
 }

@@ -7,6 +7,7 @@ use mysql_async::Error;
 use mysql_async::prelude::Queryable;
 
 use super::super::connect::Session;
+use super::super::render::identifier;
 use super::place::Place;
 use super::{Fault, admin, literal};
 use crate::source::database::sql::{Chunk, Dialect, Guard, Limits, Rows, Splitter};
@@ -156,8 +157,15 @@ impl Load<'_> {
             .iter()
             .any(generated)
             .then(|| columns.iter().map(|column| !generated(column)).collect());
+        let mut table = self.place.in_staging(self.table);
+        if rows.columns().is_none() && keep.is_some() {
+            // All columns were meant; now those that are left must be named.
+            let left = columns.iter().flatten().filter(|column| !column.generated);
+            let left: Vec<_> = left.map(|column| identifier(&column.name)).collect();
+            table = format!("{table} ({})", left.join(","));
+        }
         let mut statement = Vec::new();
-        rows.write(Some(&self.place.in_staging(self.table)), keep.as_deref(), &mut statement);
+        rows.write(Some(&table), keep.as_deref(), &mut statement);
         if statement.len() > self.packet {
             return Err(Fault::Text(format!(
                 "row {first} needs a statement of {} bytes; the server takes {} at most (max_allowed_packet)",

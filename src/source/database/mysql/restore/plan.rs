@@ -23,6 +23,8 @@ pub(super) struct Plan {
     pub inward: Vec<ForeignKey>,
     /// Of staged tables, to tables that stay: until the swap nothing may refer to those.
     pub outward: Vec<ForeignKey>,
+    /// Of live tables, to tables that are not there yet but come: with these they would go again.
+    pub unbound: Vec<ForeignKey>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -78,17 +80,20 @@ pub(super) async fn make(session: &mut Session, place: &Place) -> Result<Plan, F
         tables.iter().filter(|table| table.replaces).map(|table| table.name.as_str()).collect();
     let triggers =
         triggers::read(session, &place.live, |table| replaced.contains(table)).await?;
-    let mut inward = foreign::of_schema(session, &place.live).await?;
+    let mut live = foreign::of_schema(session, &place.live).await?;
+    live.retain(|key| key.parent_schema == place.live);
+    let comes = |name: &str| tables.iter().any(|table| table.name == name && !table.replaces);
+    let unbound = live.iter().filter(|key| comes(&key.parent)).cloned().collect();
+    let mut inward = live;
+    inward.retain(|key| !replaced.contains(key.table.as_str()));
+    inward.extend(foreign::from_elsewhere(session, &place.live).await?);
     inward.retain(|key| {
-        key.parent_schema == place.live && !replaced.contains(key.table.as_str())
+        key.schema != place.staging
+            && key.schema != place.kept
+            && replaced.contains(key.parent.as_str())
     });
-    let elsewhere = foreign::from_elsewhere(session, &place.live).await?;
-    inward.extend(elsewhere.into_iter().filter(|key| {
-        key.schema != place.staging && key.schema != place.kept
-    }));
-    inward.retain(|key| replaced.contains(key.parent.as_str()));
     let outward = Journal(place).held(session).await?;
-    Ok(Plan { tables, triggers, inward, outward })
+    Ok(Plan { tables, triggers, inward, outward, unbound })
 }
 
 impl Plan {

@@ -81,19 +81,8 @@ pub(super) async fn check(session: &mut Session, place: &Place) -> Result<Vec<St
 /// Makes the live triggers on the staged tables, and drops them again.
 async fn probe_triggers(session: &mut Session, place: &Place, plan: &Plan) -> Result<(), Fault> {
     session.run(&format!("USE {}", identifier(&place.staging))).await?;
-    let mut result = Ok(());
-    for trigger in plan.triggers.iter().filter(|trigger| trigger.is_movable()) {
-        result = trigger.create(session).await.map_err(|fault| {
-            let name = format!("trigger {} cannot be made on the archive's table {}", trigger.name, trigger.table);
-            match fault {
-                Fault::Server(error) => Fault::Text(format!("{name}: {}", super::super::describe(&error))),
-                Fault::Text(text) => Fault::Text(format!("{name}: {text}")),
-            }
-        });
-        if result.is_err() {
-            break;
-        }
-    }
+    let movable = plan.triggers.iter().filter(|trigger| trigger.is_movable());
+    let result = triggers::create_all(session, movable).await;
     for (name, _) in triggers::names(session, &place.staging).await? {
         triggers::drop(session, &place.staging, &name).await?;
     }

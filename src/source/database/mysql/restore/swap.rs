@@ -122,6 +122,9 @@ pub(super) async fn roll_back(opts: &Opts, place: &Place) -> Result<(), Fault> {
             let mut plan = journal.plan(&mut session).await?;
             rename_back(&mut session, place, &mut plan).await?;
             attach(&mut session, place, &plan).await?;
+            for key in &plan.unbound {
+                key.ensure(&mut session).await?;
+            }
             journal.set(&mut session, State::RolledBack).await?;
         }
         Found::At(State::Finishing) => {
@@ -196,9 +199,7 @@ async fn detach(session: &mut Session, place: &Place, plan: &Plan) -> Result<(),
 
 /// Makes triggers, and the foreign keys of tables that stay, with the tables that are in place now.
 async fn attach(session: &mut Session, place: &Place, plan: &Plan) -> Result<(), Fault> {
-    for trigger in &plan.triggers {
-        trigger.ensure(session, &place.live).await?;
-    }
+    triggers::ensure(session, &place.live, &plan.triggers).await?;
     for key in &plan.inward {
         key.ensure(session).await?;
     }

@@ -9,6 +9,9 @@ use super::super::render::identifier;
 use super::place::qualified;
 use super::{Fault, admin, literal};
 
+/// The trigger that a FOLLOWS or PRECEDES names is not there: MariaDB, MySQL.
+const NO_SUCH_REFERENCE: &[u16] = &[4031, 3011];
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Trigger {
     pub name: String,
@@ -48,15 +51,65 @@ impl Trigger {
         session.run(admin::SETTINGS).await?;
         Ok(result?)
     }
+}
 
-    /// Makes it in a schema, unless it is there already.
-    pub async fn ensure(&self, session: &mut Session, schema: &str) -> Result<(), Fault> {
-        if names(session, schema).await?.iter().any(|(name, _)| *name == self.name) {
-            return Ok(());
-        }
-        session.run(&format!("USE {}", identifier(schema))).await?;
-        self.create(session).await
+/// Makes triggers in a schema, unless they are there: those of a table all at once, for their order.
+pub(super) async fn ensure(
+    session: &mut Session,
+    schema: &str,
+    triggers: &[Trigger],
+) -> Result<(), Fault> {
+    let there: Vec<String> =
+        names(session, schema).await?.into_iter().map(|(name, _)| name).collect();
+    let missing: Vec<&Trigger> =
+        triggers.iter().filter(|trigger| !there.contains(&trigger.name)).collect();
+    let wanted: Vec<&Trigger> = triggers
+        .iter()
+        .filter(|trigger| missing.iter().any(|missing| missing.table == trigger.table))
+        .collect();
+    for trigger in &wanted {
+        drop(session, schema, &trigger.name).await?;
     }
+    session.run(&format!("USE {}", identifier(schema))).await?;
+    create_all(session, wanted.into_iter()).await
+}
+
+/// Makes triggers in the schema that is the session's default one, given in their order.
+pub(super) async fn create_all(
+    session: &mut Session,
+    triggers: impl Iterator<Item = &Trigger>,
+) -> Result<(), Fault> {
+    let mut wanted: Vec<_> = triggers.collect();
+    // One that says PRECEDES needs the one after it.
+    while !wanted.is_empty() {
+        let mut waiting = Vec::new();
+        let before = wanted.len();
+        let mut last = None;
+        for trigger in wanted {
+            match trigger.create(session).await {
+                Err(fault) if NO_SUCH_REFERENCE.contains(&fault.code()) => {
+                    last = Some(fault);
+                    waiting.push(trigger);
+                }
+                Err(fault) => {
+                    let message = match fault {
+                        Fault::Server(error) => super::super::describe(&error),
+                        Fault::Text(text) => text,
+                    };
+                    let Trigger { name, table, .. } = trigger;
+                    return Err(Fault::Text(format!(
+                        "trigger {name} cannot be made on table {table}: {message}"
+                    )));
+                }
+                Ok(()) => {}
+            }
+        }
+        if let (Some(fault), true) = (last, waiting.len() == before) {
+            return Err(fault);
+        }
+        wanted = waiting;
+    }
+    Ok(())
 }
 
 /// Name and table of every trigger of a schema, in the order in which they are to be made.
