@@ -7,17 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What happens to the statement at which it breaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cut {
-    /// The server never sees it.
-    Before,
-    /// It is run, and nobody hears of it.
-    After,
-}
-
-/// Goes on until its runtime ends; the port. The `statements` first statements pass.
-pub async fn proxy(statements: i64, cut: Cut) -> u16 {
+/// Goes on until its runtime ends; the port. The `statements` first statements pass; the next one is run, and nobody
+/// hears of it.
+pub async fn proxy(statements: i64) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let left = Arc::new(AtomicI64::new(statements));
@@ -30,7 +22,7 @@ pub async fn proxy(statements: i64, cut: Cut) -> u16 {
             tokio::spawn(async move {
                 let silent = AtomicBool::new(false);
                 tokio::select! {
-                    () = up(client_in, server_out, &left, cut, &silent) => {}
+                    () = up(client_in, server_out, &left, &silent) => {}
                     () = down(server_in, client_out, &silent) => {}
                 }
             });
@@ -43,7 +35,6 @@ async fn up(
     mut client: OwnedReadHalf,
     mut server: OwnedWriteHalf,
     left: &AtomicI64,
-    cut: Cut,
     silent: &AtomicBool,
 ) {
     const QUERY: u8 = 3;
@@ -59,9 +50,6 @@ async fn up(
         }
         let query = packet[3] == 0 && packet.get(4) == Some(&QUERY);
         let breaks = query && left.fetch_sub(1, Ordering::SeqCst) <= 0;
-        if breaks && cut == Cut::Before {
-            return;
-        }
         silent.store(breaks, Ordering::SeqCst);
         if server.write_all(&packet).await.is_err() {
             return;

@@ -28,19 +28,30 @@ async fn statements_beyond_the_servers_packet_are_split() {
     let url = format!("{}?max-allowed-packet=65536", live.url());
     let staging = open(&url).stage(&attempt()).await.unwrap();
     let create = "CREATE TABLE `t` (`id` int NOT NULL PRIMARY KEY, `x` longtext)";
-    let text = docspace("`id`,`x`", (0..5000).map(|id| format!("({id},'it\\'s; {}')", "x".repeat(90))));
+    let text =
+        docspace("`id`,`x`", (0..5000).map(|id| format!("({id},'it\\'s; {}')", "x".repeat(90))));
     assert!(text.len() > 500_000);
     let rows = load_with(staging.as_ref(), create, &text, Trust::Foreign).await.unwrap();
     assert_eq!(rows, 5000);
     let (staged, _) = staging.ready().await.unwrap();
     staged.swap().await.unwrap();
     staged.finish().await.unwrap();
-    assert_eq!(live.run("SELECT COUNT(*), SUM(id), SUM(LENGTH(x)) FROM t").trim(), "5000\t12497500\t480000");
+    assert_eq!(
+        live.run("SELECT COUNT(*), SUM(id), SUM(LENGTH(x)) FROM t").trim(),
+        "5000\t12497500\t480000"
+    );
 
     let staging = open(&url).stage(&attempt()).await.unwrap();
-    let big = docspace("`id`,`x`", (0..3).map(|id| format!("({id},'{}')", "y".repeat(30_000 * (id + 1)))));
-    let error = load_with(staging.as_ref(), create, &big, Trust::Own).await.unwrap_err().to_string();
-    assert!(error.contains("table t") && error.contains("row") && error.contains("65536"), "{error}");
+    let big = docspace(
+        "`id`,`x`",
+        (0..3).map(|id| format!("({id},'{}')", "y".repeat(30_000 * (id + 1)))),
+    );
+    let error =
+        load_with(staging.as_ref(), create, &big, Trust::Own).await.unwrap_err().to_string();
+    assert!(
+        error.contains("table t") && error.contains("row") && error.contains("65536"),
+        "{error}"
+    );
     open(&url).staged(&attempt()).await.unwrap().roll_back().await.unwrap();
     assert_eq!(live.run("SELECT COUNT(*) FROM t").trim(), "5000");
     assert_eq!(live.beside(), "");
@@ -54,7 +65,10 @@ async fn generated_columns_of_old_dumps_are_left_out() {
     let text = "REPLACE INTO `t` (`a`,`v`,`b`,`s`) VALUES \n(1,2,'x,\\')(',\"no; \"),\n(null,null,null,null);\n";
     assert_eq!(load_with(staging.as_ref(), create, text, Trust::Foreign).await.unwrap(), 2);
     let bare = "INSERT INTO t VALUES (5,6,'y','y5');\n";
-    assert_eq!(staging.data("t", pieces(bare.as_bytes(), 5), Trust::Foreign, &|_| {}).await.unwrap(), 3);
+    assert_eq!(
+        staging.data("t", pieces(bare.as_bytes(), 5), Trust::Foreign, &|_| {}).await.unwrap(),
+        3
+    );
     let (staged, _) = staging.ready().await.unwrap();
     staged.swap().await.unwrap();
     staged.finish().await.unwrap();
@@ -103,7 +117,9 @@ async fn what_would_be_stored_otherwise_fails() {
         ("timestamp NOT NULL", "'0000-00-00 00:00:00'", "0"),
     ] {
         let create = format!("CREATE TABLE `t` (`c` {column})");
-        let text = format!("SET sql_mode='NO_AUTO_VALUE_ON_ZERO';\nREPLACE INTO `t` (`c`) VALUES \n({value});\n");
+        let text = format!(
+            "SET sql_mode='NO_AUTO_VALUE_ON_ZERO';\nREPLACE INTO `t` (`c`) VALUES \n({value});\n"
+        );
         let rows = load_with(staging.as_ref(), &create, &text, Trust::Own).await;
         assert_eq!(rows.unwrap_or_else(|error| panic!("{value} as {column}: {error}")), 1);
         let found = live.run(&format!("SELECT c+0 FROM {}_pb_{}.t", live.0.0, attempt()));
@@ -114,14 +130,19 @@ async fn what_would_be_stored_otherwise_fails() {
 
 #[tokio::test]
 async fn a_failing_statement_is_named_and_nothing_is_changed() {
-    let live = Live::new("CREATE TABLE t (id int PRIMARY KEY, x text); INSERT INTO t VALUES (1,'old')");
+    let live =
+        Live::new("CREATE TABLE t (id int PRIMARY KEY, x text); INSERT INTO t VALUES (1,'old')");
     let before = live.state();
     let staging = open(&live.url()).stage(&attempt()).await.unwrap();
     let create = "CREATE TABLE `t` (`id` int PRIMARY KEY, `x` text)";
     let text = "REPLACE INTO `t` (`id`,`x`) VALUES \n(1,'a'),\n(2,'b');\nREPLACE INTO `t` (`id`,`nope`) VALUES \n(3,'c');\n";
-    let error = load_with(staging.as_ref(), create, text, Trust::Own).await.unwrap_err().to_string();
+    let error =
+        load_with(staging.as_ref(), create, text, Trust::Own).await.unwrap_err().to_string();
     assert!(error.contains("rows 3 to 3") && error.contains("nope"), "{error}");
-    for cut in ["REPLACE INTO `t` (`id`,`x`) VALUES \n(1,'a'),\n(2,'b", "REPLACE INTO `t` (`id`,`x`) VALUES \n(1,'a'),\n(2,'b')"] {
+    for cut in [
+        "REPLACE INTO `t` (`id`,`x`) VALUES \n(1,'a'),\n(2,'b",
+        "REPLACE INTO `t` (`id`,`x`) VALUES \n(1,'a'),\n(2,'b')",
+    ] {
         assert!(load_with(staging.as_ref(), create, cut, Trust::Own).await.is_err(), "{cut}");
     }
     // The same connections serve on.
@@ -152,7 +173,11 @@ async fn hostile_statements_are_not_run() {
     ] {
         assert!(staging.scheme("t", &scheme, Trust::Foreign).await.is_err(), "{scheme}");
     }
-    let own = staging.scheme("portal_backup_jobs", "CREATE TABLE portal_backup_jobs (id int)", Trust::Own);
+    let own = staging.scheme(
+        "portal_backup_jobs",
+        "CREATE TABLE portal_backup_jobs (id int)",
+        Trust::Own,
+    );
     assert!(own.await.is_err());
     for data in [
         format!("REPLACE INTO {name}.t VALUES (1,'x');"),

@@ -22,9 +22,7 @@ pub(super) const WELCOME: &[&str] = &[
     // A TIMESTAMP without a default has none.
     "SET SESSION explicit_defaults_for_timestamp=1",
     "SET SESSION auto_increment_increment=1, auto_increment_offset=1",
-    "SET SESSION alter_algorithm=DEFAULT",
     "SET SESSION sql_generate_invisible_primary_key=0",
-    "SET SESSION default_tmp_storage_engine=DEFAULT, default_table_encryption=DEFAULT",
 ];
 
 /// Sets a connection up for making and loading tables.
@@ -38,9 +36,12 @@ pub(super) async fn prepare(session: &mut Session) -> Result<(), Error> {
 
 /// Connects, and takes the attempt's lock, which goes with the connection. A connection that a dead process left may
 /// still have a RENAME running or waiting, which must not take place later on: it is ended, and waited for.
-pub(super) async fn open(opts: &Opts, place: &Place) -> Result<Session, Fault> {
+/// The place comes back as this server spells it.
+pub(super) async fn open(opts: &Opts, place: &Place) -> Result<(Session, Place), Fault> {
     let mut session = Session::open(opts).await?;
     prepare(&mut session).await?;
+    let lower: Option<u8> = session.rows("SELECT @@lower_case_table_names").await?.pop();
+    let place = if lower == Some(1) { place.lowered() } else { place.clone() };
     let name = literal(&place.staging);
     if !take(&mut session, &name, 2).await? {
         let holders: Vec<Option<u64>> =
@@ -55,7 +56,7 @@ pub(super) async fn open(opts: &Opts, place: &Place) -> Result<Session, Fault> {
             ));
         }
     }
-    Ok(session)
+    Ok((session, place))
 }
 
 async fn take(session: &mut Session, name: &str, seconds: u32) -> Result<bool, Error> {

@@ -27,8 +27,12 @@ impl DataSink for Hash {
 /// some other index may differ, and so do those that an archive of DocSpace's has in its own rendering.
 pub(super) async fn digest(opts: &Opts, table: &str) -> Result<Option<[u8; 32]>, Fault> {
     let mut session = Session::open(opts).await?;
-    let columns = scheme::columns(&mut session).await?.remove(table);
-    let columns = columns.ok_or_else(|| Fault::Text("it is not there".to_owned()))?;
+    let mut tables = scheme::columns(&mut session).await?;
+    let columns = tables
+        .remove(table)
+        // On a server that has all names in lower case.
+        .or_else(|| tables.remove(&table.to_lowercase()))
+        .ok_or_else(|| Fault::Text("it is not there".to_owned()))?;
     let mut hash = Hash(Sha256::new());
     let rows = rows::dump(&mut session, table, &columns, &mut hash).await;
     session.close().await;

@@ -165,8 +165,7 @@ async fn read(session: &mut Session, filter: &str) -> Result<Vec<ForeignKey>, Er
 /// MySQL calls it NO ACTION since its version 8.
 fn rule(version: &str, event: &str, rule: &str) -> String {
     let major = version.split('.').next().and_then(|text| text.parse::<u32>().ok()).unwrap_or(0);
-    let unsaid =
-        if version.contains("MariaDB") || major < 8 { "RESTRICT" } else { "NO ACTION" };
+    let unsaid = if version.contains("MariaDB") || major < 8 { "RESTRICT" } else { "NO ACTION" };
     match rule == unsaid {
         true => String::new(),
         false => format!(" ON {event} {rule}"),

@@ -48,9 +48,7 @@ fn line_of(line: &str) -> Option<(String, BTreeSet<String>)> {
     let schema = object.strip_suffix(".*")?;
     let pattern = match schema {
         "*" => "%".to_owned(),
-        quoted => {
-            quoted.strip_prefix(['`', '"'])?.strip_suffix(['`', '"'])?.replace("``", "`")
-        }
+        quoted => quoted.strip_prefix(['`', '"'])?.strip_suffix(['`', '"'])?.replace("``", "`"),
     };
     // (Rights on columns have parentheses, and are none on a schema.)
     let rights = rights.split(',').map(|right| right.trim().to_ascii_uppercase()).collect();
@@ -74,12 +72,15 @@ fn matches(pattern: &str, name: &str) -> bool {
             }
             '_' => ends.into_iter().map(|end| end + 1).filter(|end| *end <= name.len()).collect(),
             _ => {
-                if sign == '\\' && let Some(next) = pattern.get(index) {
+                if sign == '\\'
+                    && let Some(next) = pattern.get(index)
+                {
                     literal = *next;
                     index += 1;
                 }
                 let same = |end: &usize| {
-                    name.get(*end).is_some_and(|found| found.to_lowercase().eq(literal.to_lowercase()))
+                    name.get(*end)
+                        .is_some_and(|found| found.to_lowercase().eq(literal.to_lowercase()))
                 };
                 ends.into_iter().filter(same).map(|end| end + 1).collect()
             }

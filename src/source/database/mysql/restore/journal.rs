@@ -86,7 +86,9 @@ impl Journal<'_> {
             return Ok(Found::Nothing);
         }
         let foreign = |schema: &str| {
-            Fault::Text(format!("the schema {schema} holds tables that this service did not put there"))
+            Fault::Text(format!(
+                "the schema {schema} holds tables that this service did not put there"
+            ))
         };
         let inside = match staging {
             true => admin::tables(session, &self.0.staging).await?,

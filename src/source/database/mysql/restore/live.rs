@@ -10,17 +10,17 @@ use super::grants::Grants;
 use super::place::Place;
 use super::{admin, literal};
 use crate::source::database::mysql::Target;
-use crate::source::database::{DatabaseError, Live, LiveObject, LiveTable};
+use crate::source::database::{DatabaseError, Engine, Live, LiveObject, LiveTable};
 use crate::source::restore::AttemptId;
 
 /// What a restore does in the live schema, and in those beside it.
-const IN_LIVE: &[&str] = &["SELECT", "INSERT", "CREATE", "DROP", "ALTER", "REFERENCES"];
+const IN_LIVE: &[&str] = &["SELECT", "INSERT", "CREATE", "DROP", "ALTER"];
 const BESIDE: &[&str] =
-    &["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "INDEX", "REFERENCES"];
+    &["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "INDEX"];
 
 pub(in super::super) async fn live(target: &Target) -> Result<Live, DatabaseError> {
     let (mut session, server) = open(&target.name, &target.opts).await?;
-    let found = read(&mut session, target).await;
+    let found = read(&mut session, target, server.engine).await;
     let (tables, objects, free_space, problems) =
         found.map_err(|error| failed(&target.name, "looking at the live database", &error))?;
     session.close().await;
@@ -29,7 +29,7 @@ pub(in super::super) async fn live(target: &Target) -> Result<Live, DatabaseErro
 
 type Found = (Vec<LiveTable>, Vec<LiveObject>, Option<u64>, Vec<String>);
 
-async fn read(session: &mut Session, target: &Target) -> Result<Found, Error> {
+async fn read(session: &mut Session, target: &Target, engine: Engine) -> Result<Found, Error> {
     let live = literal(target.database());
     let query = format!(
         "SELECT TABLE_NAME, TABLE_TYPE, TABLE_ROWS, COALESCE(DATA_LENGTH, 0) + COALESCE(INDEX_LENGTH, 0) \
@@ -63,13 +63,14 @@ async fn read(session: &mut Session, target: &Target) -> Result<Found, Error> {
         objects.extend(names.into_iter().map(|name| LiveObject { kind, name }));
     }
     let triggers = objects.iter().any(|object| object.kind == "trigger");
-    let problems = problems(session, target, triggers).await?;
+    let problems = problems(session, target, engine, triggers).await?;
     Ok((tables, objects, free_space(session).await?, problems))
 }
 
 async fn problems(
     session: &mut Session,
     target: &Target,
+    engine: Engine,
     triggers: bool,
 ) -> Result<Vec<String>, Error> {
     let mut problems = Vec::new();
@@ -81,10 +82,16 @@ async fn problems(
     // Rights are given by patterns of names: any attempt's shows which there are.
     let attempt = AttemptId::new("0123456789abcdef");
     let place = attempt.map(|attempt| Place::new(target.database(), &attempt));
-    let trigger: &[&str] = if triggers { &["TRIGGER"] } else { &[] };
-    let mut needed = vec![(target.database().to_owned(), [IN_LIVE, trigger].concat())];
+    let mut more = Vec::new();
+    if triggers {
+        more.push("TRIGGER");
+    }
+    if engine == Engine::MySql {
+        more.push("REFERENCES"); // MariaDB does not ask for it.
+    }
+    let mut needed = vec![(target.database().to_owned(), [IN_LIVE, &more].concat())];
     needed.extend(place.into_iter().flat_map(|place| {
-        [place.staging, place.kept].map(|schema| (schema, [BESIDE, trigger].concat()))
+        [place.staging, place.kept].map(|schema| (schema, [BESIDE, &more].concat()))
     }));
     for (schema, wanted) in needed {
         let missing = grants.missing(&schema, &wanted);

@@ -97,16 +97,21 @@ impl Load<'_> {
         let mut splitter = Splitter::new(Dialect::MySql, limits);
         let guard = Guard { dialect: Dialect::MySql, table: self.table, trust: self.trust };
         // The archive says so where times are UTC; DocSpace's are the server's own.
-        self.session.run("SET SESSION autocommit=0, time_zone=DEFAULT, max_error_count=65535").await?;
+        self.session
+            .run("SET SESSION autocommit=0, time_zone=DEFAULT, max_error_count=65535")
+            .await?;
         let mut count = Count::default();
         loop {
             let piece = statements.next().await.transpose();
-            let piece = piece.map_err(|error| Fault::Text(format!("reading the archive: {error}")))?;
+            let piece =
+                piece.map_err(|error| Fault::Text(format!("reading the archive: {error}")))?;
             match &piece {
                 Some(piece) => splitter.push(piece),
                 None => splitter.finish(),
             }
-            while let Some(chunk) = splitter.next().map_err(|error| Fault::Text(error.to_string()))? {
+            while let Some(chunk) =
+                splitter.next().map_err(|error| Fault::Text(error.to_string()))?
+            {
                 match chunk {
                     Chunk::Rows(rows) => {
                         guard.rows(&rows).map_err(|error| Fault::Text(error.to_string()))?;
@@ -195,7 +200,9 @@ impl Load<'_> {
         if warnings == 0 {
             return Ok(());
         }
-        for (_, code, message) in self.session.rows::<(String, u16, String)>("SHOW WARNINGS").await? {
+        for (_, code, message) in
+            self.session.rows::<(String, u16, String)>("SHOW WARNINGS").await?
+        {
             if CHANGED.contains(&code) {
                 return Err(Fault::Text(message));
             }

@@ -34,6 +34,15 @@ impl Place {
         Self { live: live.to_owned(), kept: format!("{staging}{KEPT}"), staging }
     }
 
+    /// The same on a server that has all names in lower case.
+    pub fn lowered(&self) -> Self {
+        Self {
+            live: self.live.to_lowercase(),
+            staging: self.staging.to_lowercase(),
+            kept: self.kept.to_lowercase(),
+        }
+    }
+
     pub fn in_live(&self, table: &str) -> String {
         qualified(&self.live, table)
     }

@@ -78,8 +78,7 @@ pub(super) async fn make(session: &mut Session, place: &Place) -> Result<Plan, F
     }
     let replaced: BTreeSet<&str> =
         tables.iter().filter(|table| table.replaces).map(|table| table.name.as_str()).collect();
-    let triggers =
-        triggers::read(session, &place.live, |table| replaced.contains(table)).await?;
+    let triggers = triggers::read(session, &place.live, |table| replaced.contains(table)).await?;
     let mut live = foreign::of_schema(session, &place.live).await?;
     live.retain(|key| key.parent_schema == place.live);
     let comes = |name: &str| tables.iter().any(|table| table.name == name && !table.replaces);
@@ -162,9 +161,12 @@ mod tests {
     #[test]
     fn each_step_is_undone_from_wherever_it_stopped() {
         let (plan, place) = plan();
-        let before = Whereabouts { live: names(&["a"]), staging: names(&["a", "n"]), kept: names(&[]) };
-        let half = Whereabouts { live: names(&[]), staging: names(&["a", "n"]), kept: names(&["a"]) };
-        let after = Whereabouts { live: names(&["a", "n"]), staging: names(&[]), kept: names(&["a"]) };
+        let before =
+            Whereabouts { live: names(&["a"]), staging: names(&["a", "n"]), kept: names(&[]) };
+        let half =
+            Whereabouts { live: names(&[]), staging: names(&["a", "n"]), kept: names(&["a"]) };
+        let after =
+            Whereabouts { live: names(&["a", "n"]), staging: names(&[]), kept: names(&["a"]) };
         assert_eq!(
             plan.forward(&place, &before).unwrap(),
             "RENAME TABLE `d`.`a` TO `d_pb_x_old`.`a`, `d_pb_x`.`a` TO `d`.`a`, `d_pb_x`.`n` TO `d`.`n`"

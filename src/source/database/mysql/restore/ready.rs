@@ -96,7 +96,10 @@ async fn probe(session: &mut Session, place: &Place, key: &ForeignKey) -> Result
     let drop = format!("DROP TABLE IF EXISTS {table}");
     session.run(&drop).await?;
     session
-        .run(&format!("CREATE TABLE {table} LIKE {}", super::place::qualified(&key.schema, &key.table)))
+        .run(&format!(
+            "CREATE TABLE {table} LIKE {}",
+            super::place::qualified(&key.schema, &key.table)
+        ))
         .await?;
     let staged = ForeignKey { parent_schema: place.staging.clone(), ..key.clone() };
     session.run("SET SESSION foreign_key_checks=1").await?;

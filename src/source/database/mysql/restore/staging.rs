@@ -55,7 +55,7 @@ pub(in super::super) async fn stage(
 
 async fn make(target: &Target, place: Place) -> Result<StagingTables, Fault> {
     swap::roll_back(&target.opts, &place).await?;
-    let mut session = admin::open(&target.opts, &place).await?;
+    let (mut session, place) = admin::open(&target.opts, &place).await?;
     admin::create_schema(&mut session, &place, &place.staging).await?;
     Journal(&place).create(&mut session).await?;
     admin::create_schema(&mut session, &place, &place.kept).await?;
@@ -109,7 +109,12 @@ impl StagingTables {
     }
 
     /// Runs a statement of a scheme.
-    async fn define(&self, session: &mut Session, table: &str, statement: &str) -> Result<(), Fault> {
+    async fn define(
+        &self,
+        session: &mut Session,
+        table: &str,
+        statement: &str,
+    ) -> Result<(), Fault> {
         let refused = match session.run(statement).await {
             Err(Error::Server(error)) if NOT_EXACTLY.contains(&error.code) => Error::Server(error),
             other => return Ok(other?),
@@ -120,9 +125,9 @@ impl StagingTables {
         let result = session.done(result);
         session.run("SET SESSION innodb_strict_mode=1").await?;
         let same = match result {
-            Ok(()) => show_create(session, &self.place, table)
-                .await?
-                .is_some_and(|made| made.trim() == statement.trim().trim_end_matches(';').trim_end()),
+            Ok(()) => show_create(session, &self.place, table).await?.is_some_and(|made| {
+                made.trim() == statement.trim().trim_end_matches(';').trim_end()
+            }),
             Err(_) => false,
         };
         if same {
@@ -166,12 +171,8 @@ impl StagingTables {
         self.loaders.take().await.ok_or_else(lost)
     }
 
-    async fn admin(&self) -> Result<Session, Fault> {
-        admin::open(&self.target.opts, &self.place).await
-    }
-
     async fn complete(&self) -> Result<Vec<String>, Fault> {
-        let mut session = self.admin().await?;
+        let (mut session, _) = admin::open(&self.target.opts, &self.place).await?;
         admin::wait_for_tables(&mut session, self.target.lock_wait).await?;
         let warnings = ready::check(&mut session, &self.place).await?;
         session.close().await;

@@ -40,7 +40,8 @@ pub(in super::super) async fn staged(
 impl Staged for StagedTables {
     async fn swap(&self) -> Result<(), RestoreError> {
         let result = self.swap_in().await;
-        Ok(result.map_err(|fault| fault.of(&self.target.name, "putting the restored tables in place"))?)
+        Ok(result
+            .map_err(|fault| fault.of(&self.target.name, "putting the restored tables in place"))?)
     }
 
     async fn roll_back(&self) -> Result<(), RestoreError> {
@@ -56,8 +57,8 @@ impl Staged for StagedTables {
 
 impl StagedTables {
     async fn swap_in(&self) -> Result<(), Fault> {
-        let place = &self.place;
-        let mut session = admin::open(&self.target.opts, place).await?;
+        let (mut session, place) = admin::open(&self.target.opts, &self.place).await?;
+        let place = &place;
         let journal = Journal(place);
         let plan = match journal.find(&mut session).await? {
             Found::Nothing | Found::At(State::Finishing) if !self.expected => return Ok(()),
@@ -74,12 +75,14 @@ impl StagedTables {
         let wait = self.target.lock_wait;
         admin::wait_for_tables(&mut session, wait).await?;
         if let Err(fault) = rename(&mut session, place, &plan).await {
-            let fault = locked(fault, wait);
             // On a connection that still serves, it is put right at once; else by whoever rolls back.
-            if let Err(error) = take_back(&mut session, place, &plan).await {
-                tracing::warn!(?error, "the database waits to be rolled back");
-            }
-            return Err(fault);
+            return Err(match take_back(&mut session, place, &plan).await {
+                Ok(()) => locked(fault, wait),
+                Err(error) => {
+                    tracing::warn!(?error, "the database waits to be rolled back");
+                    fault
+                }
+            });
         }
         admin::wait_for_tables(&mut session, WAIT_BACK).await?;
         attach(&mut session, place, &plan).await?;
@@ -89,8 +92,8 @@ impl StagedTables {
     }
 
     async fn drop_kept(&self) -> Result<(), Fault> {
-        let place = &self.place;
-        let mut session = admin::open(&self.target.opts, place).await?;
+        let (mut session, place) = admin::open(&self.target.opts, &self.place).await?;
+        let place = &place;
         let journal = Journal(place);
         match journal.find(&mut session).await? {
             Found::Nothing => return Ok(()),
@@ -98,7 +101,8 @@ impl StagedTables {
             Found::At(State::Finishing) => {}
             _ => {
                 return Err(Fault::Text(
-                    "the restored tables are not in place, so the old ones are not dropped".to_owned(),
+                    "the restored tables are not in place, so the old ones are not dropped"
+                        .to_owned(),
                 ));
             }
         }
@@ -112,7 +116,8 @@ impl StagedTables {
 
 /// Puts back what an attempt swapped, as far as it came, and drops what it staged.
 pub(super) async fn roll_back(opts: &Opts, place: &Place) -> Result<(), Fault> {
-    let mut session = admin::open(opts, place).await?;
+    let (mut session, place) = admin::open(opts, place).await?;
+    let place = &place;
     admin::wait_for_tables(&mut session, WAIT_BACK).await?;
     let journal = Journal(place);
     match journal.find(&mut session).await? {
@@ -131,7 +136,8 @@ pub(super) async fn roll_back(opts: &Opts, place: &Place) -> Result<(), Fault> {
             drop_schema(&mut session, &place.kept).await?;
             drop_staging(&mut session, place).await?;
             return Err(Fault::Text(
-                "the restore was complete and its old tables were being dropped; that was finished".to_owned(),
+                "the restore was complete and its old tables were being dropped; that was finished"
+                    .to_owned(),
             ));
         }
     }
@@ -220,11 +226,7 @@ async fn take_back(session: &mut Session, place: &Place, plan: &Plan) -> Result<
     Ok(Journal(place).set(session, State::Ready).await?)
 }
 
-async fn rename_back(
-    session: &mut Session,
-    place: &Place,
-    plan: &mut Plan,
-) -> Result<(), Fault> {
+async fn rename_back(session: &mut Session, place: &Place, plan: &mut Plan) -> Result<(), Fault> {
     let at = Whereabouts::read(session, place).await?;
     let Some(statement) = plan.back(place, &at) else {
         return Ok(());
