@@ -3,4 +3,5 @@
 mod mysql;
 mod mysql_live;
 mod sqlite;
+mod sqlite_restore;
 mod support;
