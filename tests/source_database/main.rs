@@ -7,4 +7,5 @@ mod mysql_restore;
 mod mysql_restore_faults;
 mod mysql_restore_load;
 mod sqlite;
+mod sqlite_restore;
 mod support;

@@ -46,6 +46,26 @@ impl Guard<'_> {
         self.judge_scheme(statement).map_err(|why| self.refused(statement, why))
     }
 
+    /// Judges rows in a scheme member: where an `AUTOINCREMENT` stands is all that our dumps insert there.
+    pub fn sequence(&self, rows: &Rows<'_>) -> Result<SchemeStatement, SqlError> {
+        let name = format!("'{}'", self.table.replace('\'', "''"));
+        let ours = self.dialect == Dialect::Sqlite
+            && rows.head.schema.is_none()
+            && !rows.head.modified
+            && rows.head.table == b"sqlite_sequence"
+            && rows.columns().is_some_and(|columns| columns == [&b"name"[..], b"seq"]);
+        let last = match rows.values {
+            [table, last] if ours && table.of(rows.body) == name.as_bytes() => {
+                std::str::from_utf8(last.of(rows.body)).ok().and_then(|last| last.parse().ok())
+            }
+            _ => None,
+        };
+        match last {
+            Some(last) => Ok(SchemeStatement::Sequence(Some(last))),
+            None => Err(self.refuse_rows(rows, "a definition has no rows".to_owned())),
+        }
+    }
+
     /// Judges a statement of a data member that inserts no rows.
     pub fn statement(&self, statement: &[u8]) -> Result<(), SqlError> {
         match self.is_session(statement) {
@@ -57,12 +77,14 @@ impl Guard<'_> {
     /// Judges rows: in MySQL, values must be literals unless the archive is trusted. In SQLite they are not judged:
     /// whoever loads them reads them himself, and has no SQL run.
     pub fn rows(&self, rows: &Rows<'_>) -> Result<(), SqlError> {
-        self.judge_rows(rows).map_err(|why| {
-            let mut start = Vec::new();
-            let head = Rows { body: &rows.body[..rows.body.len().min(400)], ..*rows };
-            head.write(None, None, &mut start);
-            self.refused(&start, why)
-        })
+        self.judge_rows(rows).map_err(|why| self.refuse_rows(rows, why))
+    }
+
+    fn refuse_rows(&self, rows: &Rows<'_>, why: String) -> SqlError {
+        let mut start = Vec::new();
+        let beginning = Rows { body: &rows.body[..rows.body.len().min(400)], ..*rows };
+        beginning.write(None, None, &mut start);
+        self.refused(&start, why)
     }
 
     fn refused(&self, statement: &[u8], why: String) -> SqlError {
@@ -186,12 +208,8 @@ impl Guard<'_> {
             }
         }
         let name = self.table.replace('\'', "''");
-        if text == format!("DELETE FROM sqlite_sequence WHERE name='{name}'") {
-            return Some(SchemeStatement::Sequence(None));
-        }
-        let insert = format!("INSERT INTO sqlite_sequence(name,seq) VALUES('{name}',");
-        let last = text.strip_prefix(&insert)?.strip_suffix(')')?;
-        Some(SchemeStatement::Sequence(Some(last.parse().ok()?)))
+        let delete = format!("DELETE FROM sqlite_sequence WHERE name='{name}'");
+        (text == delete).then_some(SchemeStatement::Sequence(None))
     }
 
     /// What our dumps of MySQL write word for word.
@@ -210,11 +228,11 @@ impl Guard<'_> {
             return Err("its table has a database before its name".to_owned());
         }
         self.is_own(&rows.head.table)?;
+        if rows.head.modified && (self.foreign() || self.dialect == Dialect::Sqlite) {
+            return Err("it is more than INSERT INTO or REPLACE INTO".to_owned());
+        }
         if self.dialect == Dialect::Sqlite || !self.foreign() {
             return Ok(());
-        }
-        if rows.head.modified {
-            return Err("it is more than INSERT INTO or REPLACE INTO".to_owned());
         }
         if rows.commented {
             return Err("it has a comment".to_owned());

@@ -139,6 +139,11 @@ impl<'a> Rows<'a> {
         self.rows.len()
     }
 
+    /// Whether a row takes the place of those that it conflicts with.
+    pub fn replaces(&self) -> bool {
+        self.head.verb.get(..7).is_some_and(|verb| verb.eq_ignore_ascii_case(b"REPLACE"))
+    }
+
     /// The columns that the statement names, without quotes; None: all of the table's.
     pub fn columns(&self) -> Option<&'a [Vec<u8>]> {
         self.head.columns.as_deref()

@@ -337,7 +337,17 @@ fn hostile_rows_are_refused() {
 #[test]
 fn sqlite_definitions_are_judged_too() {
     let judge = |trust, text: &str| {
-        Guard { dialect: Dialect::Sqlite, table: "it's", trust }.scheme(text.as_bytes())
+        let guard = Guard { dialect: Dialect::Sqlite, table: "it's", trust };
+        let mut splitter = Splitter::new(Dialect::Sqlite, Limits::default());
+        splitter.push(format!("{text}\n;").as_bytes());
+        let mut last = None;
+        while let Some(chunk) = splitter.next()? {
+            last = Some(match chunk {
+                Chunk::Statement(text) => guard.scheme(text)?,
+                Chunk::Rows(rows) => guard.sequence(&rows)?,
+            });
+        }
+        Ok::<_, SqlError>(last.unwrap())
     };
     for (text, expected) in [
         ("PRAGMA user_version=-5", SchemeStatement::Number { pragma: "user_version", value: -5 }),
