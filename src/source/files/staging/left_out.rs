@@ -114,10 +114,12 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((byte, after)) = rest.split_first() {
-        let digits = after.get(..3).filter(|digits| digits.iter().all(|d| (b'0'..=b'7').contains(d)));
+        let digits =
+            after.get(..3).filter(|digits| digits.iter().all(|d| (b'0'..=b'7').contains(d)));
         match (byte, digits) {
             (b'\\', Some(digits)) => {
-                let value = digits.iter().fold(0u32, |value, digit| value * 8 + u32::from(digit - b'0'));
+                let value =
+                    digits.iter().fold(0u32, |value, digit| value * 8 + u32::from(digit - b'0'));
                 plain.push(value as u8);
                 rest = &after[3..];
             }

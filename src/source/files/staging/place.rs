@@ -194,11 +194,7 @@ impl Tree {
     }
 
     /// The folder of a path below the root. None when it is missing; if `make_it`, it is made.
-    pub fn folder(
-        &mut self,
-        path: &[u8],
-        make_it: bool,
-    ) -> Result<Option<BorrowedFd<'_>>, Errno> {
+    pub fn folder(&mut self, path: &[u8], make_it: bool) -> Result<Option<BorrowedFd<'_>>, Errno> {
         if self.last.as_ref().is_none_or(|(last, _)| last != path) {
             let names = paths::names(path);
             let root = self.root.as_fd();

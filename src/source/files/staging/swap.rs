@@ -94,7 +94,9 @@ impl LocalStaged {
             // Only now, because every rename changes its folder's time.
             for record in records(&place)?.into_iter().flatten() {
                 if let Record::Folder { path, seconds, nanoseconds } = record? {
-                    trees.set_time(&path, seconds, nanoseconds).map_err(|errno| failed(&path, errno))?;
+                    trees
+                        .set_time(&path, seconds, nanoseconds)
+                        .map_err(|errno| failed(&path, errno))?;
                 }
             }
             rustix::fs::syncfs(&place.root).map_err(noting)?;
@@ -121,7 +123,8 @@ fn records(
 ) -> Result<Option<impl Iterator<Item = Result<Record, FilesError>>>, FilesError> {
     let read = journal::read(place.folder.as_fd());
     let records = read.map_err(|error| failed(STAGING_FOLDER, error))?;
-    Ok(records.map(|records| records.map(|record| record.map_err(|error| failed(STAGING_FOLDER, error)))))
+    Ok(records
+        .map(|records| records.map(|record| record.map_err(|error| failed(STAGING_FOLDER, error)))))
 }
 
 fn noting(errno: Errno) -> FilesError {
