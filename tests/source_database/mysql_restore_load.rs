@@ -42,16 +42,28 @@ async fn statements_beyond_the_servers_packet_are_split() {
     );
 
     let staging = open(&url).stage(&attempt()).await.unwrap();
-    let big = docspace(
-        "`id`,`x`",
-        (0..3).map(|id| format!("({id},'{}')", "y".repeat(30_000 * (id + 1)))),
+    let rows = |length: usize| {
+        docspace("`id`,`x`", (0..3).map(|id| format!("({id},'{}')", "y".repeat(length * (id + 1)))))
+    };
+    let error = load_with(staging.as_ref(), create, &rows(30_000), Trust::Own).await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("rows 3 to 3") && error.contains("65536"), "{error}");
+    // What is too long only as a statement is not too long.
+    let blob = "CREATE TABLE `t` (`g` int AS (id) VIRTUAL, `id` int PRIMARY KEY, `b` longblob, `x` longtext)";
+    let text = docspace(
+        "`g`,`id`,`b`,`x`",
+        (1..4).map(|id| {
+            format!(
+                "({id},{id},0x{},'{}')",
+                "00FF27".repeat(10_000 * id / 2),
+                r"\'é\\".repeat(3_000)
+            )
+        }),
     );
-    let error =
-        load_with(staging.as_ref(), create, &big, Trust::Own).await.unwrap_err().to_string();
-    assert!(
-        error.contains("table t") && error.contains("row") && error.contains("65536"),
-        "{error}"
-    );
+    assert_eq!(load_with(staging.as_ref(), blob, &text, Trust::Foreign).await.unwrap(), 3);
+    let staged = format!("{}_pb_{}.t", live.0.0, attempt());
+    let found = live.run(&format!("SELECT g, LENGTH(b), HEX(b) = REPEAT('00FF27', 5000 * g), x = REPEAT('\\'é\\\\', 3000) FROM {staged}"));
+    assert_eq!(found, "1\t15000\t1\t1\n2\t30000\t1\t1\n3\t45000\t1\t1\n");
     open(&url).staged(&attempt()).await.unwrap().roll_back().await.unwrap();
     assert_eq!(live.run("SELECT COUNT(*) FROM t").trim(), "5000");
     assert_eq!(live.beside(), "");

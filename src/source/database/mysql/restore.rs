@@ -14,6 +14,7 @@ mod grants;
 mod journal;
 mod live;
 mod load;
+mod long;
 mod place;
 mod plan;
 mod ready;

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use futures::StreamExt;
-use mysql_async::Error;
 use mysql_async::prelude::Queryable;
+use mysql_async::{Error, Params};
 
 use super::super::connect::Session;
 use super::super::render::identifier;
+use super::long::{self, Parted};
 use super::place::Place;
 use super::{Fault, admin, literal};
 use crate::source::database::sql::{Chunk, Dialect, Guard, Limits, Rows, Splitter};
@@ -91,7 +92,8 @@ impl Load<'_> {
     /// Runs everything; returns how many rows the table has then.
     pub async fn run(mut self, mut statements: Statements) -> Result<u64, Fault> {
         let limits = Limits {
-            statement: self.packet.saturating_mul(2).max(STATEMENT),
+            // A blob's digits are twice its bytes.
+            statement: self.packet.saturating_mul(2).saturating_add(STATEMENT),
             chunk: STATEMENT.min(self.packet.saturating_sub(SPARE)),
         };
         let mut splitter = Splitter::new(Dialect::MySql, limits);
@@ -171,15 +173,12 @@ impl Load<'_> {
         }
         let mut statement = Vec::new();
         rows.write(Some(&table), keep.as_deref(), &mut statement);
-        if statement.len() > self.packet {
-            return Err(Fault::Text(format!(
-                "row {first} needs a statement of {} bytes; the server takes {} at most (max_allowed_packet)",
-                statement.len(),
-                self.packet
-            )));
-        }
-        let result = match self.execute(&statement).await {
-            Err(fault) if fault.code() == TRUNCATED => {
+        let result = match statement.len() > self.packet {
+            true => self.long_row(rows, &table, keep.as_deref(), statement.len()).await,
+            false => self.execute(&statement).await,
+        };
+        let result = match result {
+            Err(fault) if fault.code() == TRUNCATED && statement.len() <= self.packet => {
                 let choices = invalid_choices(rows, &columns);
                 self.execute_lenient(&statement, choices, fault).await
             }
@@ -195,8 +194,44 @@ impl Load<'_> {
         })
     }
 
+    /// A row that alone is too long for a statement.
+    async fn long_row(
+        &mut self,
+        rows: &Rows<'_>,
+        table: &str,
+        keep: Option<&[bool]>,
+        length: usize,
+    ) -> Result<(), Fault> {
+        let kept = |index: &usize| keep.and_then(|keep| keep.get(*index)).copied().unwrap_or(true);
+        let columns = rows.columns().map(|names| {
+            let names = names.iter().enumerate().filter(|(index, _)| kept(index));
+            let names: Vec<_> =
+                names.map(|(_, name)| identifier(&String::from_utf8_lossy(name))).collect();
+            format!(" ({})", names.join(","))
+        });
+        let head = format!("REPLACE INTO {table}{} VALUES", columns.unwrap_or_default());
+        let row = rows.rows().next().into_iter().flatten().enumerate();
+        let row = row.filter(|(index, _)| kept(index)).map(|(_, value)| value);
+        let Some(Parted { statement, values }) = long::part(&head, row, self.packet) else {
+            return Err(Fault::Text(format!(
+                "a row needs a statement of {length} bytes; the server takes {} at most (max_allowed_packet)",
+                self.packet
+            )));
+        };
+        let conn = self.session.begin()?;
+        let result = conn.exec_drop(statement, Params::Positional(values)).await;
+        let warnings = conn.get_warnings();
+        self.session.done(result)?;
+        self.judge(warnings).await
+    }
+
     async fn execute(&mut self, statement: &[u8]) -> Result<(), Fault> {
         let warnings = self.send(statement).await?;
+        self.judge(warnings).await
+    }
+
+    /// Fails if the server warned that it stored something else.
+    async fn judge(&mut self, warnings: u16) -> Result<(), Fault> {
         if warnings == 0 {
             return Ok(());
         }
