@@ -168,7 +168,11 @@ fn sized(file: &FileMeta, content: Content) -> Content {
             match content.try_next().await? {
                 Some(piece) => {
                     let found = found + piece.len() as u64;
-                    if found > size { Err(wrong(found)) } else { Ok(Some((piece, (content, found)))) }
+                    if found > size {
+                        Err(wrong(found))
+                    } else {
+                        Ok(Some((piece, (content, found))))
+                    }
                 }
                 None if found < size => Err(wrong(found)),
                 None => Ok(None),
@@ -179,4 +183,4 @@ fn sized(file: &FileMeta, content: Content) -> Content {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

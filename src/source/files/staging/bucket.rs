@@ -136,7 +136,10 @@ impl<'a> JournalWriter<'a> {
 }
 
 /// How many objects the journal has; None when there is none.
-pub async fn journal_parts(store: &dyn ObjectStore, keys: &Keys) -> Result<Option<u64>, FilesError> {
+pub async fn journal_parts(
+    store: &dyn ObjectStore,
+    keys: &Keys,
+) -> Result<Option<u64>, FilesError> {
     let Some(text) = get(store, &keys.ready()).await? else { return Ok(None) };
     let parts = str::from_utf8(&text).ok().and_then(|text| text.parse().ok());
     parts.map(Some).ok_or_else(damaged)

@@ -34,11 +34,8 @@ pub struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// `place`: the folder that the journal lies in.
     pub fn new(place: BorrowedFd<'a>) -> Result<Self> {
-        let flags = OFlags::WRONLY
-            | OFlags::CREATE
-            | OFlags::TRUNC
-            | OFlags::NOFOLLOW
-            | OFlags::CLOEXEC;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(place, UNFINISHED, flags, Mode::from_raw_mode(0o600))?;
         Ok(Self { place, file: BufWriter::with_capacity(BUFFER, File::from(fd)) })
     }

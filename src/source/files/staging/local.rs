@@ -84,7 +84,8 @@ impl LocalStaging {
                 true => None,
                 false => Some(gathered(&mut content).await?),
             };
-            let written = writing.await.map_err(|error| failed(&path, std::io::Error::other(error)));
+            let written =
+                writing.await.map_err(|error| failed(&path, std::io::Error::other(error)));
             (output, file) = written??;
             match following {
                 Some(following) => (pieces, last) = following,
@@ -248,9 +249,8 @@ impl NewTree {
             }
         };
         let like = folder.live.as_ref().and_then(|live| beneath::stat(live.as_fd(), name).ok());
-        let like = like.filter(|like| {
-            FileType::from_raw_mode(like.st_mode) == FileType::RegularFile
-        });
+        let like =
+            like.filter(|like| FileType::from_raw_mode(like.st_mode) == FileType::RegularFile);
         self.dress(&opened, like.as_ref(), FILE_BITS)?;
         Ok(opened)
     }

@@ -97,7 +97,8 @@ impl<'a> Plan<'a> {
     }
 
     fn all(&mut self, place: &Place) -> Result<(), FilesError> {
-        let root = beneath::folder(self.root, OsStr::new(".")).map_err(|errno| failed("", errno))?;
+        let root =
+            beneath::folder(self.root, OsStr::new(".")).map_err(|errno| failed("", errno))?;
         let mut chain = vec![self.level(Vec::new(), root, Some(place.part(NEW)?))?];
         while let Some(level) = chain.last_mut() {
             let Some((name, _)) = level.names.get(level.next) else {
@@ -239,7 +240,9 @@ impl<'a> Plan<'a> {
     ) -> Result<Verdict, FilesError> {
         let is_link = FileType::from_raw_mode(live.st_mode) == FileType::Symlink;
         let leads_on = staged.is_some_and(is_folder) || self.folders.below(path).is_some();
-        if is_link && (leads_on || self.folders.has(path)) && leads_to_folder(level.live.as_fd(), name)
+        if is_link
+            && (leads_on || self.folders.has(path))
+            && leads_to_folder(level.live.as_fd(), name)
         {
             let why = "it is a link to a folder, and files are not restored through links; \
                        configure that folder as a filesystem of its own, or remove the link";

@@ -19,9 +19,7 @@ const TRIES: usize = 100;
 
 /// Removes all that lies in a folder.
 pub fn contents(top: BorrowedFd<'_>, steps: &Steps) -> Result<(), FilesError> {
-    let device = beneath::stat(top, OsStr::new("."))
-        .map_err(|errno| failed("", errno))?
-        .st_dev;
+    let device = beneath::stat(top, OsStr::new(".")).map_err(|errno| failed("", errno))?.st_dev;
     let mut removal = Removal { top, device, steps, moved_up: 0, tries: 0 };
     loop {
         let names = Names::read(top).map_err(|errno| failed("", errno))?;

@@ -82,7 +82,7 @@ impl LocalStaged {
     }
 
     pub(super) fn roll_back_now(self) -> Result<(), FilesError> {
-        let Some(place) = self.place()? else { return Ok(()) };
+        let Some(place) = self.place()? else { return Place::tidy(&self.folder) };
         if let Some(undone) = records(&place)? {
             place.unset_swapped().and_then(|()| self.steps.step()).map_err(noting)?;
             let mut trees = Trees::open(&place, &self.steps)?;
@@ -94,7 +94,9 @@ impl LocalStaged {
             // Only now, because every rename changes its folder's time.
             for record in records(&place)?.into_iter().flatten() {
                 if let Record::Folder { path, seconds, nanoseconds } = record? {
-                    trees.set_time(&path, seconds, nanoseconds).map_err(|errno| failed(&path, errno))?;
+                    trees
+                        .set_time(&path, seconds, nanoseconds)
+                        .map_err(|errno| failed(&path, errno))?;
                 }
             }
             rustix::fs::syncfs(&place.root).map_err(noting)?;
@@ -103,7 +105,7 @@ impl LocalStaged {
     }
 
     fn finish_now(self) -> Result<(), FilesError> {
-        let Some(place) = self.place()? else { return Ok(()) };
+        let Some(place) = self.place()? else { return Place::tidy(&self.folder) };
         self.swap_in(&place)?;
         self.drop_all(place)
     }
@@ -112,7 +114,7 @@ impl LocalStaged {
     fn drop_all(&self, place: Place) -> Result<(), FilesError> {
         journal::remove(&place.folder).map_err(|error| failed(STAGING_FOLDER, error))?;
         self.steps.step().map_err(noting)?;
-        place.remove(&self.attempt, &self.steps)
+        place.remove(&self.folder, &self.attempt, &self.steps)
     }
 }
 
@@ -121,7 +123,8 @@ fn records(
 ) -> Result<Option<impl Iterator<Item = Result<Record, FilesError>>>, FilesError> {
     let read = journal::read(place.folder.as_fd());
     let records = read.map_err(|error| failed(STAGING_FOLDER, error))?;
-    Ok(records.map(|records| records.map(|record| record.map_err(|error| failed(STAGING_FOLDER, error)))))
+    Ok(records
+        .map(|records| records.map(|record| record.map_err(|error| failed(STAGING_FOLDER, error)))))
 }
 
 fn noting(errno: Errno) -> FilesError {

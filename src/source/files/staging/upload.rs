@@ -3,9 +3,7 @@
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{
-    Error, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload, UploadPart,
-};
+use object_store::{Error, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload, UploadPart};
 
 use crate::source::files::store::redacted;
 use crate::source::files::{Content, FilesError};
