@@ -34,9 +34,17 @@ fn read(root: &Path, path: &str) -> String {
     fs::read_to_string(root.join(path)).unwrap()
 }
 
-/// A folder with some files, and a place to stage in.
+/// A folder with some files.
 fn scene(live: &[&str]) -> (TempDir, PathBuf, Filesystem) {
-    let dir = tempfile::tempdir().unwrap();
+    scene_in(tempfile::tempdir().unwrap(), live)
+}
+
+/// The same in memory where that is possible: discs may take long over thousands of files.
+fn large_scene(live: &[&str]) -> (TempDir, PathBuf, Filesystem) {
+    scene_in(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap(), live)
+}
+
+fn scene_in(dir: TempDir, live: &[&str]) -> (TempDir, PathBuf, Filesystem) {
     let root = dir.path().join("root");
     fs::create_dir(&root).unwrap();
     for path in live {
@@ -172,6 +180,19 @@ async fn what_no_backup_can_hold_stays() {
     // A file of the archive in the place of their folder would take them away.
     let error = staged(&filesystem, &["a/b"], Replaced::Staged).await.err().unwrap();
     assert!(error.contains("has to stay"), "{error}");
+}
+
+#[tokio::test]
+async fn what_belongs_to_the_inodetays() {
+    let (_dir, root, filesystem) = scene(&["lost+found/rescued", "a/lost+found/1"]);
+    let inode = |path| fs::metadata(root.join(path)).unwrap().ino();
+    let own = inode("lost+found");
+    restored(&filesystem, &["b"], in_folders(&[""], &[])).await;
+    assert_eq!(listed(&filesystem).await, ["b", "lost+found/rescued"]);
+    restored(&filesystem, &["b", "lost+found/x"], in_folders(&[""], &[])).await;
+    assert_eq!(listed(&filesystem).await, ["b", "lost+found/x"]);
+    assert_eq!(inode("lost+found"), own);
+    assert!(!root.join(STAGING).exists());
 }
 
 #[tokio::test]
@@ -317,7 +338,7 @@ async fn attempts_do_not_disturb_each_other() {
 /// Far more levels than are held open, in what is staged and in what is dropped.
 #[tokio::test]
 async fn deep_trees_need_few_descriptors() {
-    let (_dir, root, filesystem) = scene(&["x"]);
+    let (_dir, root, filesystem) = large_scene(&["x"]);
     let deep = format!("{}file", "d/".repeat(500));
     for text in ["first", "second"] {
         let staging = filesystem.stage(&attempt("a")).await.unwrap();
@@ -334,7 +355,7 @@ async fn deep_trees_need_few_descriptors() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_small_files_at_once() {
-    let (_dir, root, filesystem) = scene(&["old"]);
+    let (_dir, root, filesystem) = large_scene(&["old"]);
     let staging = Arc::new(filesystem.stage(&attempt("a")).await.unwrap());
     let mut writing = JoinSet::new();
     for worker in 0..8 {
@@ -362,7 +383,7 @@ async fn many_small_files_at_once() {
 /// Two of one path, written at the same time, never mix.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_path_staged_twice_at_once_is_one_of_them() {
-    let (_dir, root, filesystem) = scene(&[]);
+    let (_dir, root, filesystem) = large_scene(&[]);
     let staging = Arc::new(filesystem.stage(&attempt("a")).await.unwrap());
     let mut writing = JoinSet::new();
     for byte in 0..8u8 {

@@ -16,6 +16,8 @@ use crate::source::files::{FilesError, beneath};
 
 /// Folders deeper than this are opened anew for each one in them: descriptors are few.
 const HELD_OPEN: usize = 64;
+/// A volume's own folder in its root, for what its repair finds. Backups have it, but it must not be moved.
+const RESCUED: &[u8] = b"lost+found";
 
 pub struct Search<'a> {
     pub folder: &'a LocalFolder,
@@ -79,6 +81,7 @@ impl Search<'_> {
             known => known,
         };
         Ok(match kind {
+            FileType::Directory if path == RESCUED => Judged::LeftOut,
             FileType::RegularFile => Judged::InBackups,
             FileType::Directory => Judged::Folder,
             // Backups hold the file that such a link leads to.

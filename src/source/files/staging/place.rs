@@ -230,7 +230,9 @@ pub fn failed(path: impl AsRef<[u8]>, error: impl Into<io::Error>) -> FilesError
         Some(Errno::DQUOT) => "the quota of its volume is used up".to_owned(),
         Some(Errno::NAMETOOLONG) => "its name is longer than the volume allows".to_owned(),
         Some(Errno::LOOP | Errno::NOTDIR) => "a folder on its way is none, or is a link".to_owned(),
-        Some(Errno::XDEV) => "it lies on another volume than the root".to_owned(),
+        Some(Errno::XDEV) => {
+            "it lies on another volume, or in a lower layer of an overlay".to_owned()
+        }
         Some(Errno::BUSY) => "it is in use by the system, such as by a mount".to_owned(),
         _ => error.to_string(),
     };
