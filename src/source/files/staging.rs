@@ -183,4 +183,4 @@ fn sized(file: &FileMeta, content: Content) -> Content {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

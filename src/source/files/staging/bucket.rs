@@ -51,7 +51,7 @@ impl BucketStaging {
             Replaced::Staged => (Paths::default(), Vec::new()),
         };
         kept.push(STAGING_FOLDER.to_owned());
-        let kept = Excluded(kept.iter().map(|path| path.trim_matches('/').to_owned()).collect());
+        let kept = Paths::new(kept);
         let store = self.bucket.store();
         let mut journal = JournalWriter::new(store, &self.staged.keys);
         // By hash, so that millions of names fit into memory.
@@ -63,17 +63,18 @@ impl BucketStaging {
             let Some(path) = object.location.as_ref().strip_prefix(new.as_ref()) else { continue };
             let path = path.trim_start_matches('/');
             staged.insert(XxHash3_128::oneshot(path.as_bytes()));
-            if !kept.contains(path) {
+            if !kept.hold(path.as_bytes()) {
                 journal.add(&Record { path: path.to_owned(), staged: true }).await?;
             }
         }
         for folder in folders.outermost() {
             let folder = String::from_utf8_lossy(folder);
-            let mut live = self.bucket.list(&folder, kept.clone());
+            let mut live = self.bucket.list(&folder, Excluded(Vec::new()));
             while let Some(found) = live.next().await {
                 // An object that stands for a folder is no file.
                 if let Listed::File(file) = found?
                     && !file.is_directory
+                    && !kept.hold(file.path.as_bytes())
                     && !staged.contains(&XxHash3_128::oneshot(file.path.as_bytes()))
                 {
                     journal.add(&Record { path: file.path, staged: false }).await?;

@@ -2,7 +2,7 @@
 //! it, so no restore takes it away with its folder.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::FileType;
@@ -13,6 +13,11 @@ use super::place::failed;
 use crate::source::files::local::LocalFolder;
 use crate::source::files::names::Names;
 use crate::source::files::{FilesError, beneath};
+
+/// Folders deeper than this are opened anew for each one in them: descriptors are few.
+const HELD_OPEN: usize = 64;
+/// A volume's own folder in its root, for what its repair finds. Backups have it, but it must not be moved.
+const RESCUED: &[u8] = b"lost+found";
 
 pub struct Search<'a> {
     pub folder: &'a LocalFolder,
@@ -25,20 +30,23 @@ pub struct Search<'a> {
 impl Search<'_> {
     /// Adds what is found below a folder, in as little memory as the folder's depth and widths need.
     pub fn below(&self, folder: &[u8], found: &mut Paths) -> Result<(), FilesError> {
-        let mut chain: Vec<(Vec<u8>, Names, usize)> = Vec::new();
-        chain.extend(self.enter(folder.to_vec())?);
-        while let Some((folder, names, next)) = chain.last_mut() {
-            let Some((name, kind)) = names.get(*next) else {
+        let mut chain = Vec::new();
+        chain.extend(self.enter(&chain, folder.to_vec())?);
+        while let Some(level) = chain.last_mut() {
+            let Some((name, kind)) = level.names.get(level.next) else {
                 chain.pop();
                 continue;
             };
-            *next += 1;
-            let path = paths::join(folder, name);
+            level.next += 1;
+            let path = paths::join(&level.path, name);
             if self.kept.has(&path) || self.mounts.has(&path) {
                 continue;
             }
             match self.judge(&path, kind)? {
-                Judged::Folder => chain.extend(self.enter(path)?),
+                Judged::Folder => {
+                    let below = self.enter(&chain, path)?;
+                    chain.extend(below);
+                }
                 Judged::LeftOut => found.add(path),
                 Judged::InBackups => {}
             }
@@ -46,10 +54,16 @@ impl Search<'_> {
         Ok(())
     }
 
-    fn enter(&self, path: Vec<u8>) -> Result<Option<(Vec<u8>, Names, usize)>, FilesError> {
-        let opened = beneath::folders(self.root, &paths::names(&path));
-        match opened.and_then(|fd| Names::read(&fd)) {
-            Ok(names) => Ok(Some((path, names, 0))),
+    fn enter(&self, chain: &[Level], path: Vec<u8>) -> Result<Option<Level>, FilesError> {
+        let opened = match chain.last().and_then(|above| above.fd.as_ref()) {
+            Some(above) => beneath::folder(above.as_fd(), paths::split(&path).1),
+            None => beneath::folders(self.root, &paths::names(&path)),
+        };
+        match opened.and_then(|fd| Ok((Names::read(&fd)?, fd))) {
+            Ok((names, fd)) => {
+                let fd = (chain.len() < HELD_OPEN).then_some(fd);
+                Ok(Some(Level { path, fd, names, next: 0 }))
+            }
             // No folder (any more): whoever asked looks at what it is now.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(errno) => Err(failed(path, errno)),
@@ -67,6 +81,7 @@ impl Search<'_> {
             known => known,
         };
         Ok(match kind {
+            FileType::Directory if path == RESCUED => Judged::LeftOut,
             FileType::RegularFile => Judged::InBackups,
             FileType::Directory => Judged::Folder,
             // Backups hold the file that such a link leads to.
@@ -83,6 +98,14 @@ impl Search<'_> {
         let at = beneath::folders(self.root, &paths::names(folder))?;
         Ok(FileType::from_raw_mode(beneath::stat(at.as_fd(), name)?.st_mode))
     }
+}
+
+struct Level {
+    path: Vec<u8>,
+    /// None below [`HELD_OPEN`].
+    fd: Option<OwnedFd>,
+    names: Names,
+    next: usize,
 }
 
 enum Judged {

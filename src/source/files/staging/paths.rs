@@ -63,6 +63,11 @@ impl Paths {
         self.all_below(path).next()
     }
 
+    /// The path itself if it is one of them, or else the first below it.
+    pub fn first_from(&self, path: &[u8]) -> Option<&[u8]> {
+        self.0.get(path).map(Vec::as_slice).or_else(|| self.below(path))
+    }
+
     /// The names in a folder that lead to those of them below it; maybe some more than once.
     pub fn leading_names(&self, folder: &[u8]) -> impl Iterator<Item = &[u8]> {
         let start = match folder {
@@ -107,6 +112,8 @@ mod tests {
         assert_eq!(paths.below(b""), Some(&b"a/b"[..]));
         assert_eq!(paths.below(b"a/b"), None);
         assert_eq!(paths.below(b"xx"), None);
+        assert_eq!(paths.first_from(b"a/b"), Some(&b"a/b"[..]));
+        assert_eq!(paths.first_from(b"a"), Some(&b"a/b"[..]));
         assert_eq!(paths.leading_names(b"").collect::<Vec<_>>(), [&b"a"[..], b"a", b"x"]);
         assert_eq!(paths.leading_names(b"a").collect::<Vec<_>>(), [&b"b"[..], b"c"]);
         let root = Paths::new([""]);

@@ -96,24 +96,35 @@ impl Place {
         }
     }
 
+    /// Removes `.portal-backup` if it is there and empty.
+    pub fn tidy(folder: &LocalFolder) -> Result<(), FilesError> {
+        let removed = beneath::root(folder.path())
+            .and_then(|root| rustix::fs::unlinkat(root, STAGING_FOLDER, AtFlags::REMOVEDIR));
+        match removed {
+            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+            Err(errno) => Err(failed(STAGING_FOLDER, errno)),
+        }
+    }
+
     /// Removes all of it, and `.portal-backup` if that is empty then.
-    pub fn remove(self, attempt: &AttemptId, steps: &Steps) -> Result<(), FilesError> {
+    pub fn remove(
+        self,
+        folder: &LocalFolder,
+        attempt: &AttemptId,
+        steps: &Steps,
+    ) -> Result<(), FilesError> {
         remove::contents(self.folder.as_fd(), steps)?;
         let failed = |errno| failed(STAGING_FOLDER, errno);
         let staging = match beneath::folder(self.root.as_fd(), OsStr::new(STAGING_FOLDER)) {
             Err(Errno::NOENT) => return Ok(()),
             other => other.map_err(failed)?,
         };
-        for (at, name) in [(&staging, attempt.as_str()), (&self.root, STAGING_FOLDER)] {
-            match rustix::fs::unlinkat(at, name, AtFlags::REMOVEDIR) {
-                Ok(()) => steps.step().map_err(failed)?,
-                // Another attempt's; or, for the attempt's own folder, gone already.
-                Err(Errno::NOENT) => {}
-                Err(Errno::NOTEMPTY | Errno::EXIST) if name == STAGING_FOLDER => {}
-                Err(errno) => return Err(failed(errno)),
-            }
+        match rustix::fs::unlinkat(&staging, attempt.as_str(), AtFlags::REMOVEDIR) {
+            Ok(()) => steps.step().map_err(failed)?,
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(failed(errno)),
         }
-        Ok(())
+        Self::tidy(folder)
     }
 }
 
@@ -139,12 +150,8 @@ pub fn check_writable(folder: &LocalFolder) -> Result<(), FilesError> {
         make(staging.as_fd(), OsStr::new(&name), PRIVATE)?;
         rustix::fs::unlinkat(&staging, &name, AtFlags::REMOVEDIR)
     });
-    match rustix::fs::unlinkat(&root, STAGING_FOLDER, AtFlags::REMOVEDIR) {
-        Ok(()) | Err(_) if tried.is_err() => {}
-        Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => {}
-        Err(errno) => return Err(failed(STAGING_FOLDER, errno)),
-    }
-    tried.map_err(|errno| failed(STAGING_FOLDER, errno))
+    let tidied = Place::tidy(folder);
+    tried.map_err(|errno| failed(STAGING_FOLDER, errno)).and(tidied)
 }
 
 /// Opens a folder, which is made if it is missing.
@@ -223,7 +230,9 @@ pub fn failed(path: impl AsRef<[u8]>, error: impl Into<io::Error>) -> FilesError
         Some(Errno::DQUOT) => "the quota of its volume is used up".to_owned(),
         Some(Errno::NAMETOOLONG) => "its name is longer than the volume allows".to_owned(),
         Some(Errno::LOOP | Errno::NOTDIR) => "a folder on its way is none, or is a link".to_owned(),
-        Some(Errno::XDEV) => "it lies on another volume than the root".to_owned(),
+        Some(Errno::XDEV) => {
+            "it lies on another volume, or in a lower layer of an overlay".to_owned()
+        }
         Some(Errno::BUSY) => "it is in use by the system, such as by a mount".to_owned(),
         _ => error.to_string(),
     };

@@ -203,10 +203,7 @@ impl<'a> Plan<'a> {
         staged: Option<&Stat>,
         replaced: bool,
     ) -> Result<Verdict, FilesError> {
-        if self.left_out.has(path) {
-            return Ok(Verdict::Stay);
-        }
-        let stays = || self.kept.below(path).or_else(|| self.left_out.below(path));
+        let stays = || self.kept.below(path).or_else(|| self.left_out.first_from(path));
         match staged.map(is_folder) {
             Some(false) => {
                 let mut inside = Paths::default();
@@ -222,6 +219,7 @@ impl<'a> Plan<'a> {
                 }
                 self.swap(level, path, name, Some(live), true)
             }
+            None if self.left_out.has(path) => Ok(Verdict::Stay),
             staged if replaced && stays().is_none() => {
                 self.swap(level, path, name, Some(live), staged.is_some())
             }

@@ -82,7 +82,7 @@ impl LocalStaged {
     }
 
     pub(super) fn roll_back_now(self) -> Result<(), FilesError> {
-        let Some(place) = self.place()? else { return Ok(()) };
+        let Some(place) = self.place()? else { return Place::tidy(&self.folder) };
         if let Some(undone) = records(&place)? {
             place.unset_swapped().and_then(|()| self.steps.step()).map_err(noting)?;
             let mut trees = Trees::open(&place, &self.steps)?;
@@ -105,7 +105,7 @@ impl LocalStaged {
     }
 
     fn finish_now(self) -> Result<(), FilesError> {
-        let Some(place) = self.place()? else { return Ok(()) };
+        let Some(place) = self.place()? else { return Place::tidy(&self.folder) };
         self.swap_in(&place)?;
         self.drop_all(place)
     }
@@ -114,7 +114,7 @@ impl LocalStaged {
     fn drop_all(&self, place: Place) -> Result<(), FilesError> {
         journal::remove(&place.folder).map_err(|error| failed(STAGING_FOLDER, error))?;
         self.steps.step().map_err(noting)?;
-        place.remove(&self.attempt, &self.steps)
+        place.remove(&self.folder, &self.attempt, &self.steps)
     }
 }
 
