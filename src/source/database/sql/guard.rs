@@ -200,7 +200,7 @@ impl Guard<'_> {
 
     /// What our dumps of SQLite write word for word.
     fn sqlite_line(&self, statement: &[u8]) -> Option<SchemeStatement> {
-        let text = std::str::from_utf8(statement).ok()?;
+        let text = std::str::from_utf8(statement).ok()?.trim_ascii_end();
         for pragma in ["application_id", "user_version"] {
             let value = text.strip_prefix("PRAGMA ").and_then(|rest| rest.strip_prefix(pragma));
             if let Some(value) = value.and_then(|rest| rest.strip_prefix('=')) {
@@ -220,7 +220,8 @@ impl Guard<'_> {
             "SET sql_mode=DEFAULT",
             "SET time_zone=DEFAULT",
         ];
-        self.dialect == Dialect::MySql && LINES.iter().any(|line| line.as_bytes() == statement)
+        self.dialect == Dialect::MySql
+            && LINES.iter().any(|line| line.as_bytes() == statement.trim_ascii_end())
     }
 
     fn judge_rows(&self, rows: &Rows<'_>) -> Judged<()> {

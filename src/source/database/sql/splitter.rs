@@ -23,7 +23,7 @@ impl Default for Limits {
 /// Something that can be run by itself.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::source::database) enum Chunk<'a> {
-    /// Any statement, without its `;`.
+    /// Any statement, without its `;`, but with what stands between it and that.
     Statement(&'a [u8]),
     /// Rows to be inserted.
     Rows(Rows<'a>),
@@ -154,7 +154,7 @@ impl Splitter {
         let text = &self.buffer[self.from..];
         Ok(match found {
             Found::Nothing => None,
-            Found::Statement(end) => Some(Chunk::Statement(text[..end].trim_ascii_end())),
+            Found::Statement(end) => Some(Chunk::Statement(&text[..end])),
             Found::Rows { count, end } => Some(Chunk::Rows(Rows {
                 head: &self.head,
                 body: &text[..end],

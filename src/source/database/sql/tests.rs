@@ -49,7 +49,7 @@ fn statements_end_at_their_own_semicolon() {
         strings(Dialect::MySql, text),
         [
             "DROP TABLE `a;``b`",
-            "CREATE TABLE x (a text COMMENT 'it''s; \\'; \\\\', b char(1) DEFAULT \";\\\"\") /*!50100 PARTITION BY KEY (a) COMMENT=';*/' */ -- ; here",
+            "CREATE TABLE x (a text COMMENT 'it''s; \\'; \\\\', b char(1) DEFAULT \";\\\"\") /*!50100 PARTITION BY KEY (a) COMMENT=';*/' */ -- ; here\n",
             "SELECT 1--2",
             "SELECT '\u{e4};' /* x;**/",
         ]
@@ -66,8 +66,8 @@ fn sqlite_has_rules_of_its_own() {
         [
             "CREATE TABLE \"a;\" ([b;] TEXT DEFAULT '\\')",
             "SELECT x'00'",
-            "SELECT 1--;",
-            "CREATE TEMP TRIGGER t AFTER INSERT ON a BEGIN SELECT CASE WHEN 1 THEN 2 END; SELECT ';END;'; END",
+            "SELECT 1--;\n",
+            "CREATE TEMP TRIGGER t AFTER INSERT ON a BEGIN SELECT CASE WHEN 1 THEN 2 END; SELECT ';END;'; END ",
             "SELECT /* ; */ 2",
             "CREATE TABLE trigger_log (a)",
             "CREATE /**/ TRIGGER \"x\" BEGIN SELECT 1; /* */ END",

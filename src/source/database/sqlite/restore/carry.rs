@@ -183,7 +183,8 @@ fn objects(db: &Connection, way: Way) -> Result<Vec<String>> {
     Ok(left)
 }
 
-/// Views and triggers that work in one schema and not in the other, each by its name.
+/// Views and triggers that work in one schema and not in the other, each by its name. Runs in a transaction that is
+/// taken back.
 pub(super) fn broken(db: &Connection, way: Way) -> Result<Vec<String>> {
     let mut listing = db.prepare(&format!(
         "SELECT type, name, tbl_name FROM {}.sqlite_schema WHERE type IN ('view', 'trigger') ORDER BY 1, 2",
@@ -192,20 +193,40 @@ pub(super) fn broken(db: &Connection, way: Way) -> Result<Vec<String>> {
     let all = listing
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<Vec<(String, String, String)>>>()?;
+    drop(listing);
     let mut found = Vec::new();
     for (kind, name, table) in all {
-        let compiles = |schema: &str| match kind.as_str() {
-            "view" => db.prepare(&format!("SELECT * FROM {schema}.{}", identifier(&name))).is_ok(),
-            _ => triggers_compile(db, schema, &table),
-        };
-        if compiles(way.from) && !compiles(way.to) {
-            found.push(match kind.as_str() {
-                "view" => format!("view {name}"),
-                _ => format!("trigger {name} on {table}"),
-            });
+        let view_works =
+            |schema| db.prepare(&format!("SELECT * FROM {schema}.{}", identifier(&name))).is_ok();
+        if kind == "view" {
+            if view_works(way.from) && !view_works(way.to) {
+                found.push(format!("view {name}"));
+            }
+        } else if triggers_compile(db, way.from, &table)
+            && !triggers_compile(db, way.to, &table)
+            && !compiles_alone(db, way.to, &table, &name)?
+        {
+            found.push(format!("trigger {name} on {table}"));
         }
     }
     Ok(found)
+}
+
+/// Whether a trigger compiles without the others of its table.
+fn compiles_alone(db: &Connection, schema: &str, table: &str, trigger: &str) -> Result<bool> {
+    const READ_AGAIN: &str = "PRAGMA writable_schema=RESET; PRAGMA writable_schema=ON;";
+    db.execute_batch("SAVEPOINT alone")?;
+    db.execute(
+        &format!(
+            "DELETE FROM {schema}.sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE AND name <> ?"
+        ),
+        [table, trigger],
+    )?;
+    db.execute_batch(READ_AGAIN)?;
+    let compiles = triggers_compile(db, schema, table);
+    db.execute_batch("ROLLBACK TO alone; RELEASE alone;")?;
+    db.execute_batch(READ_AGAIN)?;
+    Ok(compiles)
 }
 
 fn triggers_compile(db: &Connection, schema: &str, table: &str) -> bool {

@@ -203,10 +203,15 @@ mod tests {
             let real = rendered(ValueRef::Real(number));
             let Some(Literal::Real(again)) = read(&real) else { panic!("{real:?}") };
             prop_assert_eq!(again.to_bits(), number.to_bits());
-            prop_assert_eq!(read(&rendered(ValueRef::Integer(integer))), Some(Literal::Integer(integer)));
-            prop_assert_eq!(read(&rendered(ValueRef::Blob(&bytes))), Some(Literal::Blob(bytes.clone())));
-            prop_assert_eq!(read(&rendered(ValueRef::Text(&bytes))), Some(Literal::Text((&bytes).into())));
-            prop_assert_eq!(read(&rendered(ValueRef::Text(text.as_bytes()))), Some(Literal::Text(text.as_bytes().into())));
+            for (value, expected) in [
+                (ValueRef::Integer(integer), Literal::Integer(integer)),
+                (ValueRef::Blob(&bytes), Literal::Blob(bytes.clone())),
+                (ValueRef::Text(&bytes), Literal::Text((&bytes).into())),
+                (ValueRef::Text(text.as_bytes()), Literal::Text(text.as_bytes().into())),
+            ] {
+                let literal = rendered(value);
+                prop_assert_eq!(read(&literal), Some(expected));
+            }
         }
 
         #[test]

@@ -30,6 +30,7 @@ pub(super) fn load(
         what: &what,
         guard: Guard { dialect: Dialect::Sqlite, table, trust },
         splitter: Splitter::new(Dialect::Sqlite, Limits::default()),
+        told: 0,
         insert: Insert { db, sql: String::new(), statement: None },
     };
     while let Some(piece) = pieces.next() {
@@ -50,6 +51,8 @@ struct Loader<'a> {
     what: &'a str,
     guard: Guard<'a>,
     splitter: Splitter,
+    /// How many bytes were reported.
+    told: u64,
     insert: Insert<'a>,
 }
 
@@ -64,7 +67,6 @@ impl Loader<'_> {
     /// Inserts all rows that are complete.
     fn run(&mut self, loaded: &mut impl FnMut(u64)) -> Result<(), DatabaseError> {
         loop {
-            let before = self.splitter.consumed();
             let chunk =
                 self.splitter.next().map_err(|error| self.source.failed(self.what, error))?;
             let Some(chunk) = chunk else { return Ok(()) };
@@ -79,7 +81,8 @@ impl Loader<'_> {
                     done.map_err(|message| failed(&message))?;
                 }
             }
-            loaded(self.splitter.consumed() - before);
+            let done = self.splitter.consumed();
+            loaded(done - std::mem::replace(&mut self.told, done));
         }
     }
 }

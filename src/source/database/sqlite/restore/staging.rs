@@ -135,22 +135,21 @@ impl Staging for SqliteStaging {
             state.known(&name)?;
             load(&state.source, &state.db, &name, trust, &mut Receiver(receiver), &mut loaded)
         });
-        tokio::pin!(work);
-        let mut pieces = Some(pieces);
+        let feed = async move {
+            while let Some(piece) = statements.next().await {
+                // When the thread has failed there is nobody to send to.
+                if pieces.send(piece).await.is_err() {
+                    break;
+                }
+            }
+        };
+        tokio::pin!(work, feed);
+        let mut fed = false;
         let result = loop {
             tokio::select! {
                 result = &mut work => break result,
                 Some(bytes) = reports.recv() => loaded(bytes),
-                piece = statements.next(), if pieces.is_some() => {
-                    // At the end, and when the thread has failed, there is nobody to send to.
-                    let sent = match (&pieces, piece) {
-                        (Some(pieces), Some(piece)) => pieces.send(piece).await.is_ok(),
-                        _ => false,
-                    };
-                    if !sent {
-                        pieces = None;
-                    }
-                }
+                () = &mut feed, if !fed => fed = true,
             }
         };
         while let Ok(bytes) = reports.try_recv() {
@@ -241,7 +240,8 @@ impl State {
     }
 
     fn text(&self, what: &str, statement: &[u8]) -> Result<String, DatabaseError> {
-        match std::str::from_utf8(statement) {
+        // Our dumps put a line's end before the `;`. The rest is what SQLite keeps of a definition, to the last blank.
+        match std::str::from_utf8(statement.strip_suffix(b"\n").unwrap_or(statement)) {
             Ok(text) => Ok(text.to_owned()),
             Err(_) => Err(self.source.failed(what, "it is not UTF-8")),
         }
