@@ -2,8 +2,6 @@
 
 mod hex;
 mod mysql;
-// (Only tests use all of it until MySQL is restored.)
-#[allow(dead_code)]
 mod sql;
 mod sqlite;
 mod staging;
