@@ -278,7 +278,9 @@ async fn permissions_and_owners_are_those_of_the_live_files() {
     let set = |path: &str, mode| {
         fs::set_permissions(root.join(path), fs::Permissions::from_mode(mode)).unwrap();
     };
-    (set("a/secret", 0o600), set("a/run", 0o4755), set("a", 0o2770));
+    set("a/secret", 0o600);
+    set("a/run", 0o4755);
+    set("a", 0o2770);
     let is_root = rustix::process::geteuid().is_root();
     if is_root {
         chown(&root, Some(1234), Some(2345)).unwrap();
@@ -459,11 +461,15 @@ async fn mounts_inside_are_refused_before_anything_is_touched() {
     // Nor is one that was made since entered or emptied.
     let late = staged(&filesystem, &["a/b/5"], in_folders(&["a/b"], &[])).await.unwrap();
     fs::create_dir(root.join("a/b/late")).unwrap();
-    let Some(_late) = Mount::new(&root.join("a/b/late"), "size=1m") else { return };
+    let Some(mut mount) = Mount::new(&root.join("a/b/late"), "size=1m") else { return };
     write(&root, "a/b/late/6", "precious");
     late.swap().await.unwrap();
+    mount.0 = root.join(".portal-backup/a/old/a/b/late");
     assert!(late.finish().await.is_err());
-    assert_eq!(read(&root, ".portal-backup/a/old/a/b/late/6"), "precious");
+    assert_eq!(read(&mount.0, "6"), "precious");
+    drop(mount);
+    late.finish().await.unwrap();
+    assert!(!root.join(STAGING).exists());
 }
 
 #[tokio::test]

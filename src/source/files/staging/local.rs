@@ -223,11 +223,9 @@ impl NewTree {
         let opened = self.create_in(&folder, name).map_err(|errno| conflict(&file.path, errno))?;
         if file.size > PIECE as u64 {
             // It is known at once that there is no space; and the file lies in one piece.
-            match rustix::fs::fallocate(&opened, FallocateFlags::empty(), 0, file.size) {
-                Err(errno @ (Errno::NOSPC | Errno::FBIG | Errno::DQUOT)) => {
-                    return Err(failed(&file.path, errno));
-                }
-                Ok(()) | Err(_) => {}
+            let allocated = rustix::fs::fallocate(&opened, FallocateFlags::empty(), 0, file.size);
+            if let Err(errno @ (Errno::NOSPC | Errno::FBIG | Errno::DQUOT)) = allocated {
+                return Err(failed(&file.path, errno));
             }
         }
         Ok(File::from(opened))

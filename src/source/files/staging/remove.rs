@@ -126,7 +126,7 @@ impl Removal<'_> {
                     other?;
                     // Progress: only what fills up again counts as a try.
                     self.tries = 0;
-                    return Ok(self.steps.step()?);
+                    return self.steps.step();
                 }
             }
         }
