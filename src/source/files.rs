@@ -173,11 +173,18 @@ struct Excluded(Vec<String>);
 
 impl Excluded {
     fn contains(&self, path: &str) -> bool {
-        self.0.iter().any(|excluded| {
-            path.strip_prefix(excluded.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        })
+        is_staged_database(path)
+            || self.0.iter().any(|excluded| {
+                path.strip_prefix(excluded.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
     }
+}
+
+/// Whether a file is what a restore or a proof stages beside a SQLite database.
+fn is_staged_database(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.starts_with('.') && name.contains(".portal-backup-")
 }
 
 /// Splits a path into parts that can be opened one after another. None if one would lead elsewhere.
@@ -206,6 +213,8 @@ mod tests {
         assert!(excluded.contains("a/b/c"));
         assert!(!excluded.contains("a/bc"));
         assert!(!excluded.contains("a"));
+        assert!(excluded.contains("x/.portal.db.portal-backup-3f2a-old"));
+        assert!(!excluded.contains("x/portal.db"));
     }
 
     #[test]
