@@ -12,6 +12,7 @@ pub mod http;
 pub mod jobs;
 pub mod ops;
 pub mod portal;
+pub mod schedule;
 pub mod seal;
 pub mod source;
 pub mod storage;
