@@ -1,6 +1,7 @@
 //! DocSpace's backup API, under `/api/2.0/backup/` and, for its web client, `/api/2.0/portal/`.
 
 pub mod bind;
+pub mod bind_schedule;
 pub mod cancel;
 pub mod delete;
 mod error;
@@ -8,7 +9,10 @@ pub mod history;
 pub mod model;
 pub mod progress;
 pub mod query;
+pub mod schedule;
+pub mod schedule_model;
 pub mod start;
+pub mod state;
 pub mod wrapper;
 
 use actix_web::web::{self, ServiceConfig};
@@ -34,6 +38,24 @@ pub fn configure(config: &mut ServiceConfig) {
             )
             .service(allowing(&at("cancelbackup"), "POST").route(web::post().to(cancel::handle)))
             .service(allowing(&at("getbackuphistory"), "GET").route(web::get().to(history::handle)))
+            .service(
+                allowing(&at("getbackupschedule"), "GET").route(web::get().to(schedule::get)),
+            )
+            .service(
+                allowing(&at("createbackupschedule"), "POST")
+                    .route(web::post().to(schedule::create)),
+            )
+            .service(
+                allowing(&at("deletebackupschedule"), "DELETE")
+                    .route(web::delete().to(schedule::delete)),
+            )
+            .service(
+                allowing(&at("deletebackuphistory"), "DELETE")
+                    .route(web::delete().to(state::delete_history)),
+            )
+            .service(allowing(&at("getbackupscount"), "GET").route(web::get().to(state::count)))
+            .service(allowing(&at("getservicestate"), "GET").route(web::get().to(state::service)))
+            .service(allowing(&at("backuptmp"), "GET").route(web::get().to(state::temp_path)))
             .service(
                 allowing(&at("deletebackup/{id}"), "DELETE")
                     .route(web::delete().to(delete::handle)),

@@ -142,6 +142,18 @@ impl Queue {
         Ok(row.map(|row| self.tell(&row)))
     }
 
+    /// A job was queued beside `enqueue`, in a transaction of its own: workers look at once.
+    pub(crate) fn wake(&self) {
+        self.changed();
+    }
+
+    /// Waits until this process has changed some job, at most so long.
+    pub(crate) async fn any_change(&self, patience: Duration) {
+        let mut changes = self.changes();
+        // The sender lives as long as the queue, which is ours.
+        let _ = tokio::time::timeout(patience, changes.changed()).await;
+    }
+
     /// The job with what this process knows better than the catalog.
     fn tell(&self, row: &Row) -> Job {
         let mut job = row.job.clone();
