@@ -28,6 +28,12 @@ fn operations_are_docspaces() {
         ("cancelbackup", "post", "cancelBackup", "BooleanWrapper"),
         ("getbackuphistory", "get", "getBackupHistory", "BackupHistoryRecordArrayWrapper"),
         ("deletebackup/{id}", "delete", "deleteBackup", "BooleanWrapper"),
+        ("getbackupschedule", "get", "getBackupSchedule", "ScheduleWrapper"),
+        ("createbackupschedule", "post", "createBackupSchedule", "BooleanWrapper"),
+        ("deletebackupschedule", "delete", "deleteBackupSchedule", "BooleanWrapper"),
+        ("deletebackuphistory", "delete", "deleteBackupHistory", "BooleanWrapper"),
+        ("getbackupscount", "get", "getBackupsCount", "Int32Wrapper"),
+        ("getservicestate", "get", "getBackupsServiceState", "BackupServiceStateWrapper"),
     ] {
         let operation = &api["paths"][format!("/api/2.0/backup/{path}")][method];
         assert_eq!(operation["operationId"], id);
@@ -69,6 +75,24 @@ fn schemas_are_docspaces() {
         properties("BackupHistoryRecord"),
         ["createdOn", "expiresOn", "fileName", "id", "storageType"]
     );
+    assert_eq!(
+        properties("BackupScheduleDto"),
+        ["backupsStored", "cronParams", "dump", "storageParams", "storageType"]
+    );
+    assert_eq!(properties("Cron"), ["day", "hour", "period"]);
+    assert_eq!(properties("CronParams"), ["day", "hour", "period"]);
+    assert_eq!(
+        properties("ScheduleDto"),
+        ["backupsStored", "cronParams", "dump", "lastBackupTime", "storageParams", "storageType"]
+    );
+    assert_eq!(properties("BackupServiceStateDto"), ["enabled"]);
+    assert_eq!(
+        schemas["BackupPeriod"]["x-enum-varnames"],
+        json!(["EveryDay", "EveryWeek", "EveryMonth"])
+    );
+    for wrapper in ["ScheduleWrapper", "Int32Wrapper", "BackupServiceStateWrapper"] {
+        assert_eq!(properties(wrapper), ["count", "links", "response", "status", "statusCode"]);
+    }
     for wrapper in ["BackupProgressWrapper", "BackupHistoryRecordArrayWrapper", "BooleanWrapper"] {
         assert_eq!(properties(wrapper), ["count", "links", "response", "status", "statusCode"]);
         assert!(schemas[wrapper].get("required").is_none(), "DocSpace requires none of {wrapper}");
@@ -97,5 +121,5 @@ fn every_operation_tells_its_errors_and_has_a_name_of_its_own() {
             }
         }
     }
-    assert_eq!(names.len(), 20);
+    assert_eq!(names.len(), 34);
 }
