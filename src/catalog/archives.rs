@@ -168,7 +168,8 @@ impl Archives<'_> {
 
     /// Notes that an archive was deleted. False if there is none that was not.
     pub async fn mark_removed(&self, id: Uuid, at: Timestamp) -> Result<bool, CatalogError> {
-        self.mark("stale = stale + 1, removed_on = ? where id = ? and removed_on is null", id, at).await
+        self.mark("stale = stale + 1, removed_on = ? where id = ? and removed_on is null", id, at)
+            .await
     }
 
     /// Notes that an archive's object is gone, at the first time that this is seen.

@@ -13,9 +13,29 @@ use crate::storage::{StorageParams, StorageType};
 
 /// Without `id` and `revision`, which have places of their own in the statements.
 const COLUMNS: [&str; 23] = [
-    "tenant_id", "dump", "name", "cron", "timezone", "enabled", "storage_type", "storage_params",
-    "backup_mode", "retention", "created_on", "next_run", "retry_on", "last_run", "last_success",
-    "last_job", "awaited", "last_error", "failures", "stale", "mirrored", "synced_on", "deleted_on",
+    "tenant_id",
+    "dump",
+    "name",
+    "cron",
+    "timezone",
+    "enabled",
+    "storage_type",
+    "storage_params",
+    "backup_mode",
+    "retention",
+    "created_on",
+    "next_run",
+    "retry_on",
+    "last_run",
+    "last_success",
+    "last_job",
+    "awaited",
+    "last_error",
+    "failures",
+    "stale",
+    "mirrored",
+    "synced_on",
+    "deleted_on",
 ];
 
 /// When backups are made of themselves, where they go, and how the last ones went.

@@ -57,7 +57,8 @@ impl Upkeep<'_> {
                     }
                     for row in &rows {
                         after = Columns(row).text("id")?;
-                        let sql = db.sql("delete from portal_backup_jobs where id = ? and unclean = 0");
+                        let sql =
+                            db.sql("delete from portal_backup_jobs where id = ? and unclean = 0");
                         let done = sqlx::query(sql).bind(after.clone()).execute(&db.pool).await?;
                         forgotten += done.rows_affected();
                     }
@@ -87,7 +88,8 @@ impl Upkeep<'_> {
     pub(crate) async fn archive_told(&self, id: Uuid, stale: i64) -> Result<(), CatalogError> {
         self.catalog
             .run(move |db| async move {
-                let sql = db.sql("update portal_backup_archives set stale = 0 where id = ? and stale = ?");
+                let sql = db
+                    .sql("update portal_backup_archives set stale = 0 where id = ? and stale = ?");
                 sqlx::query(sql).bind(id.to_string()).bind(stale).execute(&db.pool).await?;
                 Ok(())
             })
@@ -98,7 +100,8 @@ impl Upkeep<'_> {
     pub(crate) async fn archive_untold(&self, id: Uuid) -> Result<(), CatalogError> {
         self.catalog
             .run(move |db| async move {
-                let sql = db.sql("update portal_backup_archives set stale = stale + 1 where id = ?");
+                let sql =
+                    db.sql("update portal_backup_archives set stale = stale + 1 where id = ?");
                 sqlx::query(sql).bind(id.to_string()).execute(&db.pool).await?;
                 Ok(())
             })
@@ -140,7 +143,8 @@ impl Upkeep<'_> {
     ) -> Result<u64, CatalogError> {
         self.catalog
             .run(move |db| async move {
-                let whose = if tenant_id.is_some() { " and tenant_id = ? and dump = 0" } else { "" };
+                let whose =
+                    if tenant_id.is_some() { " and tenant_id = ? and dump = 0" } else { "" };
                 let sql = db.sql(&format!(
                     "select count(*) as total from portal_backup_archives \
                      where created_on >= ? and created_on <= ?{whose}"
@@ -181,10 +185,16 @@ impl Upkeep<'_> {
     }
 
     /// Changes what the audit trail says of a job. False: another process was quicker.
-    pub(crate) async fn job_told(&self, id: Uuid, from: Told, to: Told) -> Result<bool, CatalogError> {
+    pub(crate) async fn job_told(
+        &self,
+        id: Uuid,
+        from: Told,
+        to: Told,
+    ) -> Result<bool, CatalogError> {
         self.catalog
             .run(move |db| async move {
-                let sql = db.sql("update portal_backup_jobs set told = ? where id = ? and told = ?");
+                let sql =
+                    db.sql("update portal_backup_jobs set told = ? where id = ? and told = ?");
                 let done = sqlx::query(sql)
                     .bind(to_number(to as u64))
                     .bind(id.to_string())

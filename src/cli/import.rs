@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::backup::StorageArg;
 use super::{CliError, Global, output};
-use crate::ops::mirror;
 use crate::ops::import::{Imported, import};
+use crate::ops::mirror;
 
 #[derive(Debug, Args)]
 pub struct Import {

@@ -163,7 +163,10 @@ impl Show {
 
 fn line(view: &ScheduleView) -> Result<(), CliError> {
     let or_never = |at: &Option<String>| at.clone().unwrap_or_else(|| "never".to_owned());
-    output::line(&format!("{}  {}  {}  {}", view.id, view.name, view.cron, view.effective_timezone))?;
+    output::line(&format!(
+        "{}  {}  {}  {}",
+        view.id, view.name, view.cron, view.effective_timezone
+    ))?;
     output::line(&format!("  next run      {}", or_never(&view.next_run)))?;
     output::line(&format!("  last run      {}", or_never(&view.last_run)))?;
     output::line(&format!("  last success  {}", or_never(&view.last_success)))?;

@@ -38,9 +38,7 @@ pub fn configure(config: &mut ServiceConfig) {
             )
             .service(allowing(&at("cancelbackup"), "POST").route(web::post().to(cancel::handle)))
             .service(allowing(&at("getbackuphistory"), "GET").route(web::get().to(history::handle)))
-            .service(
-                allowing(&at("getbackupschedule"), "GET").route(web::get().to(schedule::get)),
-            )
+            .service(allowing(&at("getbackupschedule"), "GET").route(web::get().to(schedule::get)))
             .service(
                 allowing(&at("createbackupschedule"), "POST")
                     .route(web::post().to(schedule::create)),

@@ -86,12 +86,8 @@ pub fn configure(config: &mut ServiceConfig) {
                 .route(web::put().to(schedules::replace))
                 .route(web::delete().to(schedules::delete)),
         )
-        .service(
-            allowing("/v1/retention/plan", "POST").route(web::post().to(retention::plan)),
-        )
-        .service(
-            allowing("/v1/retention/apply", "POST").route(web::post().to(retention::apply)),
-        );
+        .service(allowing("/v1/retention/plan", "POST").route(web::post().to(retention::plan)))
+        .service(allowing("/v1/retention/apply", "POST").route(web::post().to(retention::apply)));
 }
 
 /// Authenticates, and demands an administrator.

@@ -85,13 +85,14 @@ pub async fn figures(app: &App) -> Result<Figures, OpError> {
             seconds,
         });
     }
-    let schedules = schedules::list(app, None, None).await?.into_iter().map(|schedule| ScheduleState {
-        id: schedule.id,
-        tenant_id: schedule.tenant_id,
-        dump: schedule.dump,
-        next_run: schedule.next_run.filter(|_| schedule.enabled),
-        last_success: schedule.last_success,
-        failures: schedule.failures,
-    });
+    let schedules =
+        schedules::list(app, None, None).await?.into_iter().map(|schedule| ScheduleState {
+            id: schedule.id,
+            tenant_id: schedule.tenant_id,
+            dump: schedule.dump,
+            next_run: schedule.next_run.filter(|_| schedule.enabled),
+            last_success: schedule.last_success,
+            failures: schedule.failures,
+        });
     Ok(Figures { jobs, last_success, schedules: schedules.collect() })
 }

@@ -33,6 +33,9 @@ pub async fn push(app: &App) -> Result<(), OpError> {
 /// DocSpace's tables, unless a restore is about to put others in their place.
 async fn reachable(app: &App) -> Result<Option<&Identity>, OpError> {
     let Some(identity) = app.portal.identity() else { return Ok(None) };
+    if !app.config.portal.docspace.mirror {
+        return Ok(None);
+    }
     let filter =
         JobFilter { kind: Some(JobKind::Restore), unfinished: true, ..JobFilter::default() };
     let restoring = app.queue.latest(filter).await?;

@@ -44,7 +44,8 @@ pub async fn plan(
     if let Some((id, rules)) = rules {
         rules.check().map_err(OpError::Invalid)?;
         let policy = policies.get_mut(&id);
-        policy.ok_or_else(|| OpError::NotFound(format!("there is no schedule {id}")))?.rules = rules;
+        policy.ok_or_else(|| OpError::NotFound(format!("there is no schedule {id}")))?.rules =
+            rules;
     }
     let held = held(app).await?;
     let items: Vec<Item> = records
@@ -72,9 +73,8 @@ pub async fn plan(
 pub(super) async fn held(app: &App) -> Result<HashMap<Uuid, String>, OpError> {
     let filter = JobFilter { unfinished: true, ..JobFilter::default() };
     let jobs = app.queue.list(filter, 1000, 0).await?.items;
-    let reading = jobs.into_iter().filter(|job| {
-        matches!(job.kind, JobKind::Restore | JobKind::Verify)
-    });
+    let reading =
+        jobs.into_iter().filter(|job| matches!(job.kind, JobKind::Restore | JobKind::Verify));
     Ok(reading
         .filter_map(|job| Some((job.archive_id?, format!("job {} needs it now", job.id))))
         .collect())

@@ -277,9 +277,8 @@ async fn failed(
     record.awaited = false;
     record.failures = record.failures.saturating_add(1);
     let retry = due::retry(record.failures, now);
-    record.retry_on = Some(retry).filter(|retry| {
-        record.enabled && record.next_run.is_none_or(|next| next > *retry)
-    });
+    record.retry_on = Some(retry)
+        .filter(|retry| record.enabled && record.next_run.is_none_or(|next| next > *retry));
     record.last_error = Some(error.clone());
     if !app.catalog.schedules().save(&record).await? {
         // Another process has noted it, or the schedule was changed: the next look tells.
@@ -291,7 +290,8 @@ async fn failed(
     tracing::error!(schedule = %id, name, failures, again, error, "a scheduled backup failed");
     metrics::counter!("portal_backup_schedule_failures_total", "schedule" => id.to_string())
         .increment(1);
-    let event = Event::ScheduleFailed { schedule: id, name, tenant_id, dump, error, failures, again_on };
+    let event =
+        Event::ScheduleFailed { schedule: id, name, tenant_id, dump, error, failures, again_on };
     app.notifier.notify(&event).await;
     Ok(())
 }

@@ -80,9 +80,8 @@ pub async fn set(app: &App, wanted: SetSchedule) -> Result<ScheduleRecord, OpErr
     let next_run = if wanted.enabled { due::first_run(&cron, &zone, now) } else { None };
     for _ in 0..TRIES {
         let present = app.catalog.schedules().get(id).await?;
-        let kept = present.clone().filter(|present| {
-            present.deleted_on.is_none() && wanted.id.is_some()
-        });
+        let kept =
+            present.clone().filter(|present| present.deleted_on.is_none() && wanted.id.is_some());
         let record = ScheduleRecord {
             id,
             tenant_id: wanted.tenant_id,
@@ -124,7 +123,10 @@ pub async fn delete(app: &App, id: Uuid) -> Result<bool, OpError> {
     for _ in 0..TRIES {
         let Some(mut record) = find(app, id).await? else { return Ok(false) };
         let schedules = app.catalog.schedules();
-        let done = if app.portal.layout() == LayoutKind::Docspace && is_slot(&record) {
+        let done = if app.portal.layout() == LayoutKind::Docspace
+            && app.config.portal.docspace.mirror
+            && is_slot(&record)
+        {
             record.deleted_on = Some(app.clock.now());
             record.next_run = None;
             record.retry_on = None;
@@ -163,7 +165,8 @@ async fn check(
     cron.must_come(now, &zone).map_err(invalid)?;
     if wanted.dump && wanted.storage_params.keys().any(|key| key.eq_ignore_ascii_case("tenantId")) {
         return Err(OpError::Invalid(
-            "storageParams: tenantId cannot be set for a dump: it is the portal that asks".to_owned(),
+            "storageParams: tenantId cannot be set for a dump: it is the portal that asks"
+                .to_owned(),
         ));
     }
     let needs_folder =
@@ -209,7 +212,11 @@ pub fn portal_zone(app: &App, tenants: &[Tenant], tenant_id: i64, dump: bool) ->
     match name.map(|name| (name, zones::find(name))) {
         Some((_, Some(zone))) => zone,
         Some((name, None)) => {
-            tracing::warn!(tenant = whose, zone = name, "an unknown time zone: UTC is taken instead");
+            tracing::warn!(
+                tenant = whose,
+                zone = name,
+                "an unknown time zone: UTC is taken instead"
+            );
             TimeZone::UTC
         }
         None => TimeZone::UTC,

@@ -60,7 +60,9 @@ impl FromStr for Cron {
         }
         let weekdays = weekday.split([',', '-']).filter_map(|day| day.parse::<u32>().ok());
         if let Some(day) = weekdays.into_iter().find(|day| !(1..=7).contains(day)) {
-            return Err(CronError::Syntax(format!("{day} is no day of the week: 1 is Sunday, 7 Saturday")));
+            return Err(CronError::Syntax(format!(
+                "{day} is no day of the week: 1 is Sunday, 7 Saturday"
+            )));
         }
         let parser = CronParser::builder()
             .seconds(Seconds::Required)

@@ -98,7 +98,10 @@ mod tests {
                         break;
                     }
                     let moved = local.hour() != hour;
-                    assert!(!moved || (hour == 2 && local.month() == 3 && local.hour() == 3), "{local}");
+                    assert!(
+                        !moved || (hour == 2 && local.month() == 3 && local.hour() == 3),
+                        "{local}"
+                    );
                     dates.insert(local.date());
                     runs += 1;
                     now = next;
@@ -111,9 +114,8 @@ mod tests {
     #[test]
     fn pauses_grow_and_end_growing() {
         let now = at("2026-06-01T00:00:00Z");
-        let minutes: Vec<i64> = (1..=9)
-            .map(|failures| retry(failures, now).duration_since(now).as_mins())
-            .collect();
+        let minutes: Vec<i64> =
+            (1..=9).map(|failures| retry(failures, now).duration_since(now).as_mins()).collect();
         assert_eq!(minutes, [5, 10, 20, 40, 80, 160, 240, 240, 240]);
         assert_eq!(retry(u32::MAX, now).duration_since(now).as_mins(), 240);
         assert_eq!(retry(0, now).duration_since(now).as_mins(), 5);

@@ -22,10 +22,9 @@ impl Periodic {
     /// Errors say what is out of its range.
     pub fn new(period: Period, hour: i64, day: i64) -> Result<Self, String> {
         let within = |name: &str, value: i64, least: i64, most: i64| {
-            u32::try_from(value)
-                .ok()
-                .filter(|_| (least..=most).contains(&value))
-                .ok_or_else(|| format!("cronParams.{name}: {value} is not between {least} and {most}"))
+            u32::try_from(value).ok().filter(|_| (least..=most).contains(&value)).ok_or_else(|| {
+                format!("cronParams.{name}: {value} is not between {least} and {most}")
+            })
         };
         let hour = within("hour", hour, 0, 23)?;
         let day = match period {
@@ -95,7 +94,9 @@ mod tests {
         ] {
             assert!(Periodic::new(period, hour, day).is_err(), "{period:?} {hour} {day}");
         }
-        for text in ["0 30 3 ? * *", "0 0 3 ? * MON-FRI", "0 0 3 L * ?", "0 0 3 ? 6 *", "0 0 3 ? * * 2030"] {
+        for text in
+            ["0 30 3 ? * *", "0 0 3 ? * MON-FRI", "0 0 3 L * ?", "0 0 3 ? 6 *", "0 0 3 ? * * 2030"]
+        {
             assert_eq!(Periodic::of_cron(text), None, "{text}");
         }
     }

@@ -85,7 +85,8 @@ impl Rules {
 }
 
 fn span(text: &str) -> Result<Span, String> {
-    let wrong = || format!("keepWithin: {text:?} is no span of time: write for example 30d or 1y 6mo");
+    let wrong =
+        || format!("keepWithin: {text:?} is no span of time: write for example 30d or 1y 6mo");
     if text.len() > 60 {
         return Err(wrong());
     }
@@ -141,7 +142,10 @@ pub fn plan(items: &[Item], policies: &BTreeMap<Uuid, Policy>, now: Timestamp) -
     let mut by_schedule: BTreeMap<Uuid, Vec<&Item>> = BTreeMap::new();
     for item in &items {
         if let Some(expires) = item.expires_on.filter(|expires| *expires <= now) {
-            gone.insert(item.id, format!("it expired on {}", expires.strftime("%Y-%m-%d %H:%M UTC")));
+            gone.insert(
+                item.id,
+                format!("it expired on {}", expires.strftime("%Y-%m-%d %H:%M UTC")),
+            );
             continue;
         }
         let reason = match item.schedule {
@@ -188,7 +192,8 @@ pub fn plan(items: &[Item], policies: &BTreeMap<Uuid, Policy>, now: Timestamp) -
 
 /// Whatever a kept archive builds on is kept too, and so on.
 fn keep_parents(items: &[&Item], kept: &mut HashMap<Uuid, Vec<String>>) {
-    let parents: HashMap<Uuid, Option<Uuid>> = items.iter().map(|item| (item.id, item.parent)).collect();
+    let parents: HashMap<Uuid, Option<Uuid>> =
+        items.iter().map(|item| (item.id, item.parent)).collect();
     for item in items {
         if !kept.contains_key(&item.id) {
             continue;

@@ -151,7 +151,16 @@ fn rules_that_make_no_sense() {
 
 fn any_rules() -> impl Strategy<Value = Rules> {
     let count = || proptest::option::weighted(0.3, 1_u32..6);
-    (count(), count(), count(), count(), count(), count(), count(), proptest::option::weighted(0.2, 1_u32..90))
+    (
+        count(),
+        count(),
+        count(),
+        count(),
+        count(),
+        count(),
+        count(),
+        proptest::option::weighted(0.2, 1_u32..90),
+    )
         .prop_map(|(stored, last, hourly, daily, weekly, monthly, yearly, within)| Rules {
             backups_stored: stored,
             keep_last: last,

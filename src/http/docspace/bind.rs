@@ -187,7 +187,10 @@ fn stringified(value: &RawValue, path: &str) -> Result<Option<String>, BindError
     })
 }
 
-pub(super) fn parse<'a, T: Deserialize<'a>>(value: &'a RawValue, path: &str) -> Result<T, BindError> {
+pub(super) fn parse<'a, T: Deserialize<'a>>(
+    value: &'a RawValue,
+    path: &str,
+) -> Result<T, BindError> {
     serde_json::from_str(value.get()).map_err(|_| invalid(path, "The value cannot be read."))
 }
 

@@ -75,7 +75,10 @@ fn period(value: &RawValue) -> Result<Period, BindError> {
         [("EveryDay", Period::Day), ("EveryWeek", Period::Week), ("EveryMonth", Period::Month)];
     let path = "$.cronParams.period";
     let wrong = || {
-        invalid(path, format!("{} is no period: send EveryDay, EveryWeek or EveryMonth.", shown(value)))
+        invalid(
+            path,
+            format!("{} is no period: send EveryDay, EveryWeek or EveryMonth.", shown(value)),
+        )
     };
     let parsed: serde_json::Value = parse(value, path)?;
     let number = match &parsed {
@@ -91,9 +94,13 @@ fn period(value: &RawValue) -> Result<Period, BindError> {
         _ => None,
     };
     let number = number.ok_or_else(wrong)?;
-    NAMES.iter().map(|(_, period)| *period).find(|period| *period as i64 == number).ok_or_else(|| {
-        BindError::Argument(format!("cronParams.period {number} does not exist: send 0, 1 or 2"))
-    })
+    NAMES.iter().map(|(_, period)| *period).find(|period| *period as i64 == number).ok_or_else(
+        || {
+            BindError::Argument(format!(
+                "cronParams.period {number} does not exist: send 0, 1 or 2"
+            ))
+        },
+    )
 }
 
 /// A whole number, which may be a text; None: null.
@@ -130,10 +137,9 @@ mod tests {
         assert!(bound.dump);
         // facts §2: "enums case-insensitive names, ints, or numeric strings (… period "0", hour "12")".
         for (period, day) in [("\"everymonth\"", "31"), ("2", "\"31\""), ("\"2\"", "31")] {
-            let bound = of(&format!(
-                "{{\"cronParams\":{{\"period\":{period},\"hour\":0,\"day\":{day}}}}}"
-            ))
-            .unwrap();
+            let bound =
+                of(&format!("{{\"cronParams\":{{\"period\":{period},\"hour\":0,\"day\":{day}}}}}"))
+                    .unwrap();
             assert_eq!(bound.when.to_cron(), "0 0 0 31 * ?");
             // facts §9: "backups_stored (1–30, default 1)".
             assert_eq!((bound.backups_stored, bound.dump), (1, false));

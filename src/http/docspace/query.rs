@@ -19,7 +19,8 @@ pub fn flag(query: &str, name: &str) -> Result<Option<bool>, BindError> {
         "false" => Ok(Some(false)),
         _ => {
             let value: String = value.chars().take(60).collect();
-            let message = format!("The value '{value}' is not valid for {name}: send true or false.");
+            let message =
+                format!("The value '{value}' is not valid for {name}: send true or false.");
             Err(BindError::Invalid { field: name.to_owned(), message })
         }
     }

@@ -13,7 +13,7 @@ use crate::http::{HttpState, auth, body};
 use crate::ops::backup::Mode;
 use crate::ops::schedules::{self, SetSchedule, base_path, params_of, slot_id};
 use crate::schedule::retention::Rules;
-use crate::storage::StorageType;
+use crate::storage::{StorageParams, StorageType};
 
 /// Shows the portal's schedule, or that of the whole installation.
 #[utoipa::path(
@@ -91,9 +91,11 @@ async fn set(state: &HttpState, request: &HttpRequest, payload: Payload) -> Resu
     caller.demand_start(&state.app, bound.dump).await?;
     let storage_type = bound.storage_type.unwrap_or(StorageType::Documents);
     let mut params = bound.storage_params;
-    if storage_type == StorageType::Local {
-        let path = base_path(storage_type, &params);
-        params = params_of(storage_type, path.as_deref(), &params);
+    if storage_type == StorageType::Local
+        && let Some(path) = base_path(storage_type, &params)
+    {
+        params.retain(|name, _| !name.eq_ignore_ascii_case("folderId"));
+        params.extend(params_of(storage_type, Some(&path), &StorageParams::new()));
     }
     let wanted = SetSchedule {
         id: None,

@@ -11,7 +11,7 @@ use super::backups::BackupMode;
 use super::model::{StorageTypeName, time};
 use super::{ErrorBody, V1Error, administrator, id, json, paging};
 use crate::app::App;
-use crate::catalog::{Scope, ScheduleRecord};
+use crate::catalog::{ScheduleRecord, Scope};
 use crate::http::HttpState;
 use crate::http::auth::Caller;
 use crate::http::docspace::bind::storage_type_name;

@@ -30,11 +30,8 @@ pub(super) async fn pull(
 ) -> Result<(), OpError> {
     let rows = identity.schedules().await?;
     let records = app.catalog.schedules().all().await?;
-    let mut slots: HashMap<_, _> = records
-        .into_iter()
-        .filter(is_slot)
-        .map(|record| (record.id, record))
-        .collect();
+    let mut slots: HashMap<_, _> =
+        records.into_iter().filter(is_slot).map(|record| (record.id, record)).collect();
     let tenants = app.portal.tenants().await?;
     for row in rows {
         let dump = row.dump || row.tenant_id == INSTALLATION;
@@ -139,7 +136,9 @@ async fn take_over(
     let known = storage_type(row.storage_type);
     let storage_type = known.unwrap_or(StorageType::Documents);
     let (next_run, error) = match row.cron.parse::<Cron>() {
-        _ if known.is_none() => (None, Some(format!("storage type {} is unknown", row.storage_type))),
+        _ if known.is_none() => {
+            (None, Some(format!("storage type {} is unknown", row.storage_type)))
+        }
         Ok(cron) => {
             let zone = portal_zone(app, tenants, tenant_id, dump);
             (due::taken_over(&cron, &zone, row.last_backup, now), None)
@@ -155,7 +154,11 @@ async fn take_over(
         cron: row.cron.clone(),
         timezone: None,
         enabled: true,
-        storage_params: app.seal_params(&params_of(storage_type, row.base_path.as_deref(), &params))?,
+        storage_params: app.seal_params(&params_of(
+            storage_type,
+            row.base_path.as_deref(),
+            &params,
+        ))?,
         storage_type,
         mode: "full".to_owned(),
         retention: stored.map_or_else(Rules::default, |count| Rules::stored(count.min(30))),

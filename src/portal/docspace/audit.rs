@@ -27,7 +27,12 @@ const INITIATOR: &str = "Portal Backup";
 
 impl Identity {
     /// Writes that something happened.
-    pub async fn audit(&self, tenant: i64, action: Action, at: Timestamp) -> Result<(), PortalError> {
+    pub async fn audit(
+        &self,
+        tenant: i64,
+        action: Action,
+        at: Timestamp,
+    ) -> Result<(), PortalError> {
         let sql = "INSERT INTO audit_events (action, date, initiator, tenant_id) \
             VALUES (:action, :date, :initiator, :tenant)";
         let params = params! {

@@ -89,7 +89,8 @@ impl Identity {
 }
 
 fn read(mut row: mysql_async::Row) -> Result<BackupRow, PortalError> {
-    let unlike = || PortalError::Database("backup_backup does not look as DocSpace's does".to_owned());
+    let unlike =
+        || PortalError::Database("backup_backup does not look as DocSpace's does".to_owned());
     let mut text = |column: &str| row.take_opt::<Option<String>, _>(column);
     let created = text("created_on").ok_or_else(unlike)?.map_err(|_| unlike())?;
     let expires = text("expires_on").ok_or_else(unlike)?.map_err(|_| unlike())?;

@@ -39,7 +39,8 @@ pub(super) fn cut(text: &str) -> String {
 /// A JSON object of texts; what is none is nothing.
 pub(super) fn params(text: Option<&str>) -> StorageParams {
     type Members = std::collections::BTreeMap<String, Option<serde_json::Value>>;
-    let members: Members = text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let members: Members =
+        text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let as_text = |value| match value {
         serde_json::Value::String(text) => text,
         other => other.to_string(),
@@ -60,7 +61,10 @@ mod tests {
         assert_eq!(to_column(None), NEVER);
         assert_eq!(of_column(NEVER), None);
         let read = params(Some(r#"{"bucket":"b","n":5,"x":null}"#));
-        assert_eq!(read, [("bucket".to_owned(), "b".to_owned()), ("n".to_owned(), "5".to_owned())].into());
+        assert_eq!(
+            read,
+            [("bucket".to_owned(), "b".to_owned()), ("n".to_owned(), "5".to_owned())].into()
+        );
         assert!(params(Some("[]")).is_empty() && params(None).is_empty());
     }
 }

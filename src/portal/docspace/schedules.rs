@@ -43,7 +43,8 @@ impl Identity {
         );
         let rows: Vec<Columns> = self.database().rows(&sql, ()).await?;
         let read = |row: Columns| {
-            let (tenant_id, cron, backups_stored, storage_type, base_path, params, last, dump) = row;
+            let (tenant_id, cron, backups_stored, storage_type, base_path, params, last, dump) =
+                row;
             ScheduleRow {
                 tenant_id,
                 cron,
