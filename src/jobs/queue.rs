@@ -142,16 +142,10 @@ impl Queue {
         Ok(row.map(|row| self.tell(&row)))
     }
 
-    /// A job was queued beside `enqueue`, in a transaction of its own: workers look at once.
+    /// A job was queued beside `enqueue`, or something else that is looked for was written: those who
+    /// look do so at once.
     pub(crate) fn wake(&self) {
         self.changed();
-    }
-
-    /// Waits until this process has changed some job, at most so long.
-    pub(crate) async fn any_change(&self, patience: Duration) {
-        let mut changes = self.changes();
-        // The sender lives as long as the queue, which is ours.
-        let _ = tokio::time::timeout(patience, changes.changed()).await;
     }
 
     /// The job with what this process knows better than the catalog.
@@ -171,7 +165,7 @@ impl Queue {
         self.inner.changes.send_modify(|count| *count += 1);
     }
 
-    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.inner.changes.subscribe()
     }
 

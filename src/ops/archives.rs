@@ -123,6 +123,8 @@ pub(super) async fn remove(app: &App, record: &ArchiveRecord) -> Result<(), OpEr
         Err(error) => return Err(error),
     }
     app.catalog.archives().mark_removed(record.id, Timestamp::now()).await?;
+    // The portal's own tables are to hear of it.
+    app.queue.wake();
     Ok(())
 }
 

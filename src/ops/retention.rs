@@ -130,7 +130,7 @@ pub(super) async fn run(app: &App, ctx: &JobContext) -> Result<Finished, JobFail
                 tracing::info!(archive = %archive.id, name = archive.name, reasons, "an archive was removed");
             }
             Err(error) => {
-                app.scheduling.refuse(archive.id, app.clock.now());
+                app.scheduling.refuse(archive.id, app.clock.now(), error.to_string());
                 ctx.warn(format!("{} could not be removed and stays: {error}", archive.name));
             }
         }

@@ -29,28 +29,29 @@ const PAUSE: Duration = Duration::from_millis(500);
 const PULL: Duration = Duration::from_secs(60);
 /// How often archives are looked through, as DocSpace does it.
 const CLEAN: Duration = Duration::from_secs(15 * 60);
+/// How long an archive that could not be removed is left alone.
+const REFUSED: SignedDuration = SignedDuration::from_hours(1);
 /// How long ended jobs are remembered.
 const JOB_DAYS: i64 = 90;
 
 /// What a scheduler remembers between its looks.
 #[derive(Default)]
 pub(crate) struct Scheduling {
-    /// Archives that their storage would not let go, and when that was.
-    pub(crate) refused: Mutex<HashMap<Uuid, Timestamp>>,
+    /// Archives that could not be removed, when that was, and why.
+    refused: Mutex<HashMap<Uuid, (Timestamp, String)>>,
 }
 
 impl Scheduling {
     /// Why an archive need not be tried to be removed now.
     pub(crate) fn refusal(&self, id: Uuid, now: Timestamp) -> Option<String> {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.retain(|_, at| now.duration_since(*at).abs() < SignedDuration::from_hours(24));
-        refused.contains_key(&id).then(|| {
-            "its storage does not let it be removed (an object lock, or missing rights); tried daily".to_owned()
-        })
+        refused.retain(|_, (at, _)| now.duration_since(*at).abs() < REFUSED);
+        let (_, why) = refused.get(&id)?;
+        Some(format!("its storage would not let it be removed ({why}); tried again hourly"))
     }
 
-    pub(crate) fn refuse(&self, id: Uuid, now: Timestamp) {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(id, now);
+    pub(crate) fn refuse(&self, id: Uuid, now: Timestamp, why: String) {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (now, why));
     }
 }
 
@@ -87,7 +88,9 @@ pub fn start(app: &Arc<App>) -> SchedulerHandle {
 async fn work(app: Arc<App>, stopping: CancellationToken) {
     let (mut pulled, mut cleaned, mut refused) = (None::<Instant>, None::<Instant>, None);
     let long_ago = |at: Option<Instant>, every| at.is_none_or(|at| at.elapsed() >= every);
+    let mut changes = app.queue.changes();
     while !stopping.is_cancelled() {
+        changes.mark_unchanged();
         if long_ago(pulled, PULL) {
             pulled = Some(Instant::now());
             told("the portal's tables could not be read", mirror::pull(&app).await);
@@ -107,7 +110,8 @@ async fn work(app: Arc<App>, stopping: CancellationToken) {
             () = stopping.cancelled() => {}
             () = async {
                 tokio::time::sleep(PAUSE).await;
-                app.queue.any_change(LOOK).await;
+                // The sender lives as long as the queue, which is ours.
+                let _ = tokio::time::timeout(LOOK, changes.changed()).await;
             } => {}
         }
     }

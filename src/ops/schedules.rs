@@ -19,6 +19,8 @@ use crate::storage::{StorageParams, StorageType};
 pub use slot::{base_path, is_slot, params_of, slot_id};
 
 const LONGEST_NAME: usize = 200;
+/// More than any storage needs, and less than DocSpace's column holds.
+const LONGEST_PARAMS: usize = 16 << 10;
 /// How often a change is tried that others keep changing under us.
 const TRIES: usize = 8;
 
@@ -110,6 +112,7 @@ pub async fn set(app: &App, wanted: SetSchedule) -> Result<ScheduleRecord, OpErr
             revision: present.as_ref().map_or(0, |present| present.revision),
         };
         if app.catalog.schedules().save(&record).await? {
+            app.queue.wake();
             return find(app, id)
                 .await?
                 .ok_or_else(|| OpError::NotFound(format!("there is no schedule {id}")));
@@ -137,6 +140,7 @@ pub async fn delete(app: &App, id: Uuid) -> Result<bool, OpError> {
             schedules.forget(id, record.revision).await?
         };
         if done {
+            app.queue.wake();
             tracing::info!(schedule = %id, name = record.name, "a schedule was deleted");
             return Ok(true);
         }
@@ -154,6 +158,11 @@ async fn check(
         return Err(OpError::Invalid(format!(
             "name: it must have 1 to {LONGEST_NAME} bytes, none of them control characters"
         )));
+    }
+    let length: usize =
+        wanted.storage_params.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if length > LONGEST_PARAMS {
+        return Err(OpError::Invalid("storageParams: they are too long".to_owned()));
     }
     wanted.retention.check().map_err(OpError::Invalid)?;
     let cron: Cron = wanted.cron.parse().map_err(invalid)?;

@@ -3,10 +3,13 @@
 use portal_backup::jobs::JobKind;
 use portal_backup::ops::mirror::{pull, push};
 use portal_backup::ops::retention;
-use portal_backup::ops::schedules;
+use portal_backup::ops::scheduler::clean;
+use portal_backup::ops::schedules::{self, SetSchedule, slot_id};
+use portal_backup::schedule::retention::Rules;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::support::catalogs::{Kind, Place};
 use crate::support::clocked::{Clocked, at};
 use crate::support::docspace::{ADMIN_KEY, DocSpace, MACHINE_KEY, OTHER_KEY};
 use crate::support::service::Service;
@@ -269,4 +272,84 @@ async fn an_absent_database_loses_nothing() {
     pull(app).await.unwrap();
     push(app).await.unwrap();
     assert_eq!(docspace.value(&row).await.unwrap(), "1");
+}
+
+/// The same on a catalog of each other kind: one run, told, trimmed and forgotten.
+async fn a_life(kind: Kind) {
+    let docspace = DocSpace::create().await;
+    let place = Place::new(kind).await;
+    let dir = tempfile::tempdir().unwrap();
+    let config = format!(
+        "{}[catalog]\nurl = \"{}\"\n[server]\nsecret_key = \"0123456789abcdef0123456789abcdef\"\n",
+        config(&docspace),
+        place.url.expose()
+    );
+    let one = Clocked::open(dir.path(), &config, "2026-06-12T12:00:00Z").await;
+    let two = Clocked::open(dir.path(), &config, "2026-06-12T12:00:00Z").await;
+    for clocked in [&one, &two] {
+        pull(&clocked.app).await.unwrap();
+    }
+    let wanted = SetSchedule {
+        id: None,
+        tenant_id: 1,
+        dump: true,
+        name: "nightly".to_owned(),
+        cron: "0 0 3 ? * *".to_owned(),
+        timezone: None,
+        enabled: true,
+        storage_type: portal_backup::storage::StorageType::Local,
+        storage_params: Default::default(),
+        mode: Default::default(),
+        retention: Rules::stored(1),
+    };
+    schedules::set(&one.app, wanted.clone()).await.unwrap();
+    for day in [13, 14] {
+        for clocked in [&one, &two] {
+            clocked.set(&format!("2026-06-{day}T03:00:00Z"));
+        }
+        let ticks = [&one, &two, &one, &two].map(|clocked| clocked.tick());
+        futures::future::join_all(ticks).await;
+        one.work().await;
+        futures::future::join_all([one.tick(), two.tick()]).await;
+        one.work().await;
+        let pushed = futures::future::join_all([push(&one.app), push(&two.app)]).await;
+        assert!(pushed.iter().all(Result::is_ok), "{pushed:?}");
+    }
+    assert_eq!(one.jobs(JobKind::Backup).await.len(), 2, "one a night, whoever was quicker");
+    let done = two.schedule(slot_id(1, true)).await;
+    assert_eq!((done.last_error, done.failures, done.stale), (None, 0, 0));
+    let value = async |sql: &str| docspace.value(sql).await.unwrap();
+    assert_eq!(
+        value("SELECT GROUP_CONCAT(removed ORDER BY removed DESC) FROM backup_backup WHERE is_scheduled = 1").await,
+        "1,0"
+    );
+    assert_eq!(
+        value("SELECT GROUP_CONCAT(action ORDER BY action) FROM audit_events").await,
+        "5127,5127,5128,5128"
+    );
+    assert_eq!(value("SELECT backups_stored FROM backup_schedule").await, "1");
+    let (from, to) = (at("2020-01-01T00:00:00Z"), at("2100-01-01T00:00:00Z"));
+    let counted = portal_backup::ops::counts::backups(&one.app, 1, from, to, false).await.unwrap();
+    assert_eq!(counted, 2, "DocSpace's, one of them removed; the dumps are tenant -1's");
+    one.clock.set(jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * 91));
+    clean(&one.app).await.unwrap();
+    assert_eq!(one.jobs(JobKind::Backup).await.len(), 1);
+    assert!(schedules::delete(&two.app, slot_id(1, true)).await.unwrap());
+    push(&two.app).await.unwrap();
+    assert_eq!(value("SELECT COUNT(*) FROM backup_schedule").await, "0");
+    assert!(schedules::list(&one.app, None, None).await.unwrap().is_empty());
+    for clocked in [one, two] {
+        clocked.app.catalog.close().await;
+    }
+    place.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_life_on_postgres() {
+    a_life(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_life_on_mysql() {
+    a_life(Kind::MySql).await;
 }

@@ -39,9 +39,10 @@ impl Clocked {
     pub async fn open(dir: &Path, portal: &str, now: &str) -> Self {
         let home = dir.display();
         let file = dir.join("portal-backup.toml");
-        let text = format!(
-            "[catalog]\nurl = \"sqlite://{home}/catalog.db\"\n[storage.local]\nroot = \"{home}/backups\"\n{portal}"
-        );
+        let mut text = format!("[storage.local]\nroot = \"{home}/backups\"\n{portal}");
+        if !portal.contains("[catalog]") {
+            text += &format!("\n[catalog]\nurl = \"sqlite://{home}/catalog.db\"\n");
+        }
         std::fs::write(&file, text).unwrap();
         let config = config::load(Some(&file), []).unwrap();
         let clock = Arc::new(SetClock::at(at(now)));

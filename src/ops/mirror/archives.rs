@@ -12,6 +12,9 @@ use crate::portal::docspace::backups::{BackupRow, INSTALLATION};
 use crate::portal::docspace::identity::Identity;
 use crate::storage::{StorageParams, StorageType, is_secret_param};
 
+/// So many in a row mean that the table takes none.
+const MOST_FAILURES: usize = 3;
+
 /// Enters what DocSpace stored, and notes what it deleted.
 pub(super) async fn pull(app: &App, identity: &Identity) -> Result<(), OpError> {
     let upkeep = app.catalog.upkeep();
@@ -57,15 +60,23 @@ pub(super) async fn push(app: &App, identity: &Identity) -> Result<(), OpError> 
     }
     let tenants: HashSet<i64> =
         app.portal.tenants().await?.into_iter().map(|tenant| tenant.id).collect();
+    let mut failures = Vec::new();
     for (record, changes) in stale {
         let row = row(&record, &app.unseal_params(&record.storage_params)?);
         // The table takes backups of tenants only.
-        if tenants.contains(&row.tenant_id) {
-            identity.put_backup(&row).await?;
+        if tenants.contains(&row.tenant_id)
+            && let Err(error) = identity.put_backup(&row).await
+        {
+            // One that it does not take must not stand in the way of the others.
+            failures.push(error);
+            if failures.len() > MOST_FAILURES {
+                break;
+            }
+            continue;
         }
         app.catalog.upkeep().archive_told(record.id, changes).await?;
     }
-    Ok(())
+    failures.pop().map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// An archive as DocSpace would record it. Secrets stay here.
