@@ -7,6 +7,8 @@ mod db;
 pub(crate) mod jobs;
 mod migrate;
 mod place;
+mod schedules;
+mod upkeep;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -30,6 +32,8 @@ pub(crate) use cache::Cache;
 use db::{Db, Dialect};
 pub use place::sqlite_file;
 use place::{Place, create_file};
+pub use schedules::{Fired, ScheduleRecord, Schedules};
+pub(crate) use upkeep::{Told, Upkeep};
 
 /// An archive that was stored, read back and found whole.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +64,8 @@ pub struct ArchiveRecord {
     /// How many warnings its job gave.
     pub warnings: u64,
     pub job_id: Option<Uuid>,
+    /// The schedule that made it; None: somebody asked for it.
+    pub schedule_id: Option<Uuid>,
 }
 
 /// What an API key may do; the greater includes the lesser.
@@ -170,6 +176,16 @@ impl Catalog {
     /// The table of archives.
     pub fn archives(&self) -> Archives<'_> {
         Archives { catalog: self }
+    }
+
+    /// The table of schedules.
+    pub fn schedules(&self) -> Schedules<'_> {
+        Schedules { catalog: self }
+    }
+
+    /// What is done to the tables from time to time.
+    pub(crate) fn upkeep(&self) -> Upkeep<'_> {
+        Upkeep { catalog: self }
     }
 
     /// The table of API keys.

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::config::Role;
 use crate::http;
 use crate::jobs::{WorkerHandle, WorkerOptions};
+use crate::ops::scheduler::{self, SchedulerHandle};
 use crate::ops::uploads;
 
 /// How long running work may take to stop and clean up after a signal.
@@ -38,6 +39,7 @@ pub struct Service {
     address: std::net::SocketAddr,
     worker: Option<WorkerHandle>,
     sweeper: tokio::task::JoinHandle<()>,
+    scheduler: Option<SchedulerHandle>,
 }
 
 impl Service {
@@ -54,9 +56,10 @@ impl Service {
                 Some(app.start_worker(WorkerOptions::default()).map_err(CliError::failed)?)
             }
         };
+        let scheduler = worker.is_some().then(|| scheduler::start(&app));
         let sweeper = tokio::spawn(async move { uploads::keep_swept(&app).await });
         let handle = server.handle();
-        Ok(Self { handle, server: tokio::spawn(server), address, worker, sweeper })
+        Ok(Self { handle, server: tokio::spawn(server), address, worker, sweeper, scheduler })
     }
 
     pub fn address(&self) -> std::net::SocketAddr {
@@ -66,6 +69,9 @@ impl Service {
     /// Running jobs stop cleanly and are queued again; open requests are answered.
     pub async fn stop(self) {
         self.sweeper.abort();
+        if let Some(scheduler) = self.scheduler {
+            scheduler.shutdown().await;
+        }
         if let Some(worker) = self.worker {
             worker.shutdown(SHUTDOWN).await;
         }

@@ -24,15 +24,21 @@ Everything under /v1 is Portal Backup's own.",
         (name = "Backup", description = "DocSpace's backup API"),
         (name = "Jobs", description = "Work, and how far it is"),
         (name = "Archives", description = "What was stored"),
+        (name = "Schedules", description = "When backups are made of themselves, and which stay"),
         (name = "Health", description = "For those who run the service"),
     ),
     paths(
         docspace::start::handle, docspace::progress::handle, docspace::cancel::handle,
         docspace::history::handle, docspace::delete::handle, docspace::restore::handle,
         docspace::restore_progress::handle, docspace::upload::handle, docspace::upload::status,
+        docspace::schedule::get, docspace::schedule::create, docspace::schedule::delete,
+        docspace::state::delete_history, docspace::state::count, docspace::state::service,
+        docspace::state::temp_path,
         v1::backups::create, v1::restores::create, v1::jobs::list, v1::jobs::get, v1::jobs::cancel, v1::events::stream,
         v1::archives::list, v1::archives::get, v1::archives::delete, v1::content::download,
         v1::entries::list, v1::entries::read, v1::verify::start,
+        v1::schedules::list, v1::schedules::create, v1::schedules::get, v1::schedules::replace,
+        v1::schedules::delete, v1::retention::plan, v1::retention::apply,
         health::health, health::liveness, health::ready,
     ),
     components(schemas(docspace::ErrorWrapper, docspace::ValidationErrorWrapper, v1::ErrorBody)),
@@ -79,7 +85,9 @@ impl Modify for CommonErrors {
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.head, &mut item.post, &mut item.delete].into_iter().flatten()
+    [&mut item.get, &mut item.head, &mut item.post, &mut item.put, &mut item.delete]
+        .into_iter()
+        .flatten()
 }
 
 fn describe_errors(operation: &mut Operation) {
@@ -109,7 +117,16 @@ impl Modify for Corrections {
         openapi.info.contact = None;
         for operation in openapi.paths.paths.values_mut().flat_map(operations) {
             let id = operation.operation_id.as_deref();
-            let optional = matches!(id, Some("startBackup" | "verifyArchive" | "uploadBackupFile"));
+            let optional = matches!(
+                id,
+                Some(
+                    "startBackup"
+                        | "createBackupSchedule"
+                        | "verifyArchive"
+                        | "planRetention"
+                        | "uploadBackupFile"
+                )
+            );
             if let (true, Some(RefOr::T(body))) = (optional, &mut operation.request_body) {
                 body.required = None;
             }

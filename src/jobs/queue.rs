@@ -142,6 +142,12 @@ impl Queue {
         Ok(row.map(|row| self.tell(&row)))
     }
 
+    /// A job was queued beside `enqueue`, or something else that is looked for was written: those who
+    /// look do so at once.
+    pub(crate) fn wake(&self) {
+        self.changed();
+    }
+
     /// The job with what this process knows better than the catalog.
     fn tell(&self, row: &Row) -> Job {
         let mut job = row.job.clone();
@@ -159,7 +165,7 @@ impl Queue {
         self.inner.changes.send_modify(|count| *count += 1);
     }
 
-    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.inner.changes.subscribe()
     }
 

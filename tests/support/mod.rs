@@ -1,6 +1,8 @@
 //! What the tests share.
 #![allow(dead_code)] // Each test program uses its own part.
 
+pub mod catalogs;
+pub mod clocked;
 pub mod disk;
 pub mod docspace;
 pub mod portal;

@@ -211,6 +211,7 @@ mod tests {
             missing_since: None,
             warnings: 0,
             job_id: None,
+            schedule_id: None,
         }
     }
 
