@@ -64,8 +64,55 @@ pub async fn authenticate(
         let wait = if shown { state.failures.count(client.address) } else { None };
         return Err(wait.map_or(Refusal::Unauthorized, Refusal::TooMany));
     };
+    let tenant = tenant(&state.app, request, &client);
+    identify(state, &client, &key, need, tenant).await
+}
+
+/// Who asks how far a restore is: anybody may, also while the tenant is closed for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Visitor {
+    /// None: the portal's database cannot tell just now, as may be in the middle of a restore.
+    pub tenant_id: Option<i64>,
+    /// Whether a key was shown that may read.
+    pub has_key: bool,
+}
+
+/// Finds out what a request without need of a credential is for. As in DocSpace, a key that is sent with
+/// `Bearer` must reach as far as reading nevertheless.
+pub async fn visit(state: &HttpState, request: &HttpRequest) -> Result<Visitor, Refusal> {
+    let client = state.client(request);
+    let tenant = match tenant_open_or_not(&state.app, request, &client).await {
+        Ok((id, _)) => Ok(id),
+        Err(Refusal::Unavailable) => Err(Refusal::Unavailable),
+        Err(refusal) => return Err(refusal),
+    };
+    let mut visitor = Visitor { tenant_id: tenant.as_ref().ok().copied(), has_key: false };
+    let Some(Credential::ApiKey(key)) = credentials::read(request.headers()) else {
+        return Ok(visitor);
+    };
+    let tenant = std::future::ready(tenant);
+    match identify(state, &client, &key, Scope::Read, tenant).await {
+        Ok(_) => visitor.has_key = true,
+        Err(refusal @ Refusal::TooMany(_)) => return Err(refusal),
+        Err(refusal) if credentials::is_bearer(request.headers()) => {
+            let unknown = refusal == Refusal::Unauthorized;
+            return Err(if unknown { Refusal::Forbidden } else { refusal });
+        }
+        Err(_) => {}
+    }
+    Ok(visitor)
+}
+
+/// Whose key it is. `tenant`: the one that the request is for, asked only when it matters.
+async fn identify(
+    state: &HttpState,
+    client: &Client,
+    key: &str,
+    need: Scope,
+    tenant: impl Future<Output = Result<i64, Refusal>>,
+) -> Result<Caller, Refusal> {
     // Own keys are found by one cheap look, so they are never made to wait.
-    let own = state.app.catalog.api_keys().verify(&key).await.map_err(|error| {
+    let own = state.app.catalog.api_keys().verify(key).await.map_err(|error| {
         tracing::error!(%error, "cannot look up an API key");
         Refusal::Unavailable
     })?;
@@ -73,15 +120,15 @@ pub async fn authenticate(
         if own.scope < need {
             return Err(Refusal::Forbidden);
         }
-        let tenant_id = tenant(&state.app, request, &client).await?;
+        let tenant_id = tenant.await?;
         return Ok(Caller { tenant_id, role: Role::Installation, reach: own.scope });
     }
     let Some(identity) = state.app.portal.identity() else {
         let wait = state.failures.count(client.address);
         return Err(wait.map_or(Refusal::Unauthorized, Refusal::TooMany));
     };
-    let tenant_id = tenant(&state.app, request, &client).await?;
-    let owner = docspace_key(state, identity, &client, &key, tenant_id).await?;
+    let tenant_id = tenant.await?;
+    let owner = docspace_key(state, identity, client, key, tenant_id).await?;
     let reaches = match need {
         Scope::Read => owner.scopes.can_read(),
         Scope::Write => owner.scopes.can_write(),
@@ -131,7 +178,19 @@ async fn docspace_key(
 }
 
 async fn tenant(app: &App, request: &HttpRequest, client: &Client) -> Result<i64, Refusal> {
-    let Some(identity) = app.portal.identity() else { return Ok(PLAIN_TENANT) };
+    match tenant_open_or_not(app, request, client).await? {
+        (id, true) => Ok(id),
+        (_, false) => Err(Refusal::TenantClosed),
+    }
+}
+
+/// The tenant that a request is for, and whether it is in service.
+async fn tenant_open_or_not(
+    app: &App,
+    request: &HttpRequest,
+    client: &Client,
+) -> Result<(i64, bool), Refusal> {
+    let Some(identity) = app.portal.identity() else { return Ok((PLAIN_TENANT, true)) };
     let origin = request.headers().get(actix_web::http::header::ORIGIN);
     let origin_query = query::first(request.query_string(), "origin");
     let hosts = RequestHosts {
@@ -140,9 +199,9 @@ async fn tenant(app: &App, request: &HttpRequest, client: &Client) -> Result<i64
         origin_query: origin_query.as_deref(),
     };
     match identity.tenant_of(&hosts).await {
-        Ok(tenant) => Ok(tenant.id),
+        Ok(tenant) => Ok((tenant.id, true)),
         Err(TenantError::NotFound) => Err(Refusal::NoTenant),
-        Err(TenantError::Busy(_)) => Err(Refusal::TenantClosed),
+        Err(TenantError::Busy(tenant)) => Ok((tenant.id, false)),
         Err(TenantError::Portal(error)) => Err(unanswered(error)),
     }
 }
@@ -186,8 +245,8 @@ impl Caller {
         if self.may_dump(app).await? { Ok(()) } else { Err(OpError::Forbidden) }
     }
 
-    /// Whether the caller may start a backup; only a standalone installation is backed up whole, and
-    /// DocSpace calls a request for that wrong rather than forbidden.
+    /// Whether the caller may start a backup or restore; only a standalone installation is backed up or
+    /// restored whole, and DocSpace calls a request for that wrong rather than forbidden.
     pub async fn demand_start(&self, app: &App, dump: bool) -> Result<(), OpError> {
         if !dump || self.may_dump(app).await? {
             return Ok(());
@@ -195,7 +254,7 @@ impl Caller {
         if is_standalone(app) {
             return Err(OpError::Forbidden);
         }
-        let text = "dump: only a standalone installation can be backed up whole";
+        let text = "dump: only a standalone installation can be backed up or restored whole";
         Err(OpError::Invalid(text.to_owned()))
     }
 
@@ -210,7 +269,7 @@ impl Caller {
 }
 
 /// DocSpace calls an installation with this base domain standalone.
-fn is_standalone(app: &App) -> bool {
+pub fn is_standalone(app: &App) -> bool {
     app.config.portal.docspace.base_domain == "localhost"
 }
 

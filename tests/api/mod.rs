@@ -1,4 +1,6 @@
 //! The HTTP APIs, as clients meet them.
 
 mod docspace;
+mod restore;
+mod upload;
 mod who;
