@@ -97,10 +97,16 @@ def dockerfile():
     return [{"name": one["instruction"], "value": one["value"]} for one in parser.structure]
 
 
+def control():
+    """A misspelt field: were it accepted, nothing else that is accepted would mean anything."""
+    return validate({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}, "spec": {"portz": []}})
+
+
 bad = json.loads(sys.stdin.read() or "[]")
 print(json.dumps({
     "charts": list(chart()),
     "refusals": list(refusals(bad)),
     "compose": dict(compose()),
+    "control": control(),
     "dockerfile": dockerfile(),
 }))
