@@ -29,6 +29,11 @@ missing=()
 for line in $needed; do
     command -v "${line%%:*}" >/dev/null || missing+=("${line##*:}")
 done
+# Jars that clients in Java need.
+if command -v apt-get >/dev/null; then
+    [ -e /usr/share/java/httpmime.jar ] || missing+=(libhttpmime-java)
+    [ -e /usr/share/java/jakarta-annotation-api.jar ] || missing+=(libjakarta-annotation-api-java)
+fi
 # Debian's python3 cannot make a virtual environment by itself.
 ! command -v python3 >/dev/null || python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 [ ${#missing[@]} -eq 0 ] && exit 0

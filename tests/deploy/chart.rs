@@ -109,10 +109,16 @@ fn pods_are_probed_and_sized_and_have_time_to_end() {
         // Measured: the service gives up after 30 s; a part of 64 MiB at 1 MiB/s takes 64 s.
         assert!(pod["terminationGracePeriodSeconds"].as_u64().unwrap() >= 100, "{name}");
         let container = &pod["containers"][0];
-        for (probe, path) in
-            [("startupProbe", "/health"), ("readinessProbe", "/ready"), ("livenessProbe", "/liveness")]
-        {
-            assert_eq!(container[probe]["httpGet"], json!({"path": path, "port": "http"}), "{name}");
+        for (probe, path) in [
+            ("startupProbe", "/health"),
+            ("readinessProbe", "/ready"),
+            ("livenessProbe", "/liveness"),
+        ] {
+            assert_eq!(
+                container[probe]["httpGet"],
+                json!({"path": path, "port": "http"}),
+                "{name}"
+            );
         }
         // Measured: a backup peaks at 105 MiB, a restore under 192 MiB.
         assert_eq!(container["resources"]["requests"]["memory"], "192Mi", "{name}");
@@ -135,7 +141,9 @@ fn secrets_are_named_and_never_written() {
         for variable in list(&pod["containers"][0]["env"]) {
             let (key, value) = (text(&variable["name"]), variable["value"].as_str().unwrap_or(""));
             // user:password@host is allowed only as user:$(VARIABLE)@host.
-            if let Some((credentials, _)) = value.split_once("://").and_then(|(_, r)| r.split_once('@')) {
+            if let Some((credentials, _)) =
+                value.split_once("://").and_then(|(_, r)| r.split_once('@'))
+            {
                 assert!(credentials.contains(":$("), "{name}: {key}");
             }
             if ["SECRET", "PASSWORD", "MACHINE_KEY"].iter().any(|word| key.contains(word)) {
@@ -177,7 +185,9 @@ fn services_and_policies_select_the_pod() {
         let mut selectors = vec![&deployment["selector"]["matchLabels"]];
         selectors.extend(of_kind(chart, "Service").iter().map(|one| &one["spec"]["selector"]));
         selectors.extend(
-            of_kind(chart, "NetworkPolicy").iter().map(|one| &one["spec"]["podSelector"]["matchLabels"]),
+            of_kind(chart, "NetworkPolicy")
+                .iter()
+                .map(|one| &one["spec"]["podSelector"]["matchLabels"]),
         );
         for selector in selectors {
             for (key, value) in selector.as_object().unwrap() {
@@ -194,7 +204,10 @@ fn services_and_policies_select_the_pod() {
         }
         for ingress in of_kind(chart, "Ingress") {
             for path in list(&ingress["spec"]["rules"][0]["http"]["paths"]) {
-                assert_eq!(path["backend"]["service"]["name"], service["metadata"]["name"], "{name}");
+                assert_eq!(
+                    path["backend"]["service"]["name"], service["metadata"]["name"],
+                    "{name}"
+                );
                 assert_ne!(path["path"], "/metrics", "{name}");
             }
         }
@@ -227,5 +240,8 @@ fn the_plain_manifest_is_the_chart() {
     if std::env::var_os("UPDATE_DEPLOY").is_some() {
         std::fs::write(&path, &rendered).unwrap();
     }
-    assert!(std::fs::read_to_string(&path).unwrap() == rendered, "deploy/kubernetes.yaml is not what the chart says");
+    assert!(
+        std::fs::read_to_string(&path).unwrap() == rendered,
+        "deploy/kubernetes.yaml is not what the chart says"
+    );
 }

@@ -43,7 +43,10 @@ fn every_service_is_locked_down() {
             assert!(mounts.iter().any(|(_, to)| *to == needed), "{file}: {needed}");
         }
         for (volume, _) in mounts {
-            assert!(project["volumes"].as_object().unwrap().contains_key(volume), "{file}: {volume}");
+            assert!(
+                project["volumes"].as_object().unwrap().contains_key(volume),
+                "{file}: {volume}"
+            );
         }
     }
 }
@@ -83,7 +86,10 @@ async fn the_service_works_with_its_environment_its_grants_and_an_s3_server() {
             *value = s3.access_key.to_owned();
         }
     }
-    environment.push(("PORTAL_BACKUP__CATALOG__URL".to_owned(), "sqlite:///var/lib/portal-backup/c.db".to_owned()));
+    environment.push((
+        "PORTAL_BACKUP__CATALOG__URL".to_owned(),
+        "sqlite:///var/lib/portal-backup/c.db".to_owned(),
+    ));
     environment.push(("PORTAL_BACKUP__STORAGE__LOCAL__ROOT".to_owned(), "/backups".to_owned()));
     let container = Container::new(&environment, &moved);
     let check = container.run(&["config", "check", "--json"]);
@@ -101,7 +107,9 @@ async fn the_service_works_with_its_environment_its_grants_and_an_s3_server() {
 #[test]
 fn the_bucket_is_made_where_the_server_looks() {
     let bucket = service("compose.yaml", "bucket");
-    let url = text(&service("compose.yaml", "portal-backup")["environment"]["PORTAL_BACKUP__STORAGE__CUSTOM_CLOUD__URL"]);
+    let url = text(
+        &service("compose.yaml", "portal-backup")["environment"]["PORTAL_BACKUP__STORAGE__CUSTOM_CLOUD__URL"],
+    );
     let name = url.strip_prefix("s3://").unwrap().split('/').next().unwrap();
     let root = text(list(&service("compose.yaml", "storage")["command"]).last().unwrap());
     assert_eq!(text(list(&bucket["command"]).last().unwrap()), format!("{root}/{name}"));
@@ -121,7 +129,10 @@ async fn beside_a_docspace_it_answers_under_docspaces_name() {
     environment.iter_mut().find(|(key, _)| key == name).unwrap().1 = url.to_owned();
     let moved = [("/app/onlyoffice/data", docspace.root().display().to_string())];
     // As the image sets it.
-    environment.push(("PORTAL_BACKUP__CATALOG__URL".to_owned(), "sqlite:///var/lib/portal-backup/c.db".to_owned()));
+    environment.push((
+        "PORTAL_BACKUP__CATALOG__URL".to_owned(),
+        "sqlite:///var/lib/portal-backup/c.db".to_owned(),
+    ));
     environment.push(("PORTAL_BACKUP__STORAGE__LOCAL__ROOT".to_owned(), "/backups".to_owned()));
     let container = Container::new(&environment, &moved);
     for secret in list(&ours["secrets"]) {

@@ -71,8 +71,10 @@ impl<'a> Machine<'a> {
     /// Runs the blocks of a part as one script; what they printed.
     fn run(&self, part: &str) -> String {
         // What the script leaves running ends with it.
-        let script =
-            format!("set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n{}", self.place(&blocks(part)));
+        let script = format!(
+            "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\n{}",
+            self.place(&blocks(part))
+        );
         let path = format!("{}/bin:{}", self.dir.path().display(), std::env::var("PATH").unwrap());
         let output = Command::new("timeout")
             .args(["120", "bash", "-x", "-c", &script])

@@ -65,8 +65,12 @@ fn what_is_copied_is_there_and_is_a_package_that_cargo_reads() {
                 continue;
             }
             let source = std::fs::read_to_string(&path).unwrap();
-            for part in source.split("include_str!(\"").chain(source.split("include_bytes!(\"")).skip(1) {
-                if let Some((name, _)) = part.split_once("\")") && !name.contains('\n') {
+            for part in
+                source.split("include_str!(\"").chain(source.split("include_bytes!(\"")).skip(1)
+            {
+                if let Some((name, _)) = part.split_once("\")")
+                    && !name.contains('\n')
+                {
                     let file = path.parent().unwrap().join(name);
                     assert!(file.exists(), "{} includes {name}", path.display());
                     included += 1;

@@ -27,14 +27,20 @@ impl Container {
     pub fn new(env: &[(String, String)], moved: &[(&str, String)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut all: Vec<_> = moved.iter().map(|(from, to)| ((*from).to_owned(), to.clone())).collect();
+        let mut all: Vec<_> =
+            moved.iter().map(|(from, to)| ((*from).to_owned(), to.clone())).collect();
         for path in ["/var/lib/portal-backup", "/backups", "/run/secrets", "/etc/portal-backup"] {
             let to = format!("{}{path}", dir.path().display());
             std::fs::create_dir_all(&to).unwrap();
             all.push((path.to_owned(), to));
         }
-        let mut container =
-            Self { dir, env: BTreeMap::new(), base: format!("http://127.0.0.1:{port}"), moved: all, child: None };
+        let mut container = Self {
+            dir,
+            env: BTreeMap::new(),
+            base: format!("http://127.0.0.1:{port}"),
+            moved: all,
+            child: None,
+        };
         for (name, value) in env {
             let value = match name.as_str() {
                 "PORTAL_BACKUP__SERVER__LISTEN" => format!("127.0.0.1:{port}"),
@@ -47,7 +53,9 @@ impl Container {
 
     /// `$(NAME)` as Kubernetes replaces it: by what was set before.
     fn expand(&self, value: &str) -> String {
-        let known = |text: String, (name, value): (&String, &String)| text.replace(&format!("$({name})"), value);
+        let known = |text: String, (name, value): (&String, &String)| {
+            text.replace(&format!("$({name})"), value)
+        };
         self.env.iter().fold(value.to_owned(), known)
     }
 
@@ -126,7 +134,11 @@ fn environment(chart: &Value, secret: impl Fn(&str) -> String) -> Vec<(String, S
         .collect()
 }
 
-fn configured(chart: &Value, moved: &[(&str, String)], secret: impl Fn(&str) -> String) -> Container {
+fn configured(
+    chart: &Value,
+    moved: &[(&str, String)],
+    secret: impl Fn(&str) -> String,
+) -> Container {
     let container = Container::new(&environment(chart, &secret), moved);
     let config = text(&of_kind(chart, "ConfigMap")[0]["data"]["portal-backup.toml"]);
     container.write("/etc/portal-backup/portal-backup.toml", config);
@@ -161,8 +173,12 @@ fn every_configuration_is_one_that_the_program_accepts() {
         let file = container.path("/etc/portal-backup/portal-backup.toml");
         let config = config::load(Some(Path::new(&file)), container.env.clone())
             .unwrap_or_else(|error| panic!("{}: {error}", chart["name"]));
-        let named = |variable: &str| environment(chart, secret).iter().any(|(name, _)| name == variable);
-        assert_eq!(named("PORTAL_BACKUP__SERVER__SECRET_KEY_FILE"), !config.server.secret_key.is_empty());
+        let named =
+            |variable: &str| environment(chart, secret).iter().any(|(name, _)| name == variable);
+        assert_eq!(
+            named("PORTAL_BACKUP__SERVER__SECRET_KEY_FILE"),
+            !config.server.secret_key.is_empty()
+        );
         for database in &config.portal.database {
             assert!(database.url.expose().starts_with("mysql://"), "{}", chart["name"]);
         }
@@ -190,11 +206,16 @@ async fn the_plain_pod_starts_is_probed_and_backs_up() {
 
     // What NOTES.txt says to run, in the pod.
     let notes = text(&chart["notes"]);
-    let commands: Vec<_> = notes.lines().filter_map(|line| line.split_once("-- portal-backup ")).collect();
+    let commands: Vec<_> =
+        notes.lines().filter_map(|line| line.split_once("-- portal-backup ")).collect();
     assert_eq!(commands.len(), 2, "{notes}");
     for (_, arguments) in commands {
         let output = container.run(&arguments.split(' ').collect::<Vec<_>>());
-        assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{arguments}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     let config = ["--config", "/etc/portal-backup/portal-backup.toml", "--json"];
     let output = container.run(&[&["backup"], &config[..]].concat());

@@ -42,7 +42,11 @@ fn systemd_understands_it_and_finds_little_exposed() {
     let security = exposure(&file);
     assert!(security.status.success(), "{}", String::from_utf8_lossy(&security.stdout));
     // And it would say so otherwise.
-    std::fs::write(&file, text.replace("ProtectSystem=", "#").replace("CapabilityBoundingSet=", "#")).unwrap();
+    std::fs::write(
+        &file,
+        text.replace("ProtectSystem=", "#").replace("CapabilityBoundingSet=", "#"),
+    )
+    .unwrap();
     assert!(!exposure(&file).status.success());
 }
 
@@ -52,11 +56,15 @@ fn its_environment_is_the_programs_and_its_folders_are_writable() {
     let pairs = environment.iter().map(|one| one.split_once('=').unwrap());
     let sample = root().join("deploy/portal-backup.toml");
     let config =
-        config::load(Some(&sample), pairs.map(|(name, value)| (name.to_owned(), value.to_owned()))).unwrap();
+        config::load(Some(&sample), pairs.map(|(name, value)| (name.to_owned(), value.to_owned())))
+            .unwrap();
     assert_eq!(config.catalog.url.expose(), "sqlite:///var/lib/portal-backup/catalog.db");
     assert_eq!(values("StateDirectory"), ["portal-backup"]);
     let writable = values("ReadWritePaths");
-    assert!(writable.contains(&format!("-{}", config.storage.local.root.display())), "{writable:?}");
+    assert!(
+        writable.contains(&format!("-{}", config.storage.local.root.display())),
+        "{writable:?}"
+    );
     let files = config.portal.filesystem[0].url.to_file_path().unwrap();
     let within = |path: &String| files.starts_with(path.trim_start_matches('-'));
     assert!(writable.iter().any(within), "{} cannot be restored: {writable:?}", files.display());
