@@ -69,14 +69,15 @@ pub fn run(command: &mut Command) -> String {
 /// A service with a small portal, and the variables by which the programs find it.
 pub struct Target {
     pub service: Service,
-    pub portal: PlainPortal,
+    /// Goes when this goes.
+    _portal: PlainPortal,
 }
 
 impl Target {
     pub async fn start() -> Self {
         let portal = PlainPortal::new(300);
         let service = Service::start(&portal.config()).await;
-        Self { service, portal }
+        Self { service, _portal: portal }
     }
 
     pub fn point<'a>(&self, command: &'a mut Command) -> &'a mut Command {
