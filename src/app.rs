@@ -11,6 +11,7 @@ use crate::ops::OpError;
 use crate::ops::handler::OpsHandler;
 use crate::ops::links::Links;
 use crate::ops::presence::Presence;
+use crate::ops::recent::Recent;
 use crate::portal::{Portal, PortalError};
 use crate::seal::{SealError, Sealer};
 use crate::storage::{StorageError, StorageParams, Storages, is_secret_param};
@@ -24,6 +25,7 @@ pub struct App {
     pub storages: Storages,
     pub links: Links,
     pub presence: Presence,
+    pub recent: Recent,
     sealer: Sealer,
 }
 
@@ -50,7 +52,8 @@ impl App {
         let portal = Portal::open(&config, &[])?;
         let catalog = Catalog::open(&config.catalog.url).await?;
         let links = Links::new(public_url(&config)?, &sealer.signing_key("download links")?);
-        Ok(Arc::new(Self {
+        Ok(Arc::new_cyclic(|app| Self {
+            recent: Recent::new(app.clone()),
             queue: Queue::new(catalog.clone()),
             presence: Presence::default(),
             config,

@@ -10,6 +10,7 @@ pub mod import;
 pub mod jobs;
 pub mod links;
 pub mod presence;
+pub mod recent;
 pub mod restore;
 pub mod uploads;
 pub mod verify;

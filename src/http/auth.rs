@@ -1,5 +1,12 @@
 //! Who a request is from, which tenant it is for, and whether that suffices.
 
+mod fetch;
+mod introspection;
+pub mod jwt;
+mod keys;
+mod provider;
+mod users;
+
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -11,8 +18,8 @@ use crate::app::App;
 use crate::catalog::Scope;
 use crate::ops::OpError;
 use crate::portal::PortalError;
-use crate::portal::docspace::identity::{Identity, KeyOwner};
 use crate::portal::docspace::tenants::{RequestHosts, TenantError};
+use users::Asking;
 
 /// The tenant of the plain layout.
 const PLAIN_TENANT: i64 = 1;
@@ -57,81 +64,30 @@ pub async fn authenticate(
     request: &HttpRequest,
     need: Scope,
 ) -> Result<Caller, Refusal> {
-    let client = state.client(request);
-    let Some(Credential::ApiKey(key)) = credentials::read(request.headers()) else {
+    let asking = Asking { state, request, client: state.client(request) };
+    let has_logins = state.app.portal.identity().is_some();
+    let caller = match credentials::read(request.headers(), has_logins) {
+        Some(Credential::ApiKey(key)) => asking.api_key(&key).await?,
+        Some(Credential::Jwt(token)) => asking.jwt(&token).await?,
+        Some(Credential::Login { token, from }) => asking.login(&token, from).await?,
+        // Nobody is let in by it, so nothing can be guessed.
+        Some(Credential::Basic) => return Err(Refusal::Unauthorized),
         // Nothing shown is nothing guessed: only what looks like a credential is counted.
-        let shown = request.headers().contains_key(actix_web::http::header::AUTHORIZATION);
-        let wait = if shown { state.failures.count(client.address) } else { None };
-        return Err(wait.map_or(Refusal::Unauthorized, Refusal::TooMany));
+        None if credentials::is_shown(request.headers()) => return Err(asking.wrong()),
+        None => return Err(Refusal::Unauthorized),
     };
-    // Own keys are found by one cheap look, so they are never made to wait.
-    let own = state.app.catalog.api_keys().verify(&key).await.map_err(|error| {
-        tracing::error!(%error, "cannot look up an API key");
-        Refusal::Unavailable
-    })?;
-    if let Some(own) = own {
-        if own.scope < need {
-            return Err(Refusal::Forbidden);
-        }
-        let tenant_id = tenant(&state.app, request, &client).await?;
-        return Ok(Caller { tenant_id, role: Role::Installation, reach: own.scope });
-    }
-    let Some(identity) = state.app.portal.identity() else {
-        let wait = state.failures.count(client.address);
-        return Err(wait.map_or(Refusal::Unauthorized, Refusal::TooMany));
-    };
-    let tenant_id = tenant(&state.app, request, &client).await?;
-    let owner = docspace_key(state, identity, &client, &key, tenant_id).await?;
-    let reaches = match need {
-        Scope::Read => owner.scopes.can_read(),
-        Scope::Write => owner.scopes.can_write(),
-    };
-    if !reaches {
+    if caller.reach < need {
         return Err(Refusal::Forbidden);
     }
-    let reach = if owner.scopes.can_write() { Scope::Write } else { Scope::Read };
-    Ok(Caller { tenant_id, role: Role::User { id: owner.user_id }, reach })
+    Ok(caller)
 }
 
-/// DocSpace's keys cost 100,000 rounds of hashing: who guesses waits before that.
-async fn docspace_key(
+async fn tenant(
     state: &HttpState,
-    identity: &Identity,
+    request: &HttpRequest,
     client: &Client,
-    key: &str,
-    tenant_id: i64,
-) -> Result<KeyOwner, Refusal> {
-    let failures = &state.failures;
-    let known = failures.is_known(key);
-    let _permit = if known {
-        None
-    } else {
-        // Who is blocked already does not even stand in the way of others.
-        if let Some(wait) = failures.wait(client.address) {
-            return Err(Refusal::TooMany(wait));
-        }
-        let permit = failures.hashing.acquire().await.map_err(|_| Refusal::Unavailable)?;
-        if let Some(wait) = failures.wait(client.address) {
-            return Err(Refusal::TooMany(wait));
-        }
-        Some(permit)
-    };
-    let owner = identity.authenticate(key, tenant_id).await.map_err(unanswered)?;
-    match owner.filter(|owner| owner.tenant == tenant_id) {
-        Some(owner) => {
-            failures.remember(key);
-            Ok(owner)
-        }
-        None => {
-            failures.forget(key);
-            let wait = failures.count(client.address);
-            Err(wait.map_or(Refusal::Unauthorized, Refusal::TooMany))
-        }
-    }
-}
-
-async fn tenant(app: &App, request: &HttpRequest, client: &Client) -> Result<i64, Refusal> {
-    let Some(identity) = app.portal.identity() else { return Ok(PLAIN_TENANT) };
+) -> Result<i64, Refusal> {
+    let Some(identity) = state.app.portal.identity() else { return Ok(PLAIN_TENANT) };
     let origin = request.headers().get(actix_web::http::header::ORIGIN);
     let origin_query = query::first(request.query_string(), "origin");
     let hosts = RequestHosts {

@@ -15,32 +15,16 @@ use crate::catalog::{ArchiveFilter, ArchiveRecord};
 use crate::ops::{OpError, Page, PageRequest};
 use crate::storage::Storage;
 
-/// How many storages are asked at once whether an archive is still there.
-const LOOKUPS: usize = 8;
-
 /// A tenant's archives, newest first. `dump`: None = both. Records whose object is gone are marked and left out.
+/// Those who poll ask [`super::recent::Recent`].
 pub async fn history(
-    app: &App,
+    app: &Arc<App>,
     tenant_id: i64,
     dump: Option<bool>,
-) -> Result<Vec<ArchiveRecord>, OpError> {
+) -> Result<Arc<[ArchiveRecord]>, OpError> {
     let filter = ArchiveFilter { tenant_id: Some(tenant_id), dump, with_missing: true };
     let records = app.catalog.archives().list(filter, u32::MAX, 0).await?.items;
-    let present: Vec<Option<ArchiveRecord>> = futures::stream::iter(records)
-        .map(|record| async move {
-            if app.presence.is_gone(app, &record).await {
-                app.catalog.archives().mark_missing(record.id, Timestamp::now()).await?;
-                return Ok::<_, OpError>(None);
-            }
-            if record.missing_since.is_some() {
-                app.catalog.archives().mark_found(record.id).await?;
-            }
-            Ok(Some(record))
-        })
-        .buffered(LOOKUPS)
-        .try_collect()
-        .await?;
-    Ok(present.into_iter().flatten().collect())
+    Ok(app.presence.filter(app, records).await.into())
 }
 
 /// Archives, newest first, also those whose objects are gone. `tenant_id`: None for all tenants'.

@@ -6,7 +6,11 @@ pub(super) mod files;
 pub mod identity;
 pub mod keys;
 pub mod layout;
+pub mod login;
 mod mysql;
+mod random;
 pub mod restoring;
 pub(super) mod stored;
 pub mod tenants;
+
+pub use mysql::QUERIES;
