@@ -3,6 +3,7 @@
 
 pub mod disk;
 pub mod docspace;
+pub mod issuer;
 pub mod portal;
 pub mod proxy;
 pub mod s3;
