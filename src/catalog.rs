@@ -169,7 +169,13 @@ impl Catalog {
         let mut runtime = RuntimeGuard(Some(runtime));
         let db = handle.spawn(connect(place)).await.map_err(|_| CatalogError::Closed)??;
         let runtime = runtime.0.take();
-        let inner = Inner { db, handle, runtime, api_keys: api_keys::KeyCache::default(), archives: AtomicU64::new(0) };
+        let inner = Inner {
+            db,
+            handle,
+            runtime,
+            api_keys: api_keys::KeyCache::default(),
+            archives: AtomicU64::new(0),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 

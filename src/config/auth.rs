@@ -78,8 +78,7 @@ impl JwtConfig {
 
     /// Where the issuer describes itself.
     pub fn discovery_url(&self) -> Result<Url, String> {
-        let url =
-            format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
+        let url = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
         Url::parse(&url).map_err(|error| format!("auth.jwt.issuer {:?}: {error}", self.issuer))
     }
 
@@ -105,8 +104,9 @@ impl JwtConfig {
             }
         }
         if !self.client_id.is_empty() && self.introspection_url.is_none() && !self.is_discovered() {
-            return Err("auth.jwt.client_id is for the introspection: set introspection_url too"
-                .to_owned());
+            return Err(
+                "auth.jwt.client_id is for the introspection: set introspection_url too".to_owned()
+            );
         }
         Ok(())
     }

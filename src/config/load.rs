@@ -247,7 +247,8 @@ mod tests {
     #[test]
     fn tokens_need_one_kind_of_key() {
         let jwt = |keys: &str| {
-            let text = format!("[auth.jwt]\nissuer = 'https://id.example'\naudience = 'us'\n{keys}");
+            let text =
+                format!("[auth.jwt]\nissuer = 'https://id.example'\naudience = 'us'\n{keys}");
             from(&text, &[]).map(|config| config.auth.jwt.unwrap())
         };
         assert!(jwt("").unwrap().is_discovered());

@@ -82,11 +82,7 @@ pub async fn authenticate(
     Ok(caller)
 }
 
-async fn tenant(
-    state: &HttpState,
-    request: &HttpRequest,
-    client: &Client,
-) -> Result<i64, Refusal> {
+async fn tenant(state: &HttpState, request: &HttpRequest, client: &Client) -> Result<i64, Refusal> {
     let Some(identity) = state.app.portal.identity() else { return Ok(PLAIN_TENANT) };
     let origin = request.headers().get(actix_web::http::header::ORIGIN);
     let origin_query = query::first(request.query_string(), "origin");

@@ -48,7 +48,9 @@ const LOGIN_COOKIE: &str = "asc_auth_key";
 pub fn read(headers: &HeaderMap, logins: bool) -> Option<Credential> {
     let authorization = text(headers, AUTHORIZATION.as_str()).unwrap_or_default();
     match authorization.split_once(' ') {
-        Some((scheme, _)) if scheme.eq_ignore_ascii_case("basic") => return Some(Credential::Basic),
+        Some((scheme, _)) if scheme.eq_ignore_ascii_case("basic") => {
+            return Some(Credential::Basic);
+        }
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
             let token = token.trim_start();
             if is_jwt(token) {
@@ -107,7 +109,8 @@ fn cookie(headers: &HeaderMap) -> Option<Credential> {
 /// The compact form of a signed token (the signature may be missing: then it is refused later) or of an
 /// encrypted one.
 fn is_jwt(token: &str) -> bool {
-    let base64 = |part: &&str| part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    let base64 =
+        |part: &&str| part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     let parts: Vec<&str> = token.splitn(6, '.').collect();
     let filled = |positions: &[usize]| positions.iter().all(|at| !parts[*at].is_empty());
     parts.iter().all(base64)
@@ -177,7 +180,8 @@ mod tests {
     /// `facts.md` §1: "a cookie beats the header within that scheme".
     #[test]
     fn a_cookie_beats_the_header_of_its_scheme() {
-        let both = |value| read(&headers(&[("authorization", value), ("cookie", "asc_auth_key=c")]), true);
+        let both =
+            |value| read(&headers(&[("authorization", value), ("cookie", "asc_auth_key=c")]), true);
         for value in ["abc", "Bearer abc", "sk-abc", ""] {
             assert_eq!(both(value), login("c", Source::Cookie), "{value:?}");
         }

@@ -1,8 +1,6 @@
 //! Every way in that DocSpace has, and what each may do: `facts.md` §1, row by row.
 
-use aws_lc_rs::cipher::{
-    AES_256, EncryptionContext, PaddedBlockEncryptingKey, UnboundCipherKey,
-};
+use aws_lc_rs::cipher::{AES_256, EncryptionContext, PaddedBlockEncryptingKey, UnboundCipherKey};
 use aws_lc_rs::iv::FixedLength;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -89,7 +87,10 @@ async fn schemes_are_chosen_as_docspace_chooses_them() {
         (401, vec![("cookie", cookie("nonsense"))]),
         // "starts `Basic ` → Basic": it is not known how DocSpace keeps passwords.
         (401, vec![("authorization", "Basic dXNlcjpwYXNz".to_owned())]),
-        (401, vec![("authorization", "Basic dXNlcjpwYXNz".to_owned()), ("cookie", cookie(&encoded))]),
+        (
+            401,
+            vec![("authorization", "Basic dXNlcjpwYXNz".to_owned()), ("cookie", cookie(&encoded))],
+        ),
         // "else token starts `sk-` → ApiKeyBearer", whatever the cookie says.
         (200, vec![("authorization", bearer(&key))]),
         (200, vec![("authorization", bearer(&key)), ("cookie", cookie("nonsense"))]),
@@ -191,7 +192,12 @@ async fn only_administrators_may_however_they_come() {
         (&REMOVED_ADMIN, 403),
     ] {
         let cookie = format!("asc_auth_key={}", Login::of(user).token());
-        assert_eq!(status(&service, PROGRESS, &[("cookie", &cookie)]).await, expected, "{}", user.0);
+        assert_eq!(
+            status(&service, PROGRESS, &[("cookie", &cookie)]).await,
+            expected,
+            "{}",
+            user.0
+        );
         let claims = issuer.claims(json!({"sub": user.0, "tid": 1}));
         let token = format!("Bearer {}", signer.sign(&claims));
         let status = status(&service, PROGRESS, &[("authorization", &token)]).await;
@@ -246,7 +252,8 @@ async fn the_address_names_the_tenant() {
         assert_eq!(with(wrong, path, headers).await, 401, "{headers:?} {path}");
         assert_eq!(with(&own, path, headers).await, 200, "{headers:?} {path}");
     }
-    for (state, expected) in [(1, 404), (2, 404), (3, 403), (4, 403), (6, 403), (5, 200), (0, 200)] {
+    for (state, expected) in [(1, 404), (2, 404), (3, 403), (4, 403), (6, 403), (5, 200), (0, 200)]
+    {
         let sql = format!("UPDATE tenants_tenants SET status = {state} WHERE id = 2");
         docspace.execute(&[sql]).await;
         let host = [("host", "second.localhost")];
@@ -316,7 +323,9 @@ async fn who_may_read_may_do_nothing_else() {
             let refused = status == StatusCode::FORBIDDEN || body.contains("\"Success\":false");
             assert!(refused, "{method} {path}: {status} {body}");
         }
-        for path in [format!("/v1/archives/{ZERO}/content"), format!("/v1/archives/{ZERO}/entries/a")] {
+        for path in
+            [format!("/v1/archives/{ZERO}/content"), format!("/v1/archives/{ZERO}/entries/a")]
+        {
             assert_eq!(status(&service, &path, &[("authorization", &bearer)]).await, 403, "{path}");
         }
     }

@@ -17,7 +17,7 @@ use crate::support::service::Service;
 
 const CLIENTS: usize = 1000;
 const ROUNDS: usize = 6;
-const GUESSES: u32 = 100;
+const GUESSES: u32 = 40;
 
 /// One client with one connection, which it keeps.
 struct Client {
@@ -119,7 +119,9 @@ async fn a_thousand_clients_cost_the_databases_next_to_nothing() {
     let catalog = figure(&service, "portal_backup_catalog_queries_total").await - catalog;
     let portal = figure(&service, "portal_backup_portal_queries_total").await - portal;
     let requests = answered.load(Ordering::Relaxed);
-    println!("{requests} requests in {seconds} s: {catalog} to the catalog, {portal} to the portal");
+    println!(
+        "{requests} requests in {seconds} s: {catalog} to the catalog, {portal} to the portal"
+    );
     assert_eq!(requests, (CLIENTS * ROUNDS * 2) as u64);
     assert!(running > CLIENTS / 2, "{running} saw the backup run");
     assert!(catalog < 200 + 60 * seconds, "{catalog} questions to the catalog in {seconds} s");
@@ -150,7 +152,7 @@ async fn hashing_of_guesses_stalls_nobody() {
             let request = service
                 .http
                 .get(url)
-                .header("Authorization", format!("sk-{number:064}"))
+                .header("Authorization", format!("sk-{:064}", 1000 + number))
                 .header("X-Forwarded-For", format!("198.51.{}.{}", number / 250, number % 250));
             tokio::spawn(async move { request.send().await.unwrap().status().as_u16() })
         })
@@ -164,7 +166,9 @@ async fn hashing_of_guesses_stalls_nobody() {
         }
     }
     for guess in guesses {
-        assert_eq!(guess.await.unwrap(), 401);
+        let refused = guess.await.unwrap();
+        // Who waits too long for others' hashes is told to come again.
+        assert!([401, 503].contains(&refused), "{refused}");
     }
     // Were they in one queue with the guesses, they would be answered as often at most.
     assert!(answered > GUESSES, "{answered} answers while {GUESSES} guesses were hashed");

@@ -120,7 +120,9 @@ async fn known_keys_outlive_a_hostile_set_for_a_while() {
         Mood::Impostor,
         Mood::Says(json!({"keys": thousands}).to_string()),
         Mood::Says(json!({"keys": [{"kty": "oct", "kid": "good", "k": "c2VjcmV0"}]}).to_string()),
-        Mood::Says(json!({"keys": [{"kty": ["EC"], "kid": 5}, null, "x", {"kty": "EC"}]}).to_string()),
+        Mood::Says(
+            json!({"keys": [{"kty": ["EC"], "kid": 5}, null, "x", {"kty": "EC"}]}).to_string(),
+        ),
         Mood::Says(format!("{{\"keys\":{}", "[".repeat(100_000))),
         Mood::Says(" ".repeat(1 << 20)),
         Mood::Says("<html>".to_owned()),
@@ -145,8 +147,7 @@ async fn known_keys_outlive_a_hostile_set_for_a_while() {
 async fn keys_that_vanished_are_used_no_longer_than_allowed() {
     let signer = Signer::es256("a");
     let issuer = Issuer::start(&[&signer]).await;
-    let (_portal, service) =
-        start(&issuer, "keys_retry = 0\nkeys_ttl = 1\nkeys_stale = 3").await;
+    let (_portal, service) = start(&issuer, "keys_retry = 0\nkeys_ttl = 1\nkeys_stale = 3").await;
     let token = signer.sign(&issuer.claims(json!({})));
     assert_eq!(status(&service, &token).await, 200);
     issuer.set_mood(Mood::Broken);

@@ -31,10 +31,8 @@ pub struct Signer {
 
 impl Signer {
     pub fn es256(id: &str) -> Self {
-        let key = EcdsaKeyPair::generate_pkcs8(
-            &ECDSA_P256_SHA256_FIXED_SIGNING,
-            &SystemRandom::new(),
-        );
+        let key =
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new());
         Self::of(id, Algorithm::ES256, EncodingKey::from_ec_der(key.unwrap().as_ref()))
     }
 

@@ -166,7 +166,8 @@ impl Provider {
         let address = |name: &str| {
             let address = Url::parse(text(name)).ok()?;
             // What was got safely must not lead to what is not safe.
-            let schemes: &[&str] = if url.scheme() == "https" { &["https"] } else { &["https", "http"] };
+            let schemes: &[&str] =
+                if url.scheme() == "https" { &["https"] } else { &["https", "http"] };
             schemes.contains(&address.scheme()).then_some(address)
         };
         let keys = address("jwks_uri").ok_or_else(|| ProviderError::NoKeys(url.clone()))?;

@@ -1,5 +1,7 @@
 //! The ways in, one by one: own keys, DocSpace's keys and logins, and tokens of an issuer.
 
+use std::time::Duration;
+
 use actix_web::HttpRequest;
 use actix_web::http::Method;
 
@@ -9,6 +11,9 @@ use crate::catalog::Scope;
 use crate::http::credentials::Source;
 use crate::http::{Client, HttpState};
 use crate::portal::PortalError;
+
+/// How long a credential waits for others to be hashed: a crowd of guesses must not fill the memory.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// One request, while it is found out who sends it.
 pub struct Asking<'a> {
@@ -97,7 +102,8 @@ impl Asking<'_> {
             if let Some(wait) = failures.wait(self.client.address) {
                 return Err(Refusal::TooMany(wait));
             }
-            let permit = failures.hashing.acquire().await.map_err(|_| Refusal::Unavailable)?;
+            let permit = tokio::time::timeout(PATIENCE, failures.hashing.acquire()).await;
+            let permit = permit.ok().and_then(Result::ok).ok_or(Refusal::Unavailable)?;
             if let Some(wait) = failures.wait(self.client.address) {
                 return Err(Refusal::TooMany(wait));
             }
