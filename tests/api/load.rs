@@ -52,7 +52,7 @@ impl Client {
     }
 
     async fn more(&mut self) {
-        let read = self.socket.read_buf(&mut self.buffer).await.unwrap();
+        let read = self.socket.read_buf(&mut self.buffer).await.expect("an answer");
         assert!(read > 0, "the connection was closed");
     }
 }

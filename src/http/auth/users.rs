@@ -102,12 +102,12 @@ impl Asking<'_> {
             if let Some(wait) = failures.wait(self.client.address) {
                 return Err(Refusal::TooMany(wait));
             }
-            let permit = tokio::time::timeout(PATIENCE, failures.hashing.acquire()).await;
-            let permit = permit.ok().and_then(Result::ok).ok_or(Refusal::Unavailable)?;
-            if let Some(wait) = failures.wait(self.client.address) {
+            let turn = tokio::time::timeout(PATIENCE, failures.turn(credential)).await;
+            let turn = turn.map_err(|_| Refusal::Unavailable)?;
+            if let (Some(_), Some(wait)) = (&turn, failures.wait(self.client.address)) {
                 return Err(Refusal::TooMany(wait));
             }
-            Some(permit)
+            turn
         };
         match check.await.map_err(unanswered)? {
             Some(right) => {
