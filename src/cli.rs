@@ -6,12 +6,15 @@ mod backup;
 mod config_check;
 mod demo;
 mod extract;
+mod follow;
 mod import;
 mod list;
 mod logging;
 mod ls;
 mod output;
+mod plan;
 mod progress;
+mod restore;
 mod serve;
 mod verify;
 
@@ -25,7 +28,7 @@ use crate::app::{App, StartError};
 use crate::config::{self, Config, ConfigError};
 use crate::ops::OpError;
 
-/// Backs up a web portal: its database and files, as one verified archive in any storage.
+/// Backs up a web portal, its database and files, as one verified archive in any storage; and puts it back.
 #[derive(Debug, Parser)]
 #[command(name = "portal-backup", version)]
 struct Cli {
@@ -51,6 +54,8 @@ enum Verb {
     Serve(serve::Serve),
     /// Make a backup and wait for it
     Backup(backup::Backup),
+    /// Put the portal back as an archive has it
+    Restore(restore::Restore),
     /// Check that an archive is whole
     Verify(verify::Verify),
     /// List the archives in the catalog
@@ -134,6 +139,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
     match cli.verb {
         Verb::Serve(verb) => verb.run(&global).await,
         Verb::Backup(verb) => verb.run(&global).await,
+        Verb::Restore(verb) => verb.run(&global).await,
         Verb::Verify(verb) => verb.run(&global).await,
         Verb::List(verb) => verb.run(&global).await,
         Verb::Ls(verb) => verb.run(&global).await,

@@ -23,7 +23,7 @@ pub use error::StorageError;
 pub use object::StoredObject;
 pub use params::{is_secret_param, secret_params};
 pub use place::Storage;
-pub use storages::Storages;
+pub use storages::{Storages, UPLOADS};
 pub use upload::{JournalError, Upload, UploadHint, UploadJournal};
 
 /// DocSpace's storage types; the numbers are the ones on the wire.

@@ -11,6 +11,7 @@ use super::{CliError, Global};
 use crate::app::App;
 use crate::catalog::ArchiveRecord;
 use crate::ops::archives;
+use crate::ops::restore::ArchiveChoice;
 use crate::storage::Storages;
 
 #[derive(Debug, Clone)]
@@ -42,6 +43,18 @@ pub struct Found {
 }
 
 impl ArchiveRef {
+    /// The archive as a restore names it; a path becomes absolute, because another process may run it.
+    pub fn choice(&self) -> Result<ArchiveChoice, CliError> {
+        Ok(match self {
+            Self::Id(id) => ArchiveChoice::Id { id: *id },
+            Self::Url(url) => ArchiveChoice::Url { url: url.clone() },
+            Self::Path(path) => ArchiveChoice::Path {
+                path: std::path::absolute(path)
+                    .map_err(|error| CliError::Usage(format!("{}: {error}", path.display())))?,
+            },
+        })
+    }
+
     /// Opens the archive. A path needs no configuration at all.
     pub async fn find(&self, global: &Global) -> Result<Found, CliError> {
         match self {

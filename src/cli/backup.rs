@@ -1,20 +1,13 @@
 //! `backup`: makes a backup and waits for it, here or in a service on the same catalog.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::progress::Display;
-use super::{CliError, Global, output, serve};
+use super::{CliError, Global, follow, output};
 use crate::app::App;
-use crate::config::LayoutKind;
-use crate::jobs::{Job, JobState, WorkerOptions};
+use crate::jobs::{Job, JobState};
 use crate::ops::backup::{self, Mode, StartBackup};
 use crate::storage::{StorageParams, StorageType};
-
-const POLL: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Args)]
 pub struct Backup {
@@ -54,7 +47,7 @@ impl Backup {
         let job = backup::start(
             &app,
             StartBackup {
-                tenant_id: installation_tenant(&app),
+                tenant_id: follow::installation_tenant(&app),
                 storage_type: self.storage.into(),
                 storage_params: self.params.into_iter().collect::<StorageParams>(),
                 dump: true,
@@ -62,48 +55,8 @@ impl Backup {
             },
         )
         .await?;
-        let worker = app
-            .start_worker(WorkerOptions { only: Some(job.id), ..Default::default() })
-            .map_err(CliError::failed)?;
-        let job = follow(&app, job, global.json).await;
-        worker.shutdown(Duration::from_secs(25)).await;
-        report(&app, &job?, global.json).await
-    }
-}
-
-/// The tenant that backups of the whole installation are kept under when nobody's request names one.
-pub fn installation_tenant(app: &App) -> i64 {
-    match app.config.portal.layout {
-        LayoutKind::Docspace => -1,
-        LayoutKind::Plain => 1,
-    }
-}
-
-/// Shows a job's progress until it has ended. Ctrl-C cancels it.
-async fn follow(app: &Arc<App>, job: Job, quiet: bool) -> Result<Job, CliError> {
-    let mut display = Display::new(quiet);
-    let mut interrupted = Box::pin(serve::signal());
-    let mut cancelled = false;
-    loop {
-        let current = app
-            .queue
-            .get(job.id)
-            .await
-            .map_err(CliError::failed)?
-            .ok_or_else(|| CliError::Failed("the job is gone from the catalog".to_owned()))?;
-        display.show(&current.progress);
-        if current.state.is_finished() {
-            display.finish();
-            return Ok(current);
-        }
-        tokio::select! {
-            () = tokio::time::sleep(POLL) => {}
-            result = &mut interrupted, if !cancelled => {
-                result?;
-                cancelled = true;
-                app.queue.request_cancel(job.id).await.map_err(CliError::failed)?;
-            }
-        }
+        let job = follow::run(&app, job, global.json).await?;
+        report(&app, &job, global.json).await
     }
 }
 

@@ -23,7 +23,11 @@ impl List {
                 record.id,
                 record.created_on.strftime("%Y-%m-%d %H:%M:%S"),
                 output::bytes(record.size),
-                if record.verified_on.is_some() { "verified" } else { "unverified" },
+                match (record.proved_on, record.verified_on) {
+                    (Some(_), _) => "proved",
+                    (None, Some(_)) => "verified",
+                    (None, None) => "unverified",
+                },
                 record.url
             ))?;
         }

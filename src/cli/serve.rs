@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::config::Role;
 use crate::http;
 use crate::jobs::{WorkerHandle, WorkerOptions};
+use crate::ops::uploads;
 
 /// How long running work may take to stop and clean up after a signal.
 const SHUTDOWN: Duration = Duration::from_secs(25);
@@ -37,6 +38,7 @@ pub struct Service {
     server: tokio::task::JoinHandle<std::io::Result<()>>,
     address: std::net::SocketAddr,
     worker: Option<WorkerHandle>,
+    sweeper: tokio::task::JoinHandle<()>,
 }
 
 impl Service {
@@ -53,7 +55,9 @@ impl Service {
                 Some(app.start_worker(WorkerOptions::default()).map_err(CliError::failed)?)
             }
         };
-        Ok(Self { handle: server.handle(), server: tokio::spawn(server), address, worker })
+        let sweeper = tokio::spawn(async move { uploads::keep_swept(&app).await });
+        let handle = server.handle();
+        Ok(Self { handle, server: tokio::spawn(server), address, worker, sweeper })
     }
 
     pub fn address(&self) -> std::net::SocketAddr {
@@ -62,6 +66,7 @@ impl Service {
 
     /// Running jobs stop cleanly and are queued again; open requests are answered.
     pub async fn stop(self) {
+        self.sweeper.abort();
         if let Some(worker) = self.worker {
             worker.shutdown(SHUTDOWN).await;
         }

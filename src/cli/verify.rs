@@ -8,18 +8,24 @@ use serde_json::json;
 
 use super::archive_ref::ArchiveRef;
 use super::progress::Display;
-use super::{CliError, Global, output};
-use crate::jobs::Progress;
-use crate::ops::verify::verdict;
+use super::{CliError, Global, follow, output};
+use crate::jobs::{JobState, Progress};
+use crate::ops::verify::{self, verdict};
 
 #[derive(Debug, Args)]
 pub struct Verify {
     /// An archive's id, URL or path
     archive: ArchiveRef,
+    /// Also restore it into a scratch place, and compare that with the archive; ARCHIVE must be an id
+    #[arg(long)]
+    restore: bool,
 }
 
 impl Verify {
     pub async fn run(self, global: &Global) -> Result<(), CliError> {
+        if self.restore {
+            return prove(global, &self.archive).await;
+        }
         let found = self.archive.find(global).await?;
         let progress = Arc::new(Progress::default());
         progress.phase("verifying");
@@ -82,4 +88,38 @@ impl Verify {
         }
         result.map_err(CliError::Failed)
     }
+}
+
+/// Runs the job that also restores the archive into a scratch place.
+async fn prove(global: &Global, archive: &ArchiveRef) -> Result<(), CliError> {
+    let ArchiveRef::Id(id) = archive else {
+        return Err(CliError::Usage(
+            "--restore needs the id of an archive in the catalog: enter it with import".to_owned(),
+        ));
+    };
+    let app = global.app().await?;
+    let job = verify::start(&app, None, *id, true).await?;
+    let job = follow::run(&app, job, global.json).await?;
+    let ok = job.state == JobState::Succeeded;
+    if global.json {
+        output::json(&json!({
+            "job": job.id,
+            "archiveId": job.archive_id,
+            "ok": ok,
+            "state": job.state,
+            "error": job.error,
+            "warnings": job.warnings,
+        }))?;
+    } else {
+        for warning in &job.warnings {
+            output::line(&format!("warning: {warning}"))?;
+        }
+        if ok {
+            output::line(&format!("{id} is proved: it was restored into a scratch place"))?;
+        }
+    }
+    if ok {
+        return Ok(());
+    }
+    Err(CliError::Failed(job.error.unwrap_or_else(|| "the archive was not proved".to_owned())))
 }

@@ -64,14 +64,11 @@ pub async fn authenticate(
     request: &HttpRequest,
     need: Scope,
 ) -> Result<Caller, Refusal> {
-    let asking = Asking { state, request, client: state.client(request) };
+    let client = state.client(request);
+    let asking = Asking { state, request, client, also_closed: false };
     let has_logins = state.app.portal.identity().is_some();
     let caller = match credentials::read(request.headers(), has_logins) {
-        Some(Credential::ApiKey(key)) => asking.api_key(&key).await?,
-        Some(Credential::Jwt(token)) => asking.jwt(&token).await?,
-        Some(Credential::Login { token, from }) => asking.login(&token, from).await?,
-        // Nobody is let in by it, so nothing can be guessed.
-        Some(Credential::Basic) => return Err(Refusal::Unauthorized),
+        Some(credential) => asking.who(credential).await?,
         // Nothing shown is nothing guessed: only what looks like a credential is counted.
         None if credentials::is_shown(request.headers()) => return Err(asking.wrong()),
         None => return Err(Refusal::Unauthorized),
@@ -82,8 +79,52 @@ pub async fn authenticate(
     Ok(caller)
 }
 
-async fn tenant(state: &HttpState, request: &HttpRequest, client: &Client) -> Result<i64, Refusal> {
-    let Some(identity) = state.app.portal.identity() else { return Ok(PLAIN_TENANT) };
+/// Who asks how far a restore is: anybody may, also while the tenant is closed for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Visitor {
+    /// None: the portal's database cannot tell just now, as may be in the middle of a restore.
+    pub tenant_id: Option<i64>,
+    /// Whether a key was shown that may read.
+    pub has_key: bool,
+}
+
+/// Finds out what a request without need of a credential is for. As in DocSpace, a key that is sent with
+/// `Bearer` must reach as far as reading nevertheless.
+pub async fn visit(state: &HttpState, request: &HttpRequest) -> Result<Visitor, Refusal> {
+    let client = state.client(request);
+    let tenant_id = match tenant_open_or_not(&state.app, request, &client).await {
+        Ok((id, _)) => Some(id),
+        Err(Refusal::Unavailable) => None,
+        Err(refusal) => return Err(refusal),
+    };
+    let mut visitor = Visitor { tenant_id, has_key: false };
+    let has_logins = state.app.portal.identity().is_some();
+    let Some(credential) = credentials::read(request.headers(), has_logins) else {
+        return Ok(visitor);
+    };
+    let is_key = matches!(credential, Credential::ApiKey(_));
+    let asking = Asking { state, request, client, also_closed: true };
+    match asking.who(credential).await {
+        // Every reach includes reading.
+        Ok(_) => visitor.has_key = true,
+        // A restore ends logins, and whoever watches it with such a one must see its end.
+        Err(refusal @ Refusal::TooMany(_)) if is_key => return Err(refusal),
+        Err(refusal) if credentials::is_bearer(request.headers()) => {
+            let unknown = refusal == Refusal::Unauthorized;
+            return Err(if unknown { Refusal::Forbidden } else { refusal });
+        }
+        Err(_) => {}
+    }
+    Ok(visitor)
+}
+
+/// The tenant that a request is for, and whether it is in service.
+async fn tenant_open_or_not(
+    app: &App,
+    request: &HttpRequest,
+    client: &Client,
+) -> Result<(i64, bool), Refusal> {
+    let Some(identity) = app.portal.identity() else { return Ok((PLAIN_TENANT, true)) };
     let origin = request.headers().get(actix_web::http::header::ORIGIN);
     let origin_query = query::first(request.query_string(), "origin");
     let hosts = RequestHosts {
@@ -92,9 +133,9 @@ async fn tenant(state: &HttpState, request: &HttpRequest, client: &Client) -> Re
         origin_query: origin_query.as_deref(),
     };
     match identity.tenant_of(&hosts).await {
-        Ok(tenant) => Ok(tenant.id),
+        Ok(tenant) => Ok((tenant.id, true)),
         Err(TenantError::NotFound) => Err(Refusal::NoTenant),
-        Err(TenantError::Busy(_)) => Err(Refusal::TenantClosed),
+        Err(TenantError::Busy(tenant)) => Ok((tenant.id, false)),
         Err(TenantError::Portal(error)) => Err(unanswered(error)),
     }
 }
@@ -138,8 +179,8 @@ impl Caller {
         if self.may_dump(app).await? { Ok(()) } else { Err(OpError::Forbidden) }
     }
 
-    /// Whether the caller may start a backup; only a standalone installation is backed up whole, and
-    /// DocSpace calls a request for that wrong rather than forbidden.
+    /// Whether the caller may start a backup or restore; only a standalone installation is backed up or
+    /// restored whole, and DocSpace calls a request for that wrong rather than forbidden.
     pub async fn demand_start(&self, app: &App, dump: bool) -> Result<(), OpError> {
         if !dump || self.may_dump(app).await? {
             return Ok(());
@@ -147,7 +188,7 @@ impl Caller {
         if is_standalone(app) {
             return Err(OpError::Forbidden);
         }
-        let text = "dump: only a standalone installation can be backed up whole";
+        let text = "dump: only a standalone installation can be backed up or restored whole";
         Err(OpError::Invalid(text.to_owned()))
     }
 
@@ -162,7 +203,7 @@ impl Caller {
 }
 
 /// DocSpace calls an installation with this base domain standalone.
-fn is_standalone(app: &App) -> bool {
+pub fn is_standalone(app: &App) -> bool {
     app.config.portal.docspace.base_domain == "localhost"
 }
 

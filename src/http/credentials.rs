@@ -121,6 +121,12 @@ fn is_jwt(token: &str) -> bool {
         }
 }
 
+/// Whether the key is sent as DocSpace takes it: `Authorization: Bearer sk-…`, in this case of letters.
+pub fn is_bearer(headers: &HeaderMap) -> bool {
+    let value = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    value.is_some_and(|value| value.starts_with("Bearer sk-"))
+}
+
 #[cfg(test)]
 mod tests {
     use actix_web::http::header::{HeaderName, HeaderValue};

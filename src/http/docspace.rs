@@ -8,7 +8,10 @@ pub mod history;
 pub mod model;
 pub mod progress;
 pub mod query;
+pub mod restore;
+pub mod restore_progress;
 pub mod start;
+pub mod upload;
 pub mod wrapper;
 
 use actix_web::web::{self, ServiceConfig};
@@ -37,8 +40,18 @@ pub fn configure(config: &mut ServiceConfig) {
             .service(
                 allowing(&at("deletebackup/{id}"), "DELETE")
                     .route(web::delete().to(delete::handle)),
+            )
+            .service(allowing(&at("startrestore"), "POST").route(web::post().to(restore::handle)))
+            .service(
+                allowing(&at("getrestoreprogress"), "GET")
+                    .route(web::get().to(restore_progress::handle)),
             );
     }
+    config.service(
+        allowing("/backupfileupload.ashx", "POST, HEAD")
+            .route(web::post().to(upload::handle))
+            .route(web::head().to(upload::status)),
+    );
 }
 
 /// Authenticates, and demands an administrator: every route of the backup needs one.

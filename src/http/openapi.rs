@@ -16,7 +16,7 @@ use super::{docspace, health, v1};
     info(
         title = "Portal Backup",
         description = "Backs up a web portal: its database and its files, in one consistent and verified \
-archive. The operations under /api/2.0/backup are DocSpace's; the same can be called under /api/2.0/portal. \
+archive; and puts it back. The operations under /api/2.0/backup are DocSpace's; the same can be called under /api/2.0/portal. \
 Everything under /v1 is Portal Backup's own.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
@@ -28,8 +28,9 @@ Everything under /v1 is Portal Backup's own.",
     ),
     paths(
         docspace::start::handle, docspace::progress::handle, docspace::cancel::handle,
-        docspace::history::handle, docspace::delete::handle,
-        v1::backups::create, v1::jobs::list, v1::jobs::get, v1::jobs::cancel, v1::events::stream,
+        docspace::history::handle, docspace::delete::handle, docspace::restore::handle,
+        docspace::restore_progress::handle, docspace::upload::handle, docspace::upload::status,
+        v1::backups::create, v1::restores::create, v1::jobs::list, v1::jobs::get, v1::jobs::cancel, v1::events::stream,
         v1::archives::list, v1::archives::get, v1::archives::delete, v1::content::download,
         v1::entries::list, v1::entries::read, v1::verify::start,
         health::health, health::liveness, health::ready,
@@ -86,7 +87,7 @@ impl Modify for CommonErrors {
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten()
+    [&mut item.get, &mut item.head, &mut item.post, &mut item.delete].into_iter().flatten()
 }
 
 fn describe_errors(operation: &mut Operation) {
@@ -116,7 +117,7 @@ impl Modify for Corrections {
         openapi.info.contact = None;
         for operation in openapi.paths.paths.values_mut().flat_map(operations) {
             let id = operation.operation_id.as_deref();
-            let optional = matches!(id, Some("startBackup" | "verifyArchive"));
+            let optional = matches!(id, Some("startBackup" | "verifyArchive" | "uploadBackupFile"));
             if let (true, Some(RefOr::T(body))) = (optional, &mut operation.request_body) {
                 body.required = None;
             }

@@ -28,6 +28,8 @@ fn operations_are_docspaces() {
         ("cancelbackup", "post", "cancelBackup", "BooleanWrapper"),
         ("getbackuphistory", "get", "getBackupHistory", "BackupHistoryRecordArrayWrapper"),
         ("deletebackup/{id}", "delete", "deleteBackup", "BooleanWrapper"),
+        ("startrestore", "post", "startBackupRestore", "BackupProgressWrapper"),
+        ("getrestoreprogress", "get", "getRestoreProgress", "BackupProgressWrapper"),
     ] {
         let operation = &api["paths"][format!("/api/2.0/backup/{path}")][method];
         assert_eq!(operation["operationId"], id);
@@ -35,8 +37,16 @@ fn operations_are_docspaces() {
         let body = &operation["responses"]["200"]["content"]["application/json"]["schema"];
         assert_eq!(body["$ref"], format!("#/components/schemas/{schema}"));
     }
-    let parameters = &api["paths"]["/api/2.0/backup/getbackupprogress"]["get"]["parameters"];
-    assert_eq!((&parameters[0]["name"], &parameters[0]["in"]), (&json!("Dump"), &json!("query")));
+    for path in ["getbackupprogress", "getrestoreprogress"] {
+        let operation = &api["paths"][format!("/api/2.0/backup/{path}")]["get"];
+        let dump = &operation["parameters"][0];
+        assert_eq!((&dump["name"], &dump["in"]), (&json!("Dump"), &json!("query")));
+    }
+    let restore = &api["paths"]["/api/2.0/backup/startrestore"]["post"]["requestBody"];
+    let body = &restore["content"]["application/json"]["schema"]["$ref"];
+    assert_eq!(body, "#/components/schemas/BackupRestoreDto");
+    let progress = &api["paths"]["/api/2.0/backup/getrestoreprogress"]["get"];
+    assert_eq!(progress["security"], json!([{}]), "no credential is needed");
 }
 
 #[test]
@@ -50,6 +60,12 @@ fn schemas_are_docspaces() {
         names
     };
     assert_eq!(properties("BackupDto"), ["dump", "storageParams", "storageType"]);
+    assert_eq!(
+        properties("BackupRestoreDto"),
+        ["backupId", "dump", "notify", "storageParams", "storageType"]
+    );
+    assert_eq!(schemas["BackupRestoreDto"]["required"], json!(["backupId"]));
+    assert_eq!(properties("BackupFileUpload"), ["ChunkSize", "EndUpload", "Message", "Success"]);
     assert_eq!(properties("ItemKeyValuePairObjectObject"), ["key", "value"]);
     assert_eq!(
         properties("BackupProgress"),
@@ -91,11 +107,13 @@ fn every_operation_tells_its_errors_and_has_a_name_of_its_own() {
         for operation in item.as_object().unwrap().values() {
             assert!(names.insert(operation["operationId"].to_string()), "{path}");
             if path.starts_with("/v1/") || path.starts_with("/api/") {
-                for status in ["401", "403", "404", "429", "500", "503"] {
+                let open = operation["security"] == json!([{}]);
+                let statuses = ["401", "403", "404", "429", "500", "503"];
+                for status in statuses.into_iter().filter(|status| !open || *status != "401") {
                     assert!(operation["responses"].get(status).is_some(), "{path} {status}");
                 }
             }
         }
     }
-    assert_eq!(names.len(), 20);
+    assert_eq!(names.len(), 25);
 }

@@ -7,6 +7,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest};
 
 const DOCSPACE: &str = "/api/2.0/";
+const UPLOAD: &str = "/backupfileupload.ashx";
 
 /// Path and query as the client sent them.
 #[derive(Debug, Clone)]
@@ -46,7 +47,7 @@ fn sent(uri: &Uri) -> String {
 fn normalised(path: &str) -> Option<String> {
     let is_docspace =
         path.get(..DOCSPACE.len()).is_some_and(|start| start.eq_ignore_ascii_case(DOCSPACE));
-    if !is_docspace {
+    if !is_docspace && !path.eq_ignore_ascii_case(UPLOAD) {
         return None;
     }
     let lower = path.strip_suffix('/').unwrap_or(path).to_ascii_lowercase();
@@ -69,6 +70,7 @@ mod tests {
             of("/API/2.0/Backup/StartBackup/").as_deref(),
             Some("/api/2.0/backup/startbackup")
         );
+        assert_eq!(of("/backupFileUpload.ashx").as_deref(), Some(UPLOAD));
         assert_eq!(of("/v1/Archives/"), None);
         assert_eq!(of("/é/x"), None);
         assert_eq!(of("/"), None);

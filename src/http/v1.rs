@@ -10,6 +10,7 @@ pub mod jobs;
 mod json;
 pub mod model;
 mod paging;
+pub mod restores;
 pub mod verify;
 
 use actix_web::HttpRequest;
@@ -32,6 +33,7 @@ pub fn configure(config: &mut ServiceConfig) {
     let read = "GET, HEAD";
     config
         .service(allowing("/v1/backups", "POST").route(web::post().to(backups::create)))
+        .service(allowing("/v1/restores", "POST").route(web::post().to(restores::create)))
         .service(
             allowing("/v1/jobs", read)
                 .route(web::get().to(jobs::list))

@@ -5,6 +5,7 @@
 
 mod beneath;
 mod local;
+mod names;
 mod staging;
 mod store;
 mod walk;
@@ -53,6 +54,12 @@ pub enum FilesError {
     /// A failing disc or network, credentials that have expired: other files may fail the same way.
     #[error("cannot read {path}: {message}")]
     Read { path: String, message: String },
+    /// A restore could not write, rename or remove it.
+    #[error("cannot write {path}: {message}")]
+    Write { path: String, message: String },
+    /// A restore must not or cannot put it in its place. Trying again would not help.
+    #[error("{path} cannot be restored: {message}")]
+    Refused { path: String, message: String },
 }
 
 /// What a listing yields beside files: something that cannot be backed up and must be named.

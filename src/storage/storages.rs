@@ -14,6 +14,9 @@ use crate::config::{Config, Options, UrlConfig};
 
 mod custom;
 
+/// A folder of the local root for archives being uploaded; no request may name it as a storage.
+pub const UPLOADS: &str = ".uploads";
+
 /// All storages of a configuration.
 pub struct Storages {
     root: PathBuf,
@@ -94,18 +97,60 @@ impl Storages {
         }
     }
 
+    /// The storage and the name of an archive that a request names as DocSpace does: by the storage, and
+    /// by a path or name in it (`filePath`). What may not be named is refused; nothing is asked.
+    pub fn archive_at(
+        &self,
+        kind: StorageType,
+        params: &StorageParams,
+        path: &str,
+    ) -> Result<(Storage, String), StorageError> {
+        let (folder, name) = match kind {
+            StorageType::Local => path.rsplit_once('/').map_or(("", path), |(folder, name)| {
+                (if folder.is_empty() && path.starts_with('/') { "/" } else { folder }, name)
+            }),
+            _ => ("", path),
+        };
+        let storage = match kind {
+            StorageType::Local => self.local(folder)?,
+            other => self.resolve(other, params)?,
+        };
+        super::name::check(name)?;
+        Ok((storage, name.to_owned()))
+    }
+
+    /// The storage and the name of an archive that a request names by its URL: within a configured storage,
+    /// or where `storage.allow` lets it.
+    pub fn by_allowed_url(&self, url: &Url) -> Result<(Storage, String), StorageError> {
+        let (folder, name) = split(url)?;
+        let place = Prefix::new(&folder)?;
+        if let Location::Folder(path) = location::parse(&folder)?
+            && [Some(&self.root), self.real_root.as_ref()]
+                .into_iter()
+                .flatten()
+                .any(|root| path.starts_with(root))
+        {
+            return Ok((self.local(&path.to_string_lossy())?, name));
+        }
+        let own = self.data_store.prefix()?;
+        if own.contains(&place) && place.contains(&own) {
+            return Ok((self.data_store.storage.clone(), name));
+        }
+        let params = StorageParams::from([("url".to_owned(), folder.to_string())]);
+        let storage = self.custom_cloud(&params).map_err(|error| match error {
+            error if error.is_bad_request() => StorageError::Invalid(format!(
+                "url: {} lies in no configured storage, and storage.allow does not name it",
+                location::redacted(url)
+            )),
+            other => other,
+        })?;
+        Ok((storage, name))
+    }
+
     /// The storage and the name of an archive that the operator names by its URL: nothing is refused.
     /// Options come from the configured storage of the same bucket, else from the environment.
     pub fn by_url(&self, url: &Url) -> Result<(Storage, String), StorageError> {
-        let mut parts = location::components(url)?;
-        let name = parts.pop().filter(|_| !url.path().ends_with('/')).ok_or_else(|| {
-            StorageError::Invalid(format!("{} names no archive", location::redacted(url)))
-        })?;
-        super::name::check(&name)?;
-        let mut folder = url.clone();
-        if let Ok(mut segments) = folder.path_segments_mut() {
-            segments.pop();
-        }
+        let (folder, name) = split(url)?;
         Ok((self.folder_by_url(&folder)?, name))
     }
 
@@ -168,10 +213,27 @@ impl Storages {
             let skip = below.len() - beneath.components().count();
             below.drain(..skip);
         }
+        if below.first().is_some_and(|part| part == UPLOADS) {
+            return Err(invalid("this folder holds uploads, not archives".to_owned()));
+        }
         let folder = Folder::new(self.root.clone(), below, false)?;
         folder.check()?;
         Ok(Storage::folder(folder))
     }
+}
+
+/// An archive's URL as that of its folder, and its name.
+fn split(url: &Url) -> Result<(Url, String), StorageError> {
+    let mut parts = location::components(url)?;
+    let name = parts.pop().filter(|_| !url.path().ends_with('/')).ok_or_else(|| {
+        StorageError::Invalid(format!("{} names no archive", location::redacted(url)))
+    })?;
+    super::name::check(&name)?;
+    let mut folder = url.clone();
+    if let Ok(mut segments) = folder.path_segments_mut() {
+        segments.pop();
+    }
+    Ok((folder, name))
 }
 
 impl Configured {

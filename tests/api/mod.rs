@@ -3,5 +3,7 @@
 mod docspace;
 mod identity;
 mod load;
+mod restore;
 mod tokens;
+mod upload;
 mod who;

@@ -1,4 +1,5 @@
 //! Kills, full disks and storages that fail.
 
 mod kill;
+mod restore;
 mod sources;

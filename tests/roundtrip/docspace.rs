@@ -13,7 +13,7 @@ use crate::support::docspace::{
 use crate::support::portal::members;
 use crate::support::service::Service;
 
-fn config(docspace: &DocSpace) -> String {
+pub fn config(docspace: &DocSpace) -> String {
     format!(
         "[portal]\nlayout = \"docspace\"\n[[portal.database]]\nname = \"docspace\"\nurl = \"{}\"\n[[portal.filesystem]]\nname = \"data\"\nurl = \"file://{}\"\n[portal.docspace]\nmachine_key = \"{MACHINE_KEY}\"\n",
         docspace.url,
@@ -22,7 +22,7 @@ fn config(docspace: &DocSpace) -> String {
 }
 
 /// Every table of a database with its definition and checksum.
-fn fingerprint(database: &str) -> String {
+pub fn fingerprint(database: &str) -> String {
     let run = |sql: &str| {
         let output = Command::new("mariadb")
             .args(["-h127.0.0.1", "-uroot", "-N", "-r", "-e", sql, database])

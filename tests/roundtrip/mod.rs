@@ -1,8 +1,9 @@
 //! What was put in comes out.
 
 mod cloud;
-mod docspace;
+pub mod docspace;
 mod plain;
+pub mod restore;
 
 /// The file of an archive as `/v1/archives` shows it.
 fn local_path(archive: &serde_json::Value) -> std::path::PathBuf {

@@ -230,3 +230,76 @@ async fn custom_cloud_may_be_a_folder() {
     put(&resolve(&config, &[]).unwrap(), "a.tar.gz", &content(10)).await.unwrap();
     assert!(dir.path().join("cloud/a.tar.gz").exists());
 }
+
+#[test]
+fn archives_are_named_as_docspace_names_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    std::fs::create_dir_all(root.join("sub")).unwrap();
+    let storages = Storages::new(&config(&root)).unwrap();
+    let at = |kind, path: &str| {
+        let (storage, name) = storages.archive_at(kind, &params(&[]), path)?;
+        Ok::<_, StorageError>(storage.local_path().unwrap().join(name))
+    };
+    let absolute = root.join("sub/a.tar.gz");
+    for (path, expected) in [
+        ("a.tar.gz", root.join("a.tar.gz")),
+        ("sub/a.tar.gz", absolute.clone()),
+        (absolute.to_str().unwrap(), absolute.clone()),
+    ] {
+        assert_eq!(at(StorageType::Local, path).unwrap(), expected);
+    }
+    for bad in ["", "sub/", "../a.tar", "/a.tar", "/etc/passwd", "..", ".a.tar", ".uploads/1.tar"] {
+        assert!(at(StorageType::Local, bad).unwrap_err().is_bad_request(), "{bad}");
+    }
+    assert_eq!(at(StorageType::DataStore, "a.tar").unwrap(), root.join("datastore/a.tar"));
+    for (kind, bad) in [
+        (StorageType::DataStore, "x/a.tar"),
+        (StorageType::DataStore, "../a.tar"),
+        (StorageType::Documents, "12"),
+        (StorageType::CustomCloud, "a.tar"),
+    ] {
+        assert!(at(kind, bad).unwrap_err().is_bad_request(), "{kind:?} {bad}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_name_archives_by_url_where_that_is_allowed() {
+    let server = S3Server::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = cloud_config(&server, "s3://archives/own", &[]);
+    config.storage.local.root = dir.path().join("root");
+    config.storage.data_store =
+        Some(UrlConfig { url: "file:///srv/datastore".parse().unwrap(), options: options(&[]) });
+    config.storage.allow = vec!["s3://allowed/x".to_owned()];
+    std::fs::create_dir_all(dir.path().join("root/sub")).unwrap();
+    let storages = Storages::new(&config).unwrap();
+    let root = dir.path().join("root").display().to_string();
+    for good in [
+        "s3://archives/own/a.tar.gz".to_owned(),
+        "s3://archives/own/deeper/a.tar.gz".to_owned(),
+        "s3://allowed/x/y/a.tar.gz".to_owned(),
+        "file:///srv/datastore/a.tar".to_owned(),
+        format!("file://{root}/a.tar"),
+        format!("file://{root}/sub/a.tar"),
+    ] {
+        let url = good.parse().unwrap();
+        let (storage, name) = storages.by_allowed_url(&url).unwrap();
+        assert_eq!(storage.object_url(&name), url);
+    }
+    for bad in [
+        "s3://archives/a.tar.gz".to_owned(),
+        "s3://archives/owner/a.tar.gz".to_owned(),
+        "s3://allowed/a.tar.gz".to_owned(),
+        "s3://archives/own/".to_owned(),
+        "s3://key:secret@archives/own/a.tar".to_owned(),
+        "file:///etc/passwd".to_owned(),
+        "file:///srv/datastore/sub/a.tar".to_owned(),
+        format!("file://{root}2/a.tar"),
+        format!("file://{root}/.uploads/1-backup.tar"),
+        "https://host/a.tar".to_owned(),
+    ] {
+        let Err(error) = storages.by_allowed_url(&bad.parse().unwrap()) else { panic!("{bad}") };
+        assert!(error.is_bad_request() && !error.to_string().contains("secret"), "{bad}: {error}");
+    }
+}

@@ -186,6 +186,11 @@ impl DocSpace {
         run(&self.url, statements).await;
     }
 
+    /// The number that a query answers with.
+    pub async fn number(&self, sql: &str) -> i64 {
+        self.value(sql).await.unwrap().parse().unwrap()
+    }
+
     /// The first column of the first row, as text.
     pub async fn value(&self, sql: &str) -> Option<String> {
         let mut connection = connect(&self.url).await;

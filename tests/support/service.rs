@@ -175,6 +175,33 @@ impl Service {
         }
     }
 
+    /// Polls until the restore has ended. Needs no key.
+    pub async fn finish_restore(&self) -> Value {
+        let deadline = Instant::now() + Duration::from_secs(120);
+        loop {
+            let path = format!("{}/api/2.0/backup/getrestoreprogress?dump=true", self.base);
+            let answer = self.http.get(path).send().await.unwrap();
+            assert_eq!(answer.status(), StatusCode::OK);
+            let progress = answer.json::<Value>().await.unwrap()["response"].clone();
+            if progress["isCompleted"] == true {
+                return progress;
+            }
+            assert!(Instant::now() < deadline, "no end: {progress} {}", self.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// A restore from request to end, which must be a success.
+    pub async fn restore(&self, body: &Value) {
+        let answer = self.post("/api/2.0/backup/startrestore", body).await;
+        let status = answer.status();
+        let text = answer.text().await.unwrap();
+        assert_eq!(status, StatusCode::OK, "{text}");
+        let done = self.finish_restore().await;
+        assert_eq!(done["error"], "", "{done} {}", self.log());
+        assert_eq!((done["progress"].as_i64(), done["status"].as_i64()), (Some(100), Some(2)));
+    }
+
     /// A backup from request to end, which must be a success. Returns the newest archive as `/v1/archives` shows it.
     pub async fn backup(&self, storage: &str, params: Value) -> Value {
         self.start_backup(storage, params).await;

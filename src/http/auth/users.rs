@@ -6,9 +6,9 @@ use actix_web::HttpRequest;
 use actix_web::http::Method;
 
 use super::jwt::TokenError;
-use super::{Caller, Refusal, Role, tenant, unanswered};
+use super::{Caller, Refusal, Role, tenant_open_or_not, unanswered};
 use crate::catalog::Scope;
-use crate::http::credentials::Source;
+use crate::http::credentials::{Credential, Source};
 use crate::http::{Client, HttpState};
 use crate::portal::PortalError;
 
@@ -20,10 +20,22 @@ pub struct Asking<'a> {
     pub state: &'a HttpState,
     pub request: &'a HttpRequest,
     pub client: Client,
+    /// Whether a tenant that is closed (being restored, moved, …) will do.
+    pub also_closed: bool,
 }
 
 impl Asking<'_> {
-    pub async fn api_key(&self, key: &str) -> Result<Caller, Refusal> {
+    pub async fn who(&self, credential: Credential) -> Result<Caller, Refusal> {
+        match credential {
+            Credential::ApiKey(key) => self.api_key(&key).await,
+            Credential::Jwt(token) => self.jwt(&token).await,
+            Credential::Login { token, from } => self.login(&token, from).await,
+            // Nobody is let in by it, so nothing can be guessed.
+            Credential::Basic => Err(Refusal::Unauthorized),
+        }
+    }
+
+    async fn api_key(&self, key: &str) -> Result<Caller, Refusal> {
         // Own keys are found by one cheap look, so they are never made to wait.
         let own = self.state.app.catalog.api_keys().verify(key).await.map_err(|error| {
             tracing::error!(%error, "cannot look up an API key");
@@ -33,7 +45,7 @@ impl Asking<'_> {
             return self.caller(Role::Installation, Some(own.scope)).await;
         }
         let Some(identity) = self.state.app.portal.identity() else { return Err(self.wrong()) };
-        let tenant_id = tenant(self.state, self.request, &self.client).await?;
+        let tenant_id = self.tenant().await?;
         let owner = self.slowed(key, identity.authenticate(key, tenant_id)).await?;
         let reach = match (owner.scopes.can_read(), owner.scopes.can_write()) {
             (_, true) => Some(Scope::Write),
@@ -43,18 +55,18 @@ impl Asking<'_> {
         self.caller(Role::User { id: owner.user_id }, reach).await
     }
 
-    pub async fn login(&self, token: &str, from: Source) -> Result<Caller, Refusal> {
+    async fn login(&self, token: &str, from: Source) -> Result<Caller, Refusal> {
         let Some(identity) = self.state.app.portal.identity() else { return Err(self.wrong()) };
         if from == Source::Cookie && self.is_forged() {
             return Err(Refusal::Forbidden);
         }
-        let tenant_id = tenant(self.state, self.request, &self.client).await?;
+        let tenant_id = self.tenant().await?;
         let user_id = self.slowed(token, identity.login(token, tenant_id)).await?;
         self.caller(Role::User { id: user_id }, Some(Scope::Write)).await
     }
 
     /// Nobody can guess a signature, so tokens are checked also of those who guessed something else.
-    pub async fn jwt(&self, token: &str) -> Result<Caller, Refusal> {
+    async fn jwt(&self, token: &str) -> Result<Caller, Refusal> {
         let Some(tokens) = &self.state.tokens else { return Err(self.wrong()) };
         let subject = match tokens.verify(token).await {
             Ok(subject) => subject,
@@ -67,7 +79,7 @@ impl Asking<'_> {
         let Some(_) = self.state.app.portal.identity() else {
             return self.caller(Role::Installation, subject.reach).await;
         };
-        let tenant_id = tenant(self.state, self.request, &self.client).await?;
+        let tenant_id = self.tenant().await?;
         // Right, but for another portal.
         if subject.tenant.is_some_and(|tenant| tenant != tenant_id.to_string()) {
             return Err(Refusal::Unauthorized);
@@ -81,9 +93,16 @@ impl Asking<'_> {
         wait.map_or(Refusal::Unauthorized, Refusal::TooMany)
     }
 
+    async fn tenant(&self) -> Result<i64, Refusal> {
+        match tenant_open_or_not(&self.state.app, self.request, &self.client).await? {
+            (id, is_open) if is_open || self.also_closed => Ok(id),
+            _ => Err(Refusal::TenantClosed),
+        }
+    }
+
     async fn caller(&self, role: Role, reach: Option<Scope>) -> Result<Caller, Refusal> {
         let reach = reach.ok_or(Refusal::Forbidden)?;
-        let tenant_id = tenant(self.state, self.request, &self.client).await?;
+        let tenant_id = self.tenant().await?;
         Ok(Caller { tenant_id, role, reach })
     }
 

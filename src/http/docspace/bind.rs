@@ -45,15 +45,56 @@ pub fn start_backup(content_type: Option<&str>, body: &[u8]) -> Result<StartBack
         match name.to_ascii_lowercase().as_str() {
             "storagetype" => result.storage_type = storage_type(value)?,
             "storageparams" => result.storage_params = storage_params(value)?,
-            "dump" => {
-                result.dump = serde_json::from_str(value.get()).map_err(|_| {
-                    invalid("$.dump", format!("{} is neither true nor false.", shown(value)))
-                })?;
-            }
+            "dump" => result.dump = boolean(value, "$.dump")?,
             _ => {}
         }
     }
     Ok(result)
+}
+
+/// The body of `startrestore`, as sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StartRestore {
+    /// A GUID names an archive; anything else means that storage and `file_path` do.
+    pub backup_id: String,
+    pub storage_type: Option<StorageType>,
+    /// All of them but `filePath`.
+    pub storage_params: StorageParams,
+    /// `filePath` among the parameters; it may be empty.
+    pub file_path: Option<String>,
+    /// Who is told of it; nobody is yet.
+    pub notify: bool,
+    pub dump: bool,
+}
+
+/// Reads the body of `startrestore`.
+pub fn start_restore(content_type: Option<&str>, body: &[u8]) -> Result<StartRestore, BindError> {
+    let text = decode(content_type, body)?;
+    let mut result = StartRestore::default();
+    let mut backup_id: Option<String> = None;
+    for (name, value) in object(&text)?.0 {
+        match name.to_ascii_lowercase().as_str() {
+            "backupid" => {
+                backup_id = serde_json::from_str(value.get())
+                    .map_err(|_| invalid("$.backupId", format!("{} is not text.", shown(value))))?;
+            }
+            "storagetype" => result.storage_type = storage_type(value)?,
+            "storageparams" => result.storage_params = storage_params(value)?,
+            "notify" => result.notify = boolean(value, "$.notify")?,
+            "dump" => result.dump = boolean(value, "$.dump")?,
+            _ => {}
+        }
+    }
+    result.backup_id =
+        backup_id.ok_or_else(|| invalid("BackupId", "The BackupId field is required."))?;
+    let name = result.storage_params.keys().find(|name| name.eq_ignore_ascii_case("filePath"));
+    result.file_path = name.cloned().and_then(|name| result.storage_params.remove(&name));
+    Ok(result)
+}
+
+fn boolean(value: &RawValue, path: &str) -> Result<bool, BindError> {
+    serde_json::from_str(value.get())
+        .map_err(|_| invalid(path, format!("{} is neither true nor false.", shown(value))))
 }
 
 /// The body as text, by its content type's charset; a byte order mark is no part of it.

@@ -181,3 +181,50 @@ fn byte_order_marks_and_utf_16() {
     assert!(start_backup(utf16, &wide).unwrap().dump);
     assert!(start_backup(utf16, &wide[..5]).is_err());
 }
+
+fn restore(body: &str) -> Result<StartRestore, BindError> {
+    start_restore(JSON, body.as_bytes())
+}
+
+#[test]
+fn a_restore_of_the_web_client() {
+    let bound = restore(
+        r#"{"backupId":"","storageType":"3","notify":false,"dump":true,
+        "storageParams":[{"key":"filePath","value":"a.tar.gz"},{"key":"module","value":"x"}]}"#,
+    )
+    .unwrap();
+    assert_eq!(
+        bound,
+        StartRestore {
+            backup_id: String::new(),
+            storage_type: Some(StorageType::Local),
+            storage_params: [("module".to_owned(), "x".to_owned())].into(),
+            file_path: Some("a.tar.gz".to_owned()),
+            notify: false,
+            dump: true,
+        }
+    );
+    let bound = restore(r#"{"BackupID":"x","STORAGEPARAMS":[{"key":"FilePath","value":""}]}"#);
+    assert_eq!(bound.unwrap().file_path.as_deref(), Some(""));
+    let bound =
+        restore(r#"{"backupId":"11111111-1111-1111-1111-111111111111","other":1}"#).unwrap();
+    assert_eq!((bound.file_path, bound.dump), (None, false));
+}
+
+#[test]
+fn what_a_restore_lacks_is_named() {
+    let field = |body: &str| match restore(body) {
+        Err(BindError::Invalid { field, .. }) => field,
+        other => panic!("{body}: {other:?}"),
+    };
+    assert_eq!(field("{}"), "BackupId");
+    assert_eq!(field(r#"{"backupId":null}"#), "BackupId");
+    assert_eq!(field(r#"{"backupId":7}"#), "$.backupId");
+    assert_eq!(field(r#"{"backupId":"","notify":"yes"}"#), "$.notify");
+    assert_eq!(field(r#"{"backupId":"","dump":1}"#), "$.dump");
+    assert_eq!(field(r#"{"backupId":"","storageType":"Moon"}"#), "$.storageType");
+    assert_eq!(field("{"), "$");
+    assert_eq!(start_restore(None, b"{}"), Err(BindError::MediaType));
+    let twice = r#"{"backupId":"","storageParams":[{"key":"a","value":1},{"key":"a","value":2}]}"#;
+    assert!(matches!(restore(twice), Err(BindError::Argument(_))));
+}

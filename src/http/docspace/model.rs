@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::catalog::ArchiveRecord;
 use crate::http::integer_enum;
-use crate::jobs::{Job, JobState};
+use crate::jobs::{Job, JobKind, JobState};
 
 /// What a backup is to be.
 #[derive(Debug, ToSchema)]
@@ -21,6 +21,26 @@ pub struct BackupDto {
     /// Settings of the storage, such as `filePath` of a local one.
     storage_params: Option<Vec<ItemKeyValuePairObjectObject>>,
     /// True: back up the whole installation.
+    #[schema(required = false)]
+    dump: bool,
+}
+
+/// What is to be restored.
+#[derive(Debug, ToSchema)]
+#[allow(dead_code, reason = "a schema; requests are read by `bind`")]
+#[schema(rename_all = "camelCase")]
+pub struct BackupRestoreDto {
+    /// An archive's id. Anything that is no GUID: the archive that `filePath` names in the storage, or, for
+    /// `Local`, the one that was uploaded.
+    backup_id: String,
+    #[schema(nullable = false)]
+    storage_type: Option<BackupStorageType>,
+    /// Settings of the storage; `filePath` is the archive's name or path in it.
+    storage_params: Option<Vec<ItemKeyValuePairObjectObject>>,
+    /// Whether all users are told; nobody is told yet.
+    #[schema(required = false)]
+    notify: bool,
+    /// Whether the archive is of the whole installation.
     #[schema(required = false)]
     dump: bool,
 }
@@ -52,23 +72,23 @@ integer_enum!(
     DistributedTaskStatus { Created = 0, Running = 1, Completed = 2, Canceled = 3, Failted = 4, }
 );
 
-/// How far a backup is.
+/// How far a backup or restore is.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BackupProgress {
     /// True when nothing more will happen.
     #[schema(required = false)]
     pub is_completed: bool,
-    /// Per cent, by bytes; 100 only when the archive is stored and verified.
+    /// Per cent, by bytes; 100 only when all is done and checked.
     #[schema(required = false)]
     pub progress: i32,
-    /// Empty unless the backup failed.
+    /// Empty unless it failed.
     #[schema(required = false, nullable)]
     pub error: String,
-    /// What the archive lacks, or that the backup was cancelled.
+    /// What the archive lacks, or that the work was cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
-    /// Where the archive can be downloaded; empty until it is stored.
+    /// Where a backup's archive can be downloaded; empty until it is stored.
     #[schema(required = false, nullable)]
     pub link: String,
     /// The tenant that started it.
@@ -78,7 +98,7 @@ pub struct BackupProgress {
     pub backup_progress_enum: BackupProgressEnum,
     #[schema(required = false)]
     pub status: DistributedTaskStatus,
-    /// The backup's id.
+    /// The work's id.
     #[schema(required = false, nullable)]
     pub task_id: String,
 }
@@ -98,7 +118,7 @@ impl BackupProgress {
         };
         let error = match (job.state, &job.error) {
             (JobState::Failed, Some(error)) if !error.trim().is_empty() => error.clone(),
-            (JobState::Failed, _) => "The backup failed".to_owned(),
+            (JobState::Failed, _) => format!("The {} failed", work(job)),
             _ => String::new(),
         };
         let progress = if job.state == JobState::Succeeded { 100 } else { job.progress.percent };
@@ -109,17 +129,31 @@ impl BackupProgress {
             warning: warning(job),
             link,
             tenant_id: job.tenant_id,
-            backup_progress_enum: BackupProgressEnum::Backup,
+            backup_progress_enum: match job.kind {
+                JobKind::Restore => BackupProgressEnum::Restore,
+                _ => BackupProgressEnum::Backup,
+            },
             status,
             task_id: job.id.to_string(),
         }
     }
 }
 
+fn work(job: &Job) -> &'static str {
+    match job.kind {
+        JobKind::Restore => "restore",
+        _ => "backup",
+    }
+}
+
 fn warning(job: &Job) -> Option<String> {
-    let cancelled = (job.state == JobState::Cancelled).then_some("The backup was cancelled");
-    let mut lines: Vec<&str> =
-        cancelled.into_iter().chain(job.warnings.iter().map(String::as_str)).collect();
+    let cancelled =
+        (job.state == JobState::Cancelled).then(|| format!("The {} was cancelled", work(job)));
+    let mut lines: Vec<&str> = cancelled
+        .iter()
+        .map(String::as_str)
+        .chain(job.warnings.iter().map(String::as_str))
+        .collect();
     let more = lines.len().saturating_sub(MOST_WARNINGS);
     lines.truncate(MOST_WARNINGS);
     let more = (more > 0).then(|| format!("and {more} more"));

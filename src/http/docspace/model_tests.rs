@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::jobs::{JobKind, ProgressView};
+use crate::jobs::ProgressView;
 use crate::storage::StorageType;
 
 pub fn job(state: JobState) -> Job {
@@ -83,6 +83,17 @@ fn only_failures_have_an_error() {
     assert!(!error(JobState::Failed, Some(" ")).is_empty());
     assert_eq!(error(JobState::Running, Some("first attempt failed")), "");
     assert_eq!(error(JobState::Succeeded, None), "");
+}
+
+#[test]
+fn restores_say_so() {
+    let mut job = job(JobState::Cancelled);
+    job.kind = JobKind::Restore;
+    let progress = BackupProgress::new(&job, String::new());
+    assert_eq!(serde_json::to_value(&progress).unwrap()["backupProgressEnum"], 1);
+    assert_eq!(progress.warning.as_deref(), Some("The restore was cancelled"));
+    job.state = JobState::Failed;
+    assert_eq!(BackupProgress::new(&job, String::new()).error, "The restore failed");
 }
 
 #[test]

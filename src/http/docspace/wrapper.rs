@@ -78,7 +78,7 @@ macro_rules! envelope {
 }
 
 envelope!(
-    /// The state of a backup; without `response` when there is none.
+    /// The state of a backup or restore; without `response` when there is none.
     BackupProgressWrapper, BackupProgress
 );
 envelope!(

@@ -21,6 +21,9 @@ pub enum V1Error {
     Op(#[from] OpError),
     #[error("Send JSON with Content-Type: application/json")]
     MediaType,
+    /// Only keys of the installation may do what the text names.
+    #[error("{0} need a key of the installation (portal-backup apikey create)")]
+    InstallationOnly(&'static str),
     /// The file has no such part; its size.
     #[error("The archive has {0} bytes")]
     Range(u64),
@@ -128,6 +131,7 @@ impl V1Error {
             Self::Body(BodyError::TooSlow) => (StatusCode::REQUEST_TIMEOUT, "body_too_slow", ""),
             Self::Body(BodyError::Broken) => (StatusCode::BAD_REQUEST, "invalid_request", ""),
             Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", ""),
+            Self::InstallationOnly(_) => (StatusCode::FORBIDDEN, "forbidden", ""),
             Self::Range(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable", ""),
             Self::Op(error) => match error {
                 OpError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_request", ""),
@@ -171,6 +175,7 @@ mod tests {
             (Refusal::NoTenant.into(), 404, "no_such_portal"),
             (BodyError::TooLarge.into(), 413, "body_too_large"),
             (V1Error::MediaType, 415, "unsupported_media_type"),
+            (V1Error::InstallationOnly("x and y"), 403, "forbidden"),
             (V1Error::Range(10), 416, "range_not_satisfiable"),
             (OpError::Conflict("It has ended".into()).into(), 409, "conflict"),
         ] {

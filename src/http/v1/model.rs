@@ -45,7 +45,7 @@ pub struct JobView {
     /// Why it failed.
     #[schema(required)]
     pub error: Option<String>,
-    /// What the archive lacks.
+    /// What the archive lacks, or what of it could not be restored.
     pub warnings: Vec<String>,
     /// How often it was begun: more than once if the service was killed meanwhile.
     pub attempt: u32,
@@ -152,7 +152,7 @@ pub struct ArchiveView {
     /// When it was last read back and compared.
     #[schema(required, format = DateTime)]
     pub verified_on: Option<String>,
-    /// When a restore of it was last tried.
+    /// When it was last restored into a scratch place and compared.
     #[schema(required, format = DateTime)]
     pub proved_on: Option<String>,
 }

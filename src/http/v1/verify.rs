@@ -17,7 +17,7 @@ use crate::ops;
 #[serde(deny_unknown_fields)]
 #[schema(as = NewVerification)]
 pub struct NewVerification {
-    /// True: also restore it into a scratch place.
+    /// True: also restore it into a scratch place and compare that; `provedOn` says when it was.
     #[serde(default)]
     restore: bool,
 }

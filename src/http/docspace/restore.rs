@@ -1,0 +1,120 @@
+//! `POST startrestore`.
+
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::bind::{self, BindError, StartRestore};
+use super::model::{BackupProgress, BackupRestoreDto};
+use super::wrapper::{Asked, BackupProgressWrapper};
+use super::{DocError, ErrorWrapper, answer, query};
+use crate::catalog::Scope;
+use crate::http::auth::Caller;
+use crate::http::{HttpState, auth, body};
+use crate::ops::restore::{self, ArchiveChoice, RestoreRequest};
+use crate::ops::{OpError, archives, uploads};
+use crate::storage::StorageType;
+
+/// Starts a restore. The work goes on by itself: ask for its progress. While a restore runs, that one is
+/// returned.
+#[utoipa::path(
+    post, path = "/api/2.0/backup/startrestore", operation_id = "startBackupRestore", tag = "Backup",
+    summary = "Start the restoring process",
+    request_body(content = BackupRestoreDto, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The restore", body = BackupProgressWrapper),
+        (status = 400, description = "The request cannot be read (`ValidationErrorWrapper`), or asks for what is not possible (`ErrorWrapper`)"),
+        (status = 401, description = "No credential, or a wrong one"),
+        (status = 403, description = "The credential does not reach so far"),
+        (status = 404, description = "No such portal, or no such archive"),
+        (status = 408, description = "The request's body did not arrive in time", body = ErrorWrapper),
+        (status = 409, description = "Something else is under way", body = ErrorWrapper),
+        (status = 413, description = "The request's body is too large", body = ErrorWrapper),
+        (status = 415, description = "The request's body is not JSON", body = ErrorWrapper),
+        (status = 429, description = "Too many wrong credentials from this address"),
+        (status = 500, description = "Unexpected; the message has the id under which it was logged", body = ErrorWrapper),
+        (status = 503, description = "Something the service depends on does not answer"),
+    ),
+)]
+pub async fn handle(
+    state: Data<HttpState>,
+    request: HttpRequest,
+    payload: Payload,
+) -> HttpResponse {
+    let asked = Asked::of(&state, &request);
+    let result = start(&state, &request, payload).await;
+    answer(&asked, result.map(|progress| BackupProgressWrapper::of(&asked, Some(progress))))
+}
+
+async fn start(
+    state: &HttpState,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<BackupProgress, DocError> {
+    let caller = auth::authenticate(state, request, Scope::Write).await?;
+    let body = body::read(payload).await?;
+    let content_type =
+        request.headers().get(CONTENT_TYPE).and_then(|content_type| content_type.to_str().ok());
+    let bound = bind::start_restore(content_type, &body)?;
+    caller.demand_administrator(&state.app).await?;
+    caller.demand_start(&state.app, bound.dump).await?;
+    let dump = bound.dump;
+    let archive = choose(state, &caller, bound).await?;
+    let request = RestoreRequest {
+        archive,
+        dump: Some(dump),
+        only: Vec::new(),
+        into: None,
+        trust: false,
+        by_operator: false,
+    };
+    let job = restore::start(&state.app, caller.tenant_id, request).await?;
+    Ok(BackupProgress::new(&job, String::new()))
+}
+
+/// The archive that is meant; it was there a moment ago.
+async fn choose(
+    state: &HttpState,
+    caller: &Caller,
+    bound: StartRestore,
+) -> Result<ArchiveChoice, DocError> {
+    let app = &state.app;
+    if let Some(id) = query::guid(&bound.backup_id) {
+        let archive = archives::get(app, caller.tenant_filter(), id).await?;
+        if archive.dump {
+            caller.demand_dump(app).await?;
+        }
+        return Ok(ArchiveChoice::Id { id });
+    }
+    let path = bound.file_path.ok_or_else(|| {
+        BindError::Argument(
+            "storageParams must have the key filePath where backupId is no id of a backup"
+                .to_owned(),
+        )
+    })?;
+    let storage_type = bound.storage_type.unwrap_or(StorageType::Documents);
+    let local = storage_type == StorageType::Local;
+    if local && uploads::uploaded(app, caller.tenant_id).await.is_some() {
+        return Ok(ArchiveChoice::Uploaded { tenant: caller.tenant_id });
+    }
+    // Asked first, because it says better what is wrong with a storage than an empty path does.
+    app.storages.resolve(storage_type, &bound.storage_params).map_err(OpError::from)?;
+    if path.trim().is_empty() {
+        return Err(BindError::Argument(if local {
+            "no archive was uploaded, and filePath names none under storage.local.root".to_owned()
+        } else {
+            "storageParams: filePath is empty: write the archive's name in the storage".to_owned()
+        })
+        .into());
+    }
+    let (storage, name) = app
+        .storages
+        .archive_at(storage_type, &bound.storage_params, &path)
+        .map_err(OpError::from)?;
+    if storage.size(&name).await.map_err(OpError::from)?.is_none() {
+        let uploaded = if local { "no archive was uploaded, and " } else { "" };
+        let text = format!("{uploaded}there is no archive {path:?} in the storage");
+        return Err(OpError::NotFound(text).into());
+    }
+    Ok(ArchiveChoice::Stored { storage_type, storage_params: bound.storage_params, path })
+}

@@ -1,0 +1,171 @@
+//! `POST /v1/restores`.
+
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use url::Url;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::backups::accepted;
+use super::model::JobView;
+use super::{ErrorBody, V1Error, administrator, json, visible_archive};
+use crate::app::App;
+use crate::catalog::Scope;
+use crate::http::HttpState;
+use crate::http::auth::{Caller, Role};
+use crate::ops::OpError;
+use crate::ops::restore::{self, ArchiveChoice, RestorePlan, RestoreRequest};
+
+/// What is to be restored: either `archiveId` or `url` names the archive.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = NewRestore)]
+pub struct NewRestore {
+    #[serde(default)]
+    archive_id: Option<Uuid>,
+    /// Of an archive in a configured storage, or where `storage.allow` lets it lie.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    url: Option<Url>,
+    /// Whether it is one of the whole installation; if it is not what is said here, it is refused. Absent:
+    /// whatever it is.
+    #[serde(default)]
+    dump: Option<bool>,
+    /// True: change nothing, and answer what would be done.
+    #[serde(default)]
+    dry_run: bool,
+    /// Members of the archive, or folders of them; empty: everything.
+    #[serde(default)]
+    only: Vec<String>,
+    /// A configured source by its name, to restore into instead of the portal's own. Needs a key of the
+    /// installation.
+    #[serde(default)]
+    into: Option<String>,
+    /// True: run the SQL of an archive that was not made here as if it had been. Needs a key of the
+    /// installation.
+    #[serde(default)]
+    trust: bool,
+}
+
+/// Starts a restore, or plans it. While a restore runs, that one is returned.
+#[utoipa::path(
+    post, path = "/v1/restores", operation_id = "createRestore", tag = "Jobs",
+    request_body = NewRestore,
+    responses(
+        (status = 200, description = "With `dryRun`: what would be done", body = RestorePlan),
+        (status = 202, description = "The job that does it", body = JobView,
+            headers(("Location" = String, description = "Where the job can be watched"))),
+        (status = 400, description = "The request is wrong", body = ErrorBody),
+        (status = 404, description = "No such archive", body = ErrorBody),
+        (status = 408, description = "The body did not arrive in time", body = ErrorBody),
+        (status = 409, description = "Something else is under way", body = ErrorBody),
+        (status = 413, description = "The body is too large", body = ErrorBody),
+        (status = 415, description = "The body is not JSON", body = ErrorBody),
+    ),
+)]
+pub async fn create(
+    state: Data<HttpState>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, V1Error> {
+    let caller = administrator(&state, &request, Scope::Write).await?;
+    let wanted: NewRestore = json::read(&request, payload).await?;
+    let dry_run = wanted.dry_run;
+    let restore = check(&state, &caller, wanted).await?;
+    if dry_run {
+        let plan = restore::plan(&state.app, caller.tenant_filter(), &restore).await?;
+        return Ok(HttpResponse::Ok().json(plan));
+    }
+    let job = restore::start(&state.app, caller.tenant_id, restore).await?;
+    Ok(accepted(&job))
+}
+
+/// Everything that depends on who asks.
+async fn check(
+    state: &HttpState,
+    caller: &Caller,
+    wanted: NewRestore,
+) -> Result<RestoreRequest, V1Error> {
+    let app = &state.app;
+    if caller.role != Role::Installation && (wanted.into.is_some() || wanted.trust) {
+        return Err(V1Error::InstallationOnly("into and trust"));
+    }
+    if let Some(into) = &wanted.into {
+        check_target(app, into)?;
+    }
+    let mut dump = wanted.dump;
+    caller.demand_start(app, dump == Some(true)).await?;
+    if dump.is_none() && !caller.may_dump(app).await? {
+        dump = Some(false);
+    }
+    let archive = match (wanted.archive_id, wanted.url) {
+        (Some(id), None) => ArchiveChoice::Id { id: visible_archive(state, caller, id).await?.id },
+        (None, Some(url)) => {
+            app.storages.by_allowed_url(&url).map_err(OpError::from)?;
+            ArchiveChoice::Url { url }
+        }
+        _ => return Err(V1Error::invalid("Name the archive by archiveId or by url")),
+    };
+    Ok(RestoreRequest {
+        archive,
+        dump,
+        only: wanted.only,
+        into: wanted.into,
+        trust: wanted.trust,
+        by_operator: false,
+    })
+}
+
+/// A request may restore only into what the configuration names.
+fn check_target(app: &App, into: &str) -> Result<(), V1Error> {
+    let portal = &app.config.portal;
+    let databases = portal.database.iter().map(|source| source.name.as_str());
+    let filesystems = portal.filesystem.iter().map(|source| source.name.as_str());
+    if databases.chain(filesystems).any(|name| name == into) {
+        return Ok(());
+    }
+    Err(V1Error::invalid(if into.contains("://") {
+        "into must be the name of a configured source: a URL can be named on the command line only"
+            .to_owned()
+    } else {
+        format!("into: the configuration has no source {into:?}")
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(body: &str) -> Result<NewRestore, String> {
+        json::parse(body.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn bodies() {
+        let bound = of(r#"{"archiveId":"0f3c8b0a-7a52-4f0e-9d0c-3a1b5e6f7a8b","dryRun":true,
+            "only":["databases/data/a"],"into":"copy","trust":true,"dump":false}"#)
+        .unwrap();
+        assert!(bound.archive_id.is_some() && bound.dry_run && bound.trust);
+        assert_eq!((bound.only.len(), bound.dump), (1, Some(false)));
+        assert_eq!(bound.into.as_deref(), Some("copy"));
+        let bound = of(r#"{"url":"s3://bucket/a.tar.gz"}"#).unwrap();
+        assert_eq!(bound.url.unwrap().as_str(), "s3://bucket/a.tar.gz");
+        assert!(!bound.dry_run && !bound.trust && bound.dump.is_none() && bound.only.is_empty());
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (body, word) in [
+            (r#"{"archive":"x"}"#, "archive"),
+            (r#"{"archiveId":"x"}"#, "UUID"),
+            (r#"{"url":"a.tar.gz"}"#, "URL"),
+            (r#"{"dryrun":true}"#, "dryrun"),
+            (r#"{"only":"a"}"#, "sequence"),
+            (r#"{"trust":"yes"}"#, "boolean"),
+        ] {
+            let error = of(body).unwrap_err();
+            assert!(error.contains(word), "{body}: {error}");
+        }
+    }
+}
