@@ -12,6 +12,7 @@ use crate::ops::OpError;
 use crate::ops::handler::OpsHandler;
 use crate::ops::links::Links;
 use crate::ops::presence::Presence;
+use crate::ops::recent::Recent;
 use crate::ops::scheduler::Scheduling;
 use crate::portal::{Portal, PortalError};
 use crate::schedule::{Clock, SystemClock};
@@ -32,6 +33,7 @@ pub struct App {
     /// Who is told when something went wrong of itself.
     pub notifier: Arc<dyn Notifier>,
     pub(crate) scheduling: Scheduling,
+    pub recent: Recent,
     sealer: Sealer,
 }
 
@@ -67,7 +69,8 @@ impl App {
         let portal = Portal::open(&config, &[])?;
         let catalog = Catalog::open(&config.catalog.url).await?;
         let links = Links::new(public_url(&config)?, &sealer.signing_key("download links")?);
-        Ok(Arc::new(Self {
+        Ok(Arc::new_cyclic(|app| Self {
+            recent: Recent::new(app.clone()),
             queue: Queue::new(catalog.clone()),
             presence: Presence::default(),
             config,

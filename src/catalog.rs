@@ -13,6 +13,7 @@ mod upkeep;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -110,6 +111,9 @@ pub enum CatalogError {
     Closed,
 }
 
+/// A figure of `/metrics`: however many poll, the catalog is asked no more often.
+pub const QUERIES: &str = "portal_backup_catalog_queries_total";
+
 /// Whether a table is the catalog's: one that lies in a portal's database is left out of backups, because
 /// a restore of it would bring back jobs and keys of another time.
 pub fn is_own_table(name: &str) -> bool {
@@ -131,6 +135,8 @@ struct Inner {
     /// Always there until drop.
     runtime: Option<Runtime>,
     api_keys: api_keys::KeyCache,
+    /// Counts what this process changed in the table of archives.
+    archives: AtomicU64,
 }
 
 impl Drop for Inner {
@@ -169,7 +175,13 @@ impl Catalog {
         let mut runtime = RuntimeGuard(Some(runtime));
         let db = handle.spawn(connect(place)).await.map_err(|_| CatalogError::Closed)??;
         let runtime = runtime.0.take();
-        let inner = Inner { db, handle, runtime, api_keys: api_keys::KeyCache::default() };
+        let inner = Inner {
+            db,
+            handle,
+            runtime,
+            api_keys: api_keys::KeyCache::default(),
+            archives: AtomicU64::new(0),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -186,6 +198,15 @@ impl Catalog {
     /// What is done to the tables from time to time.
     pub(crate) fn upkeep(&self) -> Upkeep<'_> {
         Upkeep { catalog: self }
+    }
+
+    /// Rises with every change that this process makes to the table of archives.
+    pub(crate) fn archives_epoch(&self) -> u64 {
+        self.inner.archives.load(Ordering::Acquire)
+    }
+
+    fn archives_changed(&self) {
+        self.inner.archives.fetch_add(1, Ordering::AcqRel);
     }
 
     /// The table of API keys.
@@ -224,6 +245,7 @@ impl Catalog {
         F: Future<Output = Result<T, CatalogError>> + Send + 'static,
     {
         const TRY_FOR: Duration = Duration::from_secs(5);
+        metrics::counter!(QUERIES).increment(1);
         let db = self.inner.db.clone();
         let task = self.inner.handle.spawn(async move {
             let begun = Instant::now();

@@ -46,7 +46,8 @@ impl Archives<'_> {
     /// Records an archive. False if its id was recorded before, which is then left as it is.
     pub async fn insert(&self, record: &ArchiveRecord) -> Result<bool, CatalogError> {
         let record = record.clone();
-        self.catalog
+        let inserted = self
+            .catalog
             .run(move |db| {
                 let record = record.clone();
                 async move {
@@ -59,7 +60,9 @@ impl Archives<'_> {
                     }
                 }
             })
-            .await
+            .await;
+        self.catalog.archives_changed();
+        inserted
     }
 
     /// An archive by its id, removed or not.
@@ -190,7 +193,9 @@ impl Archives<'_> {
                 sqlx::query(sql).bind(id.to_string()).execute(&db.pool).await?;
                 Ok(())
             })
-            .await
+            .await?;
+        self.catalog.archives_changed();
+        Ok(())
     }
 
     /// Notes that an archive was read and found whole; if it was missing, it is back.
@@ -209,12 +214,16 @@ impl Archives<'_> {
         id: Uuid,
         at: Timestamp,
     ) -> Result<bool, CatalogError> {
-        self.catalog
+        let marked = self
+            .catalog
             .run(move |db| async move {
                 let mut connection = db.pool.acquire().await?;
                 mark(&mut connection, &db, change, id, at).await
             })
-            .await
+            .await;
+        // Also after an error: the change may have been made.
+        self.catalog.archives_changed();
+        marked
     }
 }
 

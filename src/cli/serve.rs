@@ -22,6 +22,7 @@ pub struct Serve {}
 
 impl Serve {
     pub async fn run(self, global: &Global) -> Result<(), CliError> {
+        raise_open_files();
         let app = global.app().await?;
         let service = Service::start(app).await?;
         tracing::info!(address = %service.address(), "serving");
@@ -78,6 +79,20 @@ impl Service {
         self.handle.stop(true).await;
         if let Ok(Err(error)) = self.server.await {
             tracing::error!(%error, "the server ended badly");
+        }
+    }
+}
+
+/// Every client that keeps its connection is an open file, and systems allow 1024 unless one asks.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    const ENOUGH: u64 = 65_536;
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(ENOUGH, |most| most.min(ENOUGH));
+    if limit.current.is_some_and(|current| current < wanted) {
+        let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!(%error, "cannot have more than the usual number of open files");
         }
     }
 }

@@ -57,6 +57,11 @@ fn recorder() -> Option<PrometheusHandle> {
     };
     describe_counter!(REQUESTS, "HTTP requests answered");
     describe_histogram!(LATENCY, "Seconds until a request's answer began");
+    describe_counter!(crate::catalog::QUERIES, "Questions to the catalog");
+    describe_counter!(
+        crate::portal::docspace::QUERIES,
+        "Questions to the portal's database, but for dumps"
+    );
     describe_gauge!(JOBS, "Jobs in the catalog, by kind and state");
     describe_gauge!(LAST_SUCCESS, "When the newest archive was finished, in Unix seconds");
     describe_gauge!(LAST_BYTES, "Size of the newest archive");

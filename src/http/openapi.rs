@@ -42,7 +42,7 @@ Everything under /v1 is Portal Backup's own.",
         health::health, health::liveness, health::ready,
     ),
     components(schemas(docspace::ErrorWrapper, docspace::ValidationErrorWrapper, v1::ErrorBody)),
-    security(("ApiKeyBearer" = []), ("Bearer" = [])),
+    security(("ApiKeyBearer" = []), ("Bearer" = []), ("asc_auth_key" = [])),
     modifiers(&Credentials, &CommonErrors, &Corrections),
 )]
 struct Api;
@@ -66,8 +66,16 @@ impl Modify for Credentials {
         let key = ApiKeyValue::with_description("ApiKeyBearer", text);
         components.add_security_scheme("ApiKeyBearer", SecurityScheme::ApiKey(ApiKey::Header(key)));
         let mut bearer = Http::new(HttpAuthScheme::Bearer);
-        bearer.description = Some("`Bearer` and an API key.".to_owned());
+        bearer.description = Some(
+            "`Bearer` and an API key, a JSON Web Token of the configured issuer, or what DocSpace \
+             gives who logs in."
+                .to_owned(),
+        );
         components.add_security_scheme("Bearer", SecurityScheme::Http(bearer));
+        let text = "DocSpace's login.";
+        let cookie = ApiKeyValue::with_description("asc_auth_key", text);
+        components
+            .add_security_scheme("asc_auth_key", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     }
 }
 

@@ -12,26 +12,19 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::catalog::{ArchiveFilter, ArchiveRecord};
-use crate::ops::{OpError, Page, PageRequest, retention};
+use crate::ops::{OpError, Page, PageRequest, presence, retention};
 use crate::storage::Storage;
 
-/// How many storages are asked at once whether an archive is still there.
-const LOOKUPS: usize = 8;
-
 /// A tenant's archives, newest first. `dump`: None = both. Records whose object is gone are marked and left out.
+/// Those who poll ask [`super::recent::Recent`].
 pub async fn history(
-    app: &App,
+    app: &Arc<App>,
     tenant_id: i64,
     dump: Option<bool>,
-) -> Result<Vec<ArchiveRecord>, OpError> {
+) -> Result<Arc<[ArchiveRecord]>, OpError> {
     let filter = ArchiveFilter { tenant_id: Some(tenant_id), dump, with_missing: true };
     let records = app.catalog.archives().list(filter, u32::MAX, 0).await?.items;
-    let present: Vec<Option<ArchiveRecord>> = futures::stream::iter(records)
-        .map(|record| look(app, record))
-        .buffered(LOOKUPS)
-        .try_collect()
-        .await?;
-    Ok(present.into_iter().flatten().collect())
+    Ok(app.presence.filter(app, records).await.into())
 }
 
 /// Looks whether an archive's object is still there, and notes what is seen. None: it is gone.
@@ -39,17 +32,7 @@ pub(super) async fn look(
     app: &App,
     record: ArchiveRecord,
 ) -> Result<Option<ArchiveRecord>, OpError> {
-    if app.presence.is_gone(app, &record).await {
-        if record.missing_since.is_none() {
-            tracing::warn!(archive = %record.id, name = record.name, "an archive is gone from its storage");
-        }
-        app.catalog.archives().mark_missing(record.id, Timestamp::now()).await?;
-        return Ok(None);
-    }
-    if record.missing_since.is_some() {
-        app.catalog.archives().mark_found(record.id).await?;
-    }
-    Ok(Some(record))
+    Ok(presence::look(app, record.clone()).await.then_some(record))
 }
 
 /// Archives, newest first, also those whose objects are gone. `tenant_id`: None for all tenants'.

@@ -8,9 +8,13 @@ pub(super) mod files;
 pub mod identity;
 pub mod keys;
 pub mod layout;
+pub mod login;
 mod moment;
 mod mysql;
+mod random;
 pub mod restoring;
 pub mod schedules;
 pub(super) mod stored;
 pub mod tenants;
+
+pub use mysql::QUERIES;

@@ -2,7 +2,10 @@
 
 mod docspace;
 mod docspace_tables;
+mod identity;
+mod load;
 mod restore;
 mod schedules;
+mod tokens;
 mod upload;
 mod who;

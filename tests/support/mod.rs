@@ -5,6 +5,7 @@ pub mod catalogs;
 pub mod clocked;
 pub mod disk;
 pub mod docspace;
+pub mod issuer;
 pub mod portal;
 pub mod proxy;
 pub mod s3;
