@@ -10,6 +10,7 @@ pub mod config;
 pub mod demo;
 pub mod http;
 pub mod jobs;
+pub mod notify;
 pub mod ops;
 pub mod portal;
 pub mod seal;

@@ -11,6 +11,7 @@ pub mod query;
 pub mod restore;
 pub mod restore_progress;
 pub mod start;
+pub mod stored_for;
 pub mod upload;
 pub mod wrapper;
 

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::catalog::{ArchiveFilter, ArchiveRecord};
 use crate::ops::{OpError, Page, PageRequest};
-use crate::storage::Storage;
+use crate::storage::{Storage, StorageType};
 
 /// How many storages are asked at once whether an archive is still there.
 const LOOKUPS: usize = 8;
@@ -77,6 +77,10 @@ pub async fn delete(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<(), O
 
 /// A working download address: presigned for clouds, signed and expiring for files.
 pub async fn link(app: &App, archive: &ArchiveRecord) -> Result<url::Url, OpError> {
+    if matches!(archive.storage_type, StorageType::Documents | StorageType::ThirdpartyDocuments) {
+        // Where only its user could write there, nobody can look now; the address says so when it is used.
+        return app.links.sign(archive.id).map_err(OpError::internal);
+    }
     let presigned =
         storage(app, archive)?.presigned_link(&archive.name, app.links.lifetime()).await?;
     match presigned {

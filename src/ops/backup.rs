@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::config::LayoutKind;
 use crate::jobs::{Job, JobFilter, JobKind, NewJob};
 use crate::ops::OpError;
-use crate::storage::{StorageParams, StorageType};
+use crate::storage::{self, StorageParams, StorageType};
 
 pub(super) use run::{clean, run};
 
@@ -61,10 +61,12 @@ pub async fn start(app: &App, request: StartBackup) -> Result<Job, OpError> {
             "nothing to back up: the configuration names no database and no filesystem".to_owned(),
         ));
     }
-    app.storages.resolve(request.storage_type, &request.storage_params)?;
+    let mut params = request.storage_params;
+    storage::of_tenant(request.storage_type, &mut params, request.tenant_id, request.dump);
+    app.storages.resolve(request.storage_type, &params)?.ready().await?;
     let stored = BackupRequest {
         storage_type: request.storage_type,
-        storage_params: app.seal_params(&request.storage_params)?,
+        storage_params: app.seal_params(&params)?,
         mode: request.mode,
     };
     // In the plain layout both kinds are the same portal, so they exclude each other.

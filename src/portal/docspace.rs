@@ -2,6 +2,7 @@
 //! Everything here is from DocSpace's observable behaviour: `facts.md` §1, §4, §6 and §7.
 
 mod cache;
+mod consumers;
 pub(super) mod files;
 pub mod identity;
 pub mod keys;
