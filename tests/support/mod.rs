@@ -3,7 +3,9 @@
 
 pub mod disk;
 pub mod docspace;
+pub mod files;
 pub mod portal;
 pub mod proxy;
 pub mod s3;
 pub mod service;
+pub mod web;
