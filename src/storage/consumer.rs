@@ -79,12 +79,7 @@ impl Consumer {
     }
 
     pub(super) fn pending(pending: Pending, lower: bool) -> Self {
-        Self {
-            url: pending.bucket.url(),
-            lower,
-            cloud: OnceCell::new(),
-            pending: Some(pending),
-        }
+        Self { url: pending.bucket.url(), lower, cloud: OnceCell::new(), pending: Some(pending) }
     }
 
     pub(super) fn url(&self) -> &Url {

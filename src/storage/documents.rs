@@ -44,9 +44,8 @@ impl Portal {
         temp_dir: &Path,
     ) -> Result<Option<Self>, StorageError> {
         let Some(base) = &config.url else { return Ok(None) };
-        let wrong = |why: &str| {
-            StorageError::Configuration(format!("portal.docspace.url must be {why}"))
-        };
+        let wrong =
+            |why: &str| StorageError::Configuration(format!("portal.docspace.url must be {why}"));
         if !matches!(base.scheme(), "http" | "https") || !base.has_host() {
             return Err(wrong("an http:// or https:// address"));
         }
@@ -115,9 +114,12 @@ impl Documents {
         &self.url
     }
 
-    fn folder(&self) -> Result<&str, StorageError> {
+    /// The folder to write to. A restore names only a file.
+    pub(super) fn folder(&self) -> Result<&str, StorageError> {
         self.folder.as_deref().ok_or_else(|| {
-            StorageError::Invalid("storageParams: folderId is missing: the folder's id".to_owned())
+            StorageError::Invalid(
+                "wrong folder type: storageParams must have folderId, the folder's id".to_owned(),
+            )
         })
     }
 

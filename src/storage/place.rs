@@ -44,12 +44,13 @@ impl Storage {
         Self(Kind::Documents(Arc::new(documents)))
     }
 
-    /// Makes sure that the storage can be asked at all: `NotConfigured` when credentials are missing that
-    /// are not in the configuration.
+    /// Makes sure that a backup can begin here: `NotConfigured` when credentials are missing that are not in
+    /// the configuration, `Invalid` when the request names no place to write to.
     pub async fn ready(&self) -> Result<(), StorageError> {
         match &self.0 {
             Kind::Consumer(consumer) => consumer.cloud().await.map(drop),
-            Kind::Folder(_) | Kind::Cloud(_) | Kind::Documents(_) => Ok(()),
+            Kind::Documents(documents) => documents.folder().map(drop),
+            Kind::Folder(_) | Kind::Cloud(_) => Ok(()),
         }
     }
 
@@ -136,9 +137,7 @@ impl Storage {
         match &self.0 {
             Kind::Folder(folder) => folder.open(name).await,
             Kind::Cloud(cloud) => cloud.clone().open(name).await,
-            Kind::Consumer(consumer) => {
-                consumer.cloud().await?.open(&consumer.key(name)).await
-            }
+            Kind::Consumer(consumer) => consumer.cloud().await?.open(&consumer.key(name)).await,
             Kind::Documents(documents) => documents.clone().open(name).await,
         }
     }
@@ -151,9 +150,7 @@ impl Storage {
         match &self.0 {
             Kind::Folder(folder) => folder.size(name).await,
             Kind::Cloud(cloud) => cloud.size(name).await,
-            Kind::Consumer(consumer) => {
-                consumer.cloud().await?.size(&consumer.key(name)).await
-            }
+            Kind::Consumer(consumer) => consumer.cloud().await?.size(&consumer.key(name)).await,
             Kind::Documents(documents) => documents.size(name).await,
         }
     }
@@ -173,9 +170,7 @@ impl Storage {
         match &self.0 {
             Kind::Folder(folder) => folder.delete(name).await,
             Kind::Cloud(cloud) => cloud.delete(name).await,
-            Kind::Consumer(consumer) => {
-                consumer.cloud().await?.delete(&consumer.key(name)).await
-            }
+            Kind::Consumer(consumer) => consumer.cloud().await?.delete(&consumer.key(name)).await,
             Kind::Documents(documents) => documents.delete(name).await,
         }
     }

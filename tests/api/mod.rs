@@ -2,5 +2,6 @@
 
 mod docspace;
 mod restore;
+mod stores;
 mod upload;
 mod who;

@@ -229,7 +229,11 @@ fn mistakes_in_the_configuration_are_named_at_the_start() {
             vec![("acesskey", "x"), ("secretaccesskey", "y"), ("secret_acces_key", "z")],
             "secret_acces_key",
         ),
-        ("s3", vec![("acesskey", "x"), ("secretaccesskey", "y"), ("serviceurl", "h:1")], "endpoint"),
+        (
+            "s3",
+            vec![("acesskey", "x"), ("secretaccesskey", "y"), ("serviceurl", "h:1")],
+            "endpoint",
+        ),
         ("googlecloud", vec![("json", "no json"), ("bucket", "second")], "googlecloud"),
     ] {
         let Err(error) = Storages::new(&config_of(consumer, &pairs)) else {
@@ -316,8 +320,11 @@ async fn encryption_by_the_storage_is_asked_for() {
             _ => Reply::new(404, ""),
         })
         .await;
-        let mut pairs =
-            vec![("acesskey", "id"), ("secretaccesskey", "secret"), ("serviceurl", web.url.as_str())];
+        let mut pairs = vec![
+            ("acesskey", "id"),
+            ("secretaccesskey", "secret"),
+            ("serviceurl", web.url.as_str()),
+        ];
         pairs.extend(own.map(|own| ("sse", own)));
         let asked = [&[("module", "s3"), ("bucket", "second")], &asked[..]].concat();
         let storage = resolve(&config_of("s3", &pairs), &asked).unwrap();

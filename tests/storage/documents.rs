@@ -105,8 +105,8 @@ async fn archives_are_found_by_the_files_id() {
 
 /// "`{}` → type Documents(0) without folderId → 400 "wrong folder type" (also ThridpartyDocuments with a
 /// numeric folderId)"
-#[test]
-fn wrong_folders_and_missing_configuration_are_the_requests_fault() {
+#[tokio::test]
+async fn wrong_folders_and_missing_configuration_are_the_requests_fault() {
     let docspace = |url: &str, key: &str| {
         let mut config = config(Path::new("/nonexistent"));
         config.portal.docspace.url = Some(url.parse().unwrap());
@@ -124,7 +124,10 @@ fn wrong_folders_and_missing_configuration_are_the_requests_fault() {
         (StorageType::ThirdpartyDocuments, vec![("folderId", "..")]),
         (StorageType::ThirdpartyDocuments, vec![("folderId", "a\r\nb")]),
     ] {
-        let error = storages.resolve(kind, &params(&pairs)).unwrap_err();
+        let error = match storages.resolve(kind, &params(&pairs)) {
+            Ok(storage) => storage.ready().await.unwrap_err(),
+            Err(error) => error,
+        };
         assert!(matches!(error, StorageError::Invalid(_)), "{pairs:?}");
         assert!(error.to_string().contains("wrong folder type"), "{pairs:?}: {error}");
     }

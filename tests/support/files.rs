@@ -152,7 +152,9 @@ impl State {
             }
             ("GET", ["file", file, "presigneduri"]) => {
                 let host = if self.behaviour.foreign { "http://evil.example" } else { &self.url };
-                fine(json!(format!("{host}/filehandler.ashx?action=stream&fileid={file}&version=1")))
+                fine(json!(format!(
+                    "{host}/filehandler.ashx?action=stream&fileid={file}&version=1"
+                )))
             }
             ("GET", [folder]) => self.list(folder, asked),
             ("POST", [folder, "session"]) if !self.behaviour.old => {

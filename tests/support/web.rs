@@ -102,8 +102,7 @@ async fn respond(
 ) -> Result<hyper::Response<Whole>, &'static str> {
     let (parts, mut incoming) = request.into_parts();
     let mut body = Vec::new();
-    while let Some(frame) =
-        std::future::poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await
+    while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await
     {
         let Ok(frame) = frame else { return Err("the request broke off") };
         if let Ok(data) = frame.into_data() {
@@ -121,7 +120,8 @@ async fn respond(
     if reply.cut {
         return Err("cut");
     }
-    let mut response = hyper::Response::builder().status(StatusCode::from_u16(reply.status).unwrap());
+    let mut response =
+        hyper::Response::builder().status(StatusCode::from_u16(reply.status).unwrap());
     for (name, value) in reply.headers {
         response = response.header(name, value);
     }

@@ -15,8 +15,11 @@ impl ConsumerSecrets for Identity {
         let prefix = format!("AuthKey_{consumer}");
         let sql = "SELECT id, value FROM core_settings \
                    WHERE tenant = -1 AND LOWER(LEFT(id, CHAR_LENGTH(?))) = LOWER(?)";
-        let rows: Vec<(String, Vec<u8>)> =
-            self.database().rows(sql, (&prefix, &prefix)).await.map_err(|error| error.to_string())?;
+        let rows: Vec<(String, Vec<u8>)> = self
+            .database()
+            .rows(sql, (&prefix, &prefix))
+            .await
+            .map_err(|error| error.to_string())?;
         let mut secrets = BTreeMap::new();
         for (id, value) in rows {
             let Some(key) = id.get(prefix.len()..) else { continue };

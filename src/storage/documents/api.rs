@@ -224,9 +224,7 @@ impl Api {
                 let errors = operations.as_array().into_iter().flatten();
                 let mut errors = errors.filter_map(|operation| operation["error"].as_str());
                 match errors.find(|error| !error.is_empty()) {
-                    Some(error) => {
-                        Err(StorageError::Denied(format!("DocSpace: {}", short(error))))
-                    }
+                    Some(error) => Err(StorageError::Denied(format!("DocSpace: {}", short(error)))),
                     None => Ok(()),
                 }
             }
@@ -254,9 +252,8 @@ pub(super) fn id_text(value: &Value) -> Option<String> {
 }
 
 fn file_info(file: &Value) -> Result<FileInfo, StorageError> {
-    let id = id_text(&file["id"]).ok_or_else(|| {
-        StorageError::Other("DocSpace describes a file without an id".to_owned())
-    })?;
+    let id = id_text(&file["id"])
+        .ok_or_else(|| StorageError::Other("DocSpace describes a file without an id".to_owned()))?;
     Ok(FileInfo {
         id,
         title: file["title"].as_str().unwrap_or_default().to_owned(),

@@ -53,9 +53,7 @@ impl DocumentsObject {
                 part.take(range.end - range.start).await
             }
             // The whole file: because all of it was asked for, or because the server knows no ranges.
-            _ if range == (0..self.file.size) => {
-                Whole::of(response, 0).take(self.file.size).await
-            }
+            _ if range == (0..self.file.size) => Whole::of(response, 0).take(self.file.size).await,
             _ => {
                 let mut whole = self.whole.lock().await;
                 whole.get_or_insert_with(|| Whole::of(response, 0));
@@ -118,7 +116,8 @@ impl DocumentsObject {
 
 impl Whole {
     fn of(response: Response, at: u64) -> Self {
-        let pieces = response.bytes_stream().map(|piece| piece.map_err(|error| unreachable(&error)));
+        let pieces =
+            response.bytes_stream().map(|piece| piece.map_err(|error| unreachable(&error)));
         Self { pieces: pieces.boxed(), at, rest: Bytes::new() }
     }
 

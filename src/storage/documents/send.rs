@@ -109,8 +109,7 @@ impl Session {
         let mut last = None;
         for start in (0..total).step_by(chunk as usize) {
             let length = chunk.min(total - start);
-            let (status, answer) =
-                post(api, location.clone(), name, spool, start, length).await?;
+            let (status, answer) = post(api, location.clone(), name, spool, start, length).await?;
             // Errors come with status 200 here.
             if answer["success"] != Value::Bool(true) {
                 return Err(failed(&answer));

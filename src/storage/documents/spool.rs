@@ -24,7 +24,10 @@ impl Spool {
         let dir = dir.to_owned();
         let made = blocking(move || {
             tempfile::tempfile_in(&dir).map_err(|error| {
-                StorageError::from_io(&format!("a file in {} (backup.temp_dir)", dir.display()), &error)
+                StorageError::from_io(
+                    &format!("a file in {} (backup.temp_dir)", dir.display()),
+                    &error,
+                )
             })
         });
         Ok(Self { file: Arc::new(made.await?), len: 0 })

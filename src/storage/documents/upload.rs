@@ -116,7 +116,11 @@ async fn undo(
 
 /// The file of an attempt whose end is not known: the name was free when it began, and nobody else makes
 /// a file of this very size under it.
-async fn made(documents: &Documents, name: &str, size: u64) -> Result<Option<String>, StorageError> {
+async fn made(
+    documents: &Documents,
+    name: &str,
+    size: u64,
+) -> Result<Option<String>, StorageError> {
     let ours = |file: &super::FileInfo| file.title == name && file.size == size;
     let found = documents.api.find(documents.folder()?, ours).await?;
     Ok(found.map(|file| file.id))

@@ -87,9 +87,8 @@ impl Storages {
     }
 
     pub(super) fn consumer(&self, params: &StorageParams) -> Result<Storage, StorageError> {
-        let name = find(params, &["module"])?.ok_or_else(|| {
-            invalid(&format!("module is missing: one of {}", modules::names()))
-        })?;
+        let name = find(params, &["module"])?
+            .ok_or_else(|| invalid(&format!("module is missing: one of {}", modules::names())))?;
         let module = modules::find(name).ok_or_else(|| {
             invalid(&format!("there is no module {name:?}, only {}", modules::names()))
         })?;
@@ -150,9 +149,10 @@ impl Storages {
         params: &StorageParams,
     ) -> Result<Bucket, StorageError> {
         let parameter = module.bucket[0];
-        let name = wanted.bucket.or(own.bucket).ok_or_else(|| {
-            invalid(&format!("{parameter} is missing: the name of the bucket"))
-        })?;
+        let name = wanted
+            .bucket
+            .or(own.bucket)
+            .ok_or_else(|| invalid(&format!("{parameter} is missing: the name of the bucket")))?;
         if !location::is_bucket(name) {
             return Err(invalid(&format!("{name:?} is not the name of a bucket")));
         }
@@ -319,9 +319,7 @@ fn encryption(
             ));
         }
         Some(other) => {
-            return Err(invalid(&format!(
-                "sse is none, aes256 or awskms, not {other:?}"
-            )));
+            return Err(invalid(&format!("sse is none, aes256 or awskms, not {other:?}")));
         }
     }
     Ok(())

@@ -19,11 +19,6 @@ impl Storages {
         for id in file.iter().chain(&folder) {
             check_id(kind, id)?;
         }
-        if file.is_none() && folder.is_none() {
-            return Err(StorageError::Invalid(
-                "wrong folder type: storageParams must have folderId, the folder's id".to_owned(),
-            ));
-        }
         let portal = self.documents_portal()?;
         let token = find(params, &[normal(PORTAL_TOKEN).as_str()])?;
         Ok(Storage::documents(Documents::new(portal, folder, file, token)?))

@@ -12,8 +12,17 @@ pub(super) const ENDPOINT: [&str; 6] =
 pub(super) const REGION: [&str; 2] = ["region", "awsregion"];
 /// Settings that are understood here and are no options of a client.
 const OWN: [&str; 11] = [
-    "module", "forcepathstyle", "usehttp", "sse", "ssekey", "subdir", "lower", "tenantid", "filepath",
-    "allowhttp", "publiccontainer",
+    "module",
+    "forcepathstyle",
+    "usehttp",
+    "sse",
+    "ssekey",
+    "subdir",
+    "lower",
+    "tenantid",
+    "filepath",
+    "allowhttp",
+    "publiccontainer",
 ];
 
 /// One consumer.
