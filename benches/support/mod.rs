@@ -1,4 +1,5 @@
-//! What the bench is made of.
+//! What the benches are made of.
+#![allow(dead_code)] // Each bench uses its own part.
 
 pub mod bounds;
 pub mod latency;

@@ -2,6 +2,7 @@
 
 mod hex;
 mod mysql;
+mod sql;
 mod sqlite;
 mod staging;
 mod statements;

@@ -1,6 +1,11 @@
 //! Dumps of real databases: what is loaded from a dump equals what was dumped, and shows one moment.
 
 mod mysql;
+mod mysql_cut;
 mod mysql_live;
+mod mysql_restore;
+mod mysql_restore_faults;
+mod mysql_restore_load;
 mod sqlite;
+mod sqlite_restore;
 mod support;
