@@ -26,10 +26,13 @@ pub trait ConsumerSecrets: Send + Sync {
     async fn secrets(&self, consumer: &str) -> Result<BTreeMap<String, String>, String>;
 }
 
+/// The secrets of a consumer by their names.
+type Secrets = BTreeMap<String, String>;
+
 /// Remembers for a while what another source said.
 pub(super) struct Remembered {
     source: Arc<dyn ConsumerSecrets>,
-    kept: Mutex<HashMap<String, (Instant, BTreeMap<String, String>)>>,
+    kept: Mutex<HashMap<String, (Instant, Secrets)>>,
 }
 
 impl Remembered {
@@ -37,7 +40,7 @@ impl Remembered {
         Self { source, kept: Mutex::default() }
     }
 
-    async fn secrets(&self, consumer: &str) -> Result<BTreeMap<String, String>, String> {
+    async fn secrets(&self, consumer: &str) -> Result<Secrets, String> {
         let mut kept = self.kept.lock().await;
         if let Some((at, secrets)) = kept.get(consumer)
             && at.elapsed() < FRESH

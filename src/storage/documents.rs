@@ -15,6 +15,7 @@ use super::upload::{UploadHint, UploadJournal};
 use super::{Remains, StorageError, StoredObject, name};
 use crate::config::DocSpaceConfig;
 
+mod answer;
 mod api;
 mod object;
 mod send;

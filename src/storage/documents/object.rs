@@ -10,7 +10,8 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use super::super::StorageError;
-use super::api::{Api, FileInfo, refusal, unreachable};
+use super::answer::{refusal, unreachable};
+use super::api::{Api, FileInfo};
 
 pub(in super::super) struct DocumentsObject {
     api: Api,

@@ -13,7 +13,8 @@ use url::Url;
 use uuid::Uuid;
 
 use super::super::StorageError;
-use super::api::{Api, id_text, short};
+use super::answer::short;
+use super::api::{Api, id_text};
 use super::spool::Spool;
 
 const TRIES: u32 = 4;
