@@ -13,6 +13,7 @@ pub mod jobs;
 pub mod notify;
 pub mod ops;
 pub mod portal;
+pub mod schedule;
 pub mod seal;
 pub mod source;
 pub mod storage;

@@ -3,6 +3,7 @@
 
 pub mod bounds;
 pub mod latency;
+pub mod load;
 pub mod mysql;
 pub mod peers;
 pub mod portal;

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::value::{Options, Secret};
+use super::value::{Options, Secret, lenient};
 
 /// How the portal's database and files are laid out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -93,6 +93,9 @@ pub struct DocSpaceConfig {
     pub api_key: Secret,
     /// Where DocSpace's socket service answers; progress is told there, signed with the machine key.
     pub socket_url: Option<url::Url>,
+    /// Whether backups and schedules are written into DocSpace's own tables, and taken over from there.
+    #[serde(deserialize_with = "lenient")]
+    pub mirror: bool,
 }
 
 impl Default for DocSpaceConfig {
@@ -103,6 +106,7 @@ impl Default for DocSpaceConfig {
             url: None,
             api_key: Secret::default(),
             socket_url: None,
+            mirror: true,
         }
     }
 }

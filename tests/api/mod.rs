@@ -1,7 +1,12 @@
 //! The HTTP APIs, as clients meet them.
 
 mod docspace;
+mod docspace_tables;
+mod identity;
+mod load;
 mod restore;
+mod schedules;
 mod stores;
+mod tokens;
 mod upload;
 mod who;
