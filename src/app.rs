@@ -7,6 +7,7 @@ use url::Url;
 use crate::catalog::{Catalog, CatalogError};
 use crate::config::{Config, ConfigError};
 use crate::jobs::{Queue, Worker, WorkerHandle, WorkerOptions};
+use crate::notify::socket::Socket;
 use crate::notify::{LogNotifier, Notifier};
 use crate::ops::OpError;
 use crate::ops::handler::OpsHandler;
@@ -28,6 +29,8 @@ pub struct App {
     pub storages: Storages,
     pub links: Links,
     pub presence: Presence,
+    /// DocSpace's socket service, when its address is configured.
+    pub socket: Option<Arc<Socket>>,
     /// What schedules and retention take for the present.
     pub clock: Arc<dyn Clock>,
     /// Who is told when something went wrong of itself.
@@ -67,6 +70,11 @@ impl App {
         let sealer = Sealer::new(&crate::seal::load_or_create_secret_key(&config)?)?;
         let storages = Storages::new(&config)?;
         let portal = Portal::open(&config, &[])?;
+        let storages = match portal.identity() {
+            Some(identity) => storages.with_secrets(Arc::new(identity.clone())),
+            None => storages,
+        };
+        let socket = Socket::of(&config.portal.docspace).map_err(ConfigError::Invalid)?;
         let catalog = Catalog::open(&config.catalog.url).await?;
         let links = Links::new(public_url(&config)?, &sealer.signing_key("download links")?);
         Ok(Arc::new_cyclic(|app| Self {
@@ -78,6 +86,7 @@ impl App {
             portal,
             storages,
             links,
+            socket,
             clock,
             notifier,
             scheduling: Scheduling::default(),

@@ -1,8 +1,16 @@
-//! Telling somebody what nobody is looking at: a backup that was to make itself did not.
+//! Telling others what happens: how far a job is, and what nobody is looking at, such as a backup that was
+//! to make itself and did not. Nothing here may delay or fail a job.
+
+pub mod socket;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use uuid::Uuid;
+
+use crate::app::App;
+use crate::jobs::Job;
 
 /// Something to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,4 +44,11 @@ pub struct LogNotifier;
 #[async_trait]
 impl Notifier for LogNotifier {
     async fn notify(&self, _event: &Event) {}
+}
+
+/// A job has begun to run in this process.
+pub fn job_began(app: &Arc<App>, job: &Job) {
+    if let Some(socket) = &app.socket {
+        Arc::clone(socket).follow(&app.queue, job);
+    }
 }

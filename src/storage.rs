@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 mod allow;
 mod cloud;
+mod consumer;
+mod documents;
 mod error;
 mod folder;
 mod location;
@@ -19,9 +21,12 @@ mod place;
 mod storages;
 mod upload;
 
+pub use consumer::ConsumerSecrets;
 pub use error::StorageError;
 pub use object::StoredObject;
-pub use params::{is_secret_param, secret_params};
+pub use params::{
+    FILE_ID, PORTAL_TOKEN, in_record, is_secret_param, of_tenant, secret_params, started_by_hand,
+};
 pub use place::Storage;
 pub use storages::{Storages, UPLOADS};
 pub use upload::{JournalError, Upload, UploadHint, UploadJournal};

@@ -154,3 +154,38 @@ async fn errors_name_no_password() {
         assert!(!error.to_string().contains("hunter2"), "{error}");
     }
 }
+
+/// "Secrets: config autofac.consumers.json or core_settings tenant -1, id `AuthKey_{name}{key}` e.g.
+/// `AuthKey_s3acesskey`, keyno-2 crypto." The values were made with openssl and the key that the facts give.
+#[tokio::test]
+async fn credentials_of_consumers_are_read_from_the_settings() {
+    use portal_backup::storage::ConsumerSecrets;
+    let docspace = DocSpace::create().await;
+    let row = |tenant: i64, id: &str, value: &str| {
+        format!(
+            "INSERT INTO core_settings (tenant, id, value, last_modified) \
+             VALUES ({tenant}, '{id}', {value}, NOW())"
+        )
+    };
+    docspace
+        .execute(&[
+            row(-1, "AuthKey_s3acesskey", "X'7291ecdad6d29ce70d923aa112ed6372'"),
+            row(
+                -1,
+                "AuthKey_s3secretaccesskey",
+                "X'63e5e9b8346e31fc0cac0ecf21fa44c0793d7383dd7dca805afc9a4ec849bf5f'",
+            ),
+            row(-1, "AuthKey_s3broken", "X'00'"),
+            row(-1, "AuthKey_googlecloudjson", "X'7291ecdad6d29ce70d923aa112ed6372'"),
+            row(-1, "AuthKeyXs3other", "X'7291ecdad6d29ce70d923aa112ed6372'"),
+            row(1, "AuthKey_s3region", "X'7291ecdad6d29ce70d923aa112ed6372'"),
+        ])
+        .await;
+    let portal = open(&docspace);
+    let identity = portal.identity().unwrap();
+    let secrets = identity.secrets("s3").await.unwrap();
+    let expected = [("acesskey", "AKIDEXAMPLE"), ("secretaccesskey", "wJalrXUtnFEMI/K7MDENG")];
+    assert_eq!(secrets, expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+    assert!(identity.secrets("rackspace").await.unwrap().is_empty());
+    assert_eq!(identity.secrets("googlecloud").await.unwrap().len(), 1);
+}

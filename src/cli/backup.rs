@@ -7,7 +7,7 @@ use super::{CliError, Global, follow, output};
 use crate::app::App;
 use crate::jobs::{Job, JobState};
 use crate::ops::backup::{self, Mode, StartBackup};
-use crate::storage::{StorageParams, StorageType};
+use crate::storage::{StorageParams, StorageType, started_by_hand};
 
 #[derive(Debug, Args)]
 pub struct Backup {
@@ -24,6 +24,9 @@ pub enum StorageArg {
     Local,
     CustomCloud,
     DataStore,
+    Documents,
+    ThridpartyDocuments,
+    ThirdPartyConsumer,
 }
 
 impl From<StorageArg> for StorageType {
@@ -32,6 +35,9 @@ impl From<StorageArg> for StorageType {
             StorageArg::Local => Self::Local,
             StorageArg::CustomCloud => Self::CustomCloud,
             StorageArg::DataStore => Self::DataStore,
+            StorageArg::Documents => Self::Documents,
+            StorageArg::ThridpartyDocuments => Self::ThirdpartyDocuments,
+            StorageArg::ThirdPartyConsumer => Self::ThirdPartyConsumer,
         }
     }
 }
@@ -44,12 +50,15 @@ pub fn parameter(text: &str) -> Result<(String, String), String> {
 impl Backup {
     pub async fn run(self, global: &Global) -> Result<(), CliError> {
         let app = global.app().await?;
+        let storage_type = self.storage.into();
+        let mut storage_params = self.params.into_iter().collect::<StorageParams>();
+        started_by_hand(storage_type, &mut storage_params);
         let job = backup::start(
             &app,
             StartBackup {
                 tenant_id: follow::installation_tenant(&app),
-                storage_type: self.storage.into(),
-                storage_params: self.params.into_iter().collect::<StorageParams>(),
+                storage_type,
+                storage_params,
                 dump: true,
                 mode: Mode::Full,
             },

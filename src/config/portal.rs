@@ -87,6 +87,12 @@ pub struct DocSpaceConfig {
     pub machine_key: Secret,
     /// `localhost` means a standalone installation.
     pub base_domain: String,
+    /// Where DocSpace's own HTTP API answers: archives in its documents go there.
+    pub url: Option<url::Url>,
+    /// An API key of DocSpace's, for what is done there without a user: reading back, schedules, deleting.
+    pub api_key: Secret,
+    /// Where DocSpace's socket service answers; progress is told there, signed with the machine key.
+    pub socket_url: Option<url::Url>,
     /// Whether backups and schedules are written into DocSpace's own tables, and taken over from there.
     #[serde(deserialize_with = "lenient")]
     pub mirror: bool,
@@ -94,6 +100,13 @@ pub struct DocSpaceConfig {
 
 impl Default for DocSpaceConfig {
     fn default() -> Self {
-        Self { machine_key: Secret::default(), base_domain: "localhost".to_owned(), mirror: true }
+        Self {
+            machine_key: Secret::default(),
+            base_domain: "localhost".to_owned(),
+            url: None,
+            api_key: Secret::default(),
+            socket_url: None,
+            mirror: true,
+        }
     }
 }

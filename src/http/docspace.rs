@@ -15,6 +15,7 @@ pub mod schedule;
 pub mod schedule_model;
 pub mod start;
 pub mod state;
+pub mod stored_for;
 pub mod upload;
 pub mod wrapper;
 

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::catalog::{ArchiveFilter, ArchiveRecord};
 use crate::ops::{OpError, Page, PageRequest, presence, retention};
-use crate::storage::Storage;
+use crate::storage::{Storage, StorageType};
 
 /// A tenant's archives, newest first. `dump`: None = both. Records whose object is gone are marked and left out.
 /// Those who poll ask [`super::recent::Recent`].
@@ -113,6 +113,10 @@ pub(super) async fn remove(app: &App, record: &ArchiveRecord) -> Result<(), OpEr
 
 /// A working download address: presigned for clouds, signed and expiring for files.
 pub async fn link(app: &App, archive: &ArchiveRecord) -> Result<url::Url, OpError> {
+    if matches!(archive.storage_type, StorageType::Documents | StorageType::ThirdpartyDocuments) {
+        // Where only its user could write there, nobody can look now; the address says so when it is used.
+        return app.links.sign(archive.id).map_err(OpError::internal);
+    }
     let presigned =
         storage(app, archive)?.presigned_link(&archive.name, app.links.lifetime()).await?;
     match presigned {

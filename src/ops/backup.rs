@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::config::LayoutKind;
 use crate::jobs::{Job, JobFilter, JobKind, NewJob};
 use crate::ops::OpError;
-use crate::storage::{StorageParams, StorageType};
+use crate::storage::{self, StorageParams, StorageType};
 
 pub(super) use run::{clean, run};
 
@@ -51,11 +51,21 @@ pub(super) const INSTALLATION: &str = "installation";
 /// Starts a backup; when one runs that excludes it, returns that one. [`OpError::Conflict`] while a
 /// restore runs.
 pub async fn start(app: &App, request: StartBackup) -> Result<Job, OpError> {
-    let enqueued = app.queue.enqueue(job(app, &request, None)?).await?;
+    let job = job(app, &request, None)?;
+    // May ask DocSpace's settings for credentials: who asks is told at once that there are none.
+    app.storages.resolve(request.storage_type, &params(&request))?.ready().await?;
+    let enqueued = app.queue.enqueue(job).await?;
     match enqueued.job.kind {
         JobKind::Backup => Ok(enqueued.job),
         _ => Err(OpError::Conflict("a restore is running: wait until it has ended".to_owned())),
     }
+}
+
+/// The parameters of the storage, also saying whose archive it is where that decides about its place.
+fn params(request: &StartBackup) -> StorageParams {
+    let mut params = request.storage_params.clone();
+    storage::of_tenant(request.storage_type, &mut params, request.tenant_id, request.dump);
+    params
 }
 
 /// Whether such a backup can be made at all, as far as that can be said without trying.
@@ -74,7 +84,7 @@ pub(super) fn check(app: &App, request: &StartBackup) -> Result<(), OpError> {
             "nothing to back up: the configuration names no database and no filesystem".to_owned(),
         ));
     }
-    app.storages.resolve(request.storage_type, &request.storage_params)?;
+    app.storages.resolve(request.storage_type, &params(request))?;
     Ok(())
 }
 
@@ -87,7 +97,7 @@ pub(super) fn job(
     check(app, request)?;
     let stored = BackupRequest {
         storage_type: request.storage_type,
-        storage_params: app.seal_params(&request.storage_params)?,
+        storage_params: app.seal_params(&params(request))?,
         mode: request.mode,
         schedule_id,
     };

@@ -21,6 +21,7 @@ impl OpsHandler {
 impl Handler for OpsHandler {
     async fn run(&self, ctx: JobContext) -> Result<Finished, JobFailure> {
         let app = self.app().ok_or(JobFailure::Cancelled)?;
+        crate::notify::job_began(&app, &ctx.job);
         match ctx.job.kind {
             JobKind::Backup => backup::run(&app, &ctx).await,
             JobKind::Verify => verify::run(&app, &ctx).await,

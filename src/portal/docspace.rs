@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod backups;
 mod cache;
+mod consumers;
 pub(super) mod files;
 pub mod identity;
 pub mod keys;

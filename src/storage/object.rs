@@ -10,6 +10,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 
 use super::StorageError;
 use super::cloud::CloudObject;
+use super::documents::DocumentsObject;
 use super::folder::FolderObject;
 
 /// What one request of a stream reads: large enough for a cloud's latency, small enough for memory.
@@ -28,6 +29,7 @@ pub struct StoredObject {
 enum Kind {
     Folder(Arc<FolderObject>),
     Cloud(Arc<CloudObject>),
+    Documents(Arc<DocumentsObject>),
 }
 
 impl StoredObject {
@@ -37,6 +39,10 @@ impl StoredObject {
 
     pub(super) fn cloud(object: CloudObject, len: u64) -> Self {
         Self { kind: Kind::Cloud(Arc::new(object)), len }
+    }
+
+    pub(super) fn documents(object: DocumentsObject, len: u64) -> Self {
+        Self { kind: Kind::Documents(Arc::new(object)), len }
     }
 
     /// Exactly the bytes of `range`.
@@ -49,6 +55,7 @@ impl StoredObject {
         let bytes = match &self.kind {
             Kind::Folder(object) => object.clone().fetch(range).await?,
             Kind::Cloud(object) => object.fetch(range).await?,
+            Kind::Documents(object) => object.fetch(range).await?,
         };
         if bytes.len() as u64 != wanted {
             return Err(StorageError::Other(format!(

@@ -1,9 +1,9 @@
 //! `storageParams`: reading them by name in any spelling, and knowing which hold secrets.
 
-use super::{StorageError, StorageParams};
+use super::{StorageError, StorageParams, StorageType};
 
 /// Lower case without `_`, `-` and `.`: `filePath`, `file_path` and `FILEPATH` are one name.
-fn normal(name: &str) -> String {
+pub(super) fn normal(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '_' | '-' | '.')).map(|c| c.to_ascii_lowercase()).collect()
 }
 
@@ -33,7 +33,7 @@ pub(super) fn find<'a>(
 /// Knows object_store's and DocSpace's spellings (`acesskey` is DocSpace's).
 pub fn is_secret_param(name: &str) -> bool {
     let name = normal(name);
-    const PARTS: [&str; 13] = [
+    const PARTS: [&str; 14] = [
         "secret",
         "accesskey",
         "acesskey",
@@ -47,9 +47,60 @@ pub fn is_secret_param(name: &str) -> bool {
         "ssekey",
         "ssecustomerkey",
         "encryptionkey",
+        "authpwd",
     ];
     PARTS.iter().any(|part| name.contains(part))
         || matches!(name.as_str(), "json" | "key" | "saskey" | "serviceaccountkey" | "auth")
+}
+
+/// The parameter that holds the id of the archive's file, where the storage gives archives ids.
+pub const FILE_ID: &str = "fileId";
+/// The parameter that holds the credential with which a user asked, for storages within the portal.
+pub const PORTAL_TOKEN: &str = "portalToken";
+
+/// What DocSpace adds to the parameters of a backup that somebody starts, and not to a schedule's: the
+/// folder `backup` of a consumer's bucket (`facts.md` §7).
+pub fn started_by_hand(kind: StorageType, params: &mut StorageParams) {
+    if kind == StorageType::ThirdPartyConsumer && !has(params, "subdir") {
+        params.insert("subdir".to_owned(), "backup".to_owned());
+    }
+}
+
+/// Says whose archive it is, where that decides about its place: without `subdir` a consumer's archives
+/// lie in `{tenantId}/backup` (`facts.md` §7). `dump`: the id of the one who made the schedule may stand.
+pub fn of_tenant(kind: StorageType, params: &mut StorageParams, tenant: i64, dump: bool) {
+    if kind != StorageType::ThirdPartyConsumer || has(params, "subdir") {
+        return;
+    }
+    let given = find(params, &["tenantid"]).ok().flatten().and_then(|id| id.parse::<i64>().ok());
+    let id = given.filter(|_| dump).unwrap_or(tenant);
+    params.retain(|name, _| normal(name) != "tenantid");
+    params.insert("tenantId".to_owned(), id.to_string());
+}
+
+/// The parameters of a finished archive: with the id of its file, and without the credential of the one
+/// who asked, which nobody may use for anything else.
+pub fn in_record(params: &StorageParams, file: Option<&str>) -> StorageParams {
+    let token = normal(PORTAL_TOKEN);
+    let mut kept = params.clone();
+    kept.retain(|name, _| normal(name) != token);
+    if let Some(file) = file {
+        kept.insert(FILE_ID.to_owned(), file.to_owned());
+    }
+    kept
+}
+
+/// Adds `folder` below the path that the parameter of this (normalised) name holds.
+pub(super) fn descend(params: &mut StorageParams, name: &str, folder: &str) {
+    for (key, value) in params.iter_mut() {
+        if normal(key) == name && !folder.is_empty() {
+            *value = format!("{}/{folder}", value.trim_end_matches('/'));
+        }
+    }
+}
+
+fn has(params: &StorageParams, name: &str) -> bool {
+    params.iter().any(|(key, value)| normal(key) == name && !value.is_empty())
 }
 
 /// The names of the parameters that hold secrets.

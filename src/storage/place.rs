@@ -9,11 +9,13 @@ use futures::stream::BoxStream;
 use url::Url;
 
 use super::cloud::Cloud;
+use super::consumer::Consumer;
+use super::documents::Documents;
 use super::folder::Folder;
 use super::upload::{self, Upload, UploadHint, UploadJournal};
 use super::{Remains, StorageError, StoredObject, name};
 
-/// A folder or a prefix of a bucket. Cheap to clone; holds no lock and no open file.
+/// A folder, a prefix of a bucket, or a folder of the portal's documents. Cheap to clone; holds no lock and no open file.
 #[derive(Clone)]
 pub struct Storage(Kind);
 
@@ -21,6 +23,8 @@ pub struct Storage(Kind);
 enum Kind {
     Folder(Arc<Folder>),
     Cloud(Arc<Cloud>),
+    Consumer(Arc<Consumer>),
+    Documents(Arc<Documents>),
 }
 
 impl Storage {
@@ -32,20 +36,55 @@ impl Storage {
         Self(Kind::Cloud(Arc::new(cloud)))
     }
 
+    pub(super) fn consumer(consumer: Consumer) -> Self {
+        Self(Kind::Consumer(Arc::new(consumer)))
+    }
+
+    pub(super) fn documents(documents: Documents) -> Self {
+        Self(Kind::Documents(Arc::new(documents)))
+    }
+
+    /// Makes sure that a backup can begin here: `NotConfigured` when credentials are missing that are not in
+    /// the configuration, `Invalid` when the request names no place to write to.
+    pub async fn ready(&self) -> Result<(), StorageError> {
+        match &self.0 {
+            Kind::Consumer(consumer) => consumer.cloud().await.map(drop),
+            Kind::Documents(documents) => documents.folder().map(drop),
+            Kind::Folder(_) | Kind::Cloud(_) => Ok(()),
+        }
+    }
+
+    /// The storage as it knows a finished archive; `id`: what [`Upload::complete`] returned.
+    #[must_use]
+    pub fn of_archive(&self, id: Option<&str>) -> Self {
+        match (&self.0, id) {
+            (Kind::Documents(documents), Some(id)) => Self::documents(documents.of_file(id)),
+            _ => self.clone(),
+        }
+    }
+
     /// The address of the folder or prefix, ending in `/`, without credentials.
     pub fn url(&self) -> &Url {
         match &self.0 {
             Kind::Folder(folder) => folder.url(),
             Kind::Cloud(cloud) => cloud.url(),
+            Kind::Consumer(consumer) => consumer.url(),
+            Kind::Documents(documents) => documents.url(),
         }
     }
 
     /// The address of the archive `name` in it, without credentials.
     pub fn object_url(&self, name: &str) -> Url {
         let mut url = self.url().clone();
+        let name = match &self.0 {
+            // There every archive has an address of its own.
+            Kind::Documents(documents) if documents.is_file() => return url,
+            Kind::Consumer(consumer) => consumer.key(name),
+            _ => name.into(),
+        };
         // A URL that ends in `/` has an empty last segment, which the name replaces.
         if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().push(name);
+            segments.pop_if_empty().push(&name);
         }
         url
     }
@@ -80,6 +119,15 @@ impl Storage {
             Kind::Cloud(cloud) => {
                 upload::Kind::Cloud(Box::new(cloud.clone().upload(name, hint, journal).await?))
             }
+            Kind::Consumer(consumer) => {
+                let cloud = consumer.cloud().await?;
+                let upload = cloud.upload(&consumer.key(name), hint, journal).await?;
+                upload::Kind::Cloud(Box::new(upload))
+            }
+            Kind::Documents(documents) => {
+                let upload = documents.clone().upload(name, hint, journal).await?;
+                upload::Kind::Documents(Box::new(upload))
+            }
         }))
     }
 
@@ -89,6 +137,8 @@ impl Storage {
         match &self.0 {
             Kind::Folder(folder) => folder.open(name).await,
             Kind::Cloud(cloud) => cloud.clone().open(name).await,
+            Kind::Consumer(consumer) => consumer.cloud().await?.open(&consumer.key(name)).await,
+            Kind::Documents(documents) => documents.clone().open(name).await,
         }
     }
 
@@ -100,6 +150,8 @@ impl Storage {
         match &self.0 {
             Kind::Folder(folder) => folder.size(name).await,
             Kind::Cloud(cloud) => cloud.size(name).await,
+            Kind::Consumer(consumer) => consumer.cloud().await?.size(&consumer.key(name)).await,
+            Kind::Documents(documents) => documents.size(name).await,
         }
     }
 
@@ -118,6 +170,8 @@ impl Storage {
         match &self.0 {
             Kind::Folder(folder) => folder.delete(name).await,
             Kind::Cloud(cloud) => cloud.delete(name).await,
+            Kind::Consumer(consumer) => consumer.cloud().await?.delete(&consumer.key(name)).await,
+            Kind::Documents(documents) => documents.delete(name).await,
         }
     }
 
@@ -128,6 +182,8 @@ impl Storage {
         match &self.0 {
             Kind::Folder(folder) => folder.list().await,
             Kind::Cloud(cloud) => cloud.list().await,
+            Kind::Consumer(consumer) => consumer.cloud().await?.list().await,
+            Kind::Documents(documents) => documents.list().await,
         }
     }
 
@@ -139,11 +195,13 @@ impl Storage {
         match &self.0 {
             Kind::Folder(folder) => folder.clean(remains).await,
             Kind::Cloud(cloud) => cloud.clean(remains).await,
+            Kind::Consumer(consumer) => consumer.cloud().await?.clean(remains).await,
+            Kind::Documents(documents) => documents.clean(remains).await,
         }
     }
 
     /// An address that anybody can download the archive from until it expires (a cloud's limit is seven
-    /// days). None for folders.
+    /// days). None for folders and documents.
     pub async fn presigned_link(
         &self,
         name: &str,
@@ -151,8 +209,13 @@ impl Storage {
     ) -> Result<Option<Url>, StorageError> {
         name::check(name)?;
         match &self.0 {
-            Kind::Folder(_) => Ok(None),
+            // DocSpace asks whoever opens a document who they are.
+            Kind::Folder(_) | Kind::Documents(_) => Ok(None),
             Kind::Cloud(cloud) => cloud.presigned_link(name, expires).await.map(Some),
+            Kind::Consumer(consumer) => {
+                let cloud = consumer.cloud().await?;
+                cloud.presigned_link(&consumer.key(name), expires).await.map(Some)
+            }
         }
     }
 
@@ -160,7 +223,7 @@ impl Storage {
     pub fn local_path(&self) -> Option<std::path::PathBuf> {
         match &self.0 {
             Kind::Folder(folder) => Some(folder.path()),
-            Kind::Cloud(_) => None,
+            Kind::Cloud(_) | Kind::Consumer(_) | Kind::Documents(_) => None,
         }
     }
 }

@@ -1,18 +1,25 @@
 //! What is configured, and what a request may name.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use url::Url;
 
 use super::allow::{AllowList, Prefix};
 use super::cloud::{ClientConfig, Cloud};
+use super::consumer::{ConsumerSecrets, Remembered};
+use super::documents::Portal;
 use super::folder::Folder;
 use super::location::{self, Location};
 use super::params;
 use super::{Storage, StorageError, StorageParams, StorageType};
 use crate::config::{Config, Options, UrlConfig};
 
+mod consumer;
 mod custom;
+mod documents;
+mod modules;
 
 /// A folder of the local root for archives being uploaded; no request may name it as a storage.
 pub const UPLOADS: &str = ".uploads";
@@ -27,6 +34,11 @@ pub struct Storages {
     max_parts: u32,
     custom_cloud: Option<Configured>,
     data_store: Configured,
+    /// By their names in lower case.
+    consumers: BTreeMap<String, Options>,
+    secrets: Option<Arc<Remembered>>,
+    /// DocSpace itself, when its address is configured.
+    portal: Option<Portal>,
 }
 
 /// A storage of the configuration, with what variants of it are made from.
@@ -60,7 +72,8 @@ impl Storages {
                 Configured { url, options: Options::default(), storage: Storage::folder(folder) }
             }
         };
-        Ok(Self {
+        let consumers = config.consumers.iter();
+        let storages = Self {
             real_root: root.canonicalize().ok(),
             root,
             allow: AllowList::new(&storage.allow)?,
@@ -68,7 +81,19 @@ impl Storages {
             max_parts,
             custom_cloud: custom_cloud.map(|c| configured("custom_cloud", c)).transpose()?,
             data_store,
-        })
+            consumers: consumers.map(|(name, o)| (name.to_ascii_lowercase(), o.clone())).collect(),
+            secrets: None,
+            portal: Portal::of(&config.portal.docspace, &config.backup.temp_dir)?,
+        };
+        storages.check_consumers()?;
+        Ok(storages)
+    }
+
+    /// Also knows the consumers whose credentials lie elsewhere than in the configuration.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: Arc<dyn ConsumerSecrets>) -> Self {
+        self.secrets = Some(Arc::new(Remembered::new(secrets)));
+        self
     }
 
     /// The storage that a request names. Every check of what a request may name is here; no storage is
@@ -83,17 +108,9 @@ impl Storages {
             StorageType::CustomCloud => self.custom_cloud(params),
             StorageType::DataStore => Ok(self.data_store.storage.clone()),
             StorageType::Documents | StorageType::ThirdpartyDocuments => {
-                Err(StorageError::Unsupported(
-                    "backups into the portal's own documents or connected clouds are not \
-                     supported: use Local, CustomCloud or DataStore"
-                        .to_owned(),
-                ))
+                self.documents(kind, params)
             }
-            StorageType::ThirdPartyConsumer => Err(StorageError::Unsupported(
-                "backups to third-party consumers are not supported yet: configure \
-                 [storage.custom_cloud] and use CustomCloud"
-                    .to_owned(),
-            )),
+            StorageType::ThirdPartyConsumer => self.consumer(params),
         }
     }
 
@@ -106,13 +123,24 @@ impl Storages {
         path: &str,
     ) -> Result<(Storage, String), StorageError> {
         let (folder, name) = match kind {
-            StorageType::Local => path.rsplit_once('/').map_or(("", path), |(folder, name)| {
-                (if folder.is_empty() && path.starts_with('/') { "/" } else { folder }, name)
-            }),
+            StorageType::Local | StorageType::ThirdPartyConsumer => {
+                path.rsplit_once('/').map_or(("", path), |(folder, name)| {
+                    (if folder.is_empty() && path.starts_with('/') { "/" } else { folder }, name)
+                })
+            }
+            StorageType::Documents | StorageType::ThirdpartyDocuments => {
+                return self.document_at(kind, params, path);
+            }
             _ => ("", path),
         };
         let storage = match kind {
             StorageType::Local => self.local(folder)?,
+            StorageType::ThirdPartyConsumer => {
+                let mut params = params.clone();
+                params::started_by_hand(kind, &mut params);
+                params::descend(&mut params, "subdir", folder);
+                self.consumer(&params)?
+            }
             other => self.resolve(other, params)?,
         };
         super::name::check(name)?;

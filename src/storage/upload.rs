@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::cloud::CloudUpload;
+use super::documents::DocumentsUpload;
 use super::folder::FolderUpload;
 use super::{Remains, StorageError};
 
@@ -45,6 +46,7 @@ pub struct Upload(pub(super) Kind);
 pub(super) enum Kind {
     Folder(FolderUpload),
     Cloud(Box<CloudUpload>),
+    Documents(Box<DocumentsUpload>),
 }
 
 impl Upload {
@@ -54,14 +56,17 @@ impl Upload {
         match &mut self.0 {
             Kind::Folder(upload) => upload.write(bytes).await,
             Kind::Cloud(upload) => upload.write(bytes).await,
+            Kind::Documents(upload) => upload.write(bytes).await,
         }
     }
 
-    /// Makes the archive durable and visible. On an error nothing is left behind.
-    pub async fn complete(self) -> Result<(), StorageError> {
+    /// Makes the archive durable and visible. On an error nothing is left behind. Returns the archive's id
+    /// where the storage gives it one; it is then found by [`super::Storage::of_archive`].
+    pub async fn complete(self) -> Result<Option<String>, StorageError> {
         match self.0 {
-            Kind::Folder(upload) => upload.complete().await,
-            Kind::Cloud(upload) => upload.complete().await,
+            Kind::Folder(upload) => upload.complete().await.map(|()| None),
+            Kind::Cloud(upload) => upload.complete().await.map(|()| None),
+            Kind::Documents(upload) => upload.complete().await.map(Some),
         }
     }
 
@@ -70,6 +75,7 @@ impl Upload {
         match self.0 {
             Kind::Folder(upload) => upload.abort().await,
             Kind::Cloud(upload) => upload.abort().await,
+            Kind::Documents(upload) => upload.abort().await,
         }
     }
 }

@@ -6,6 +6,7 @@ mod identity;
 mod load;
 mod restore;
 mod schedules;
+mod stores;
 mod tokens;
 mod upload;
 mod who;

@@ -51,8 +51,8 @@ async fn wrong_requests_are_refused_in_docspaces_form() {
         (at("", json!(4)), 400, "filePath is empty"),
         (at("a/x.tar.gz", json!("DataStore")), 400, "separator"),
         (at("x.tar.gz", json!("CustomCloud")), 400, "storage.custom_cloud"),
-        (at("12", json!(0)), 400, "not supported"),
-        (at("x", json!("5")), 400, "not supported"),
+        (at("12", json!(0)), 400, "portal.docspace"),
+        (at("x", json!("5")), 400, "module is missing"),
         (format!(r#"{{"backupId":"{NOBODY}"}}"#), 404, NOBODY),
         (format!(r#"{{"backupId":"{{{NOBODY}}}","dump":true}}"#), 404, NOBODY),
     ] {

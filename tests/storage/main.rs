@@ -2,13 +2,19 @@
 
 #[path = "../support/disk.rs"]
 mod disk;
+#[path = "../support/files.rs"]
+mod files;
 #[path = "../support/proxy.rs"]
 mod proxy;
 #[path = "../support/s3.rs"]
 mod s3;
+#[path = "../support/web.rs"]
+mod web;
 
 mod clouds;
 mod conformance;
+mod consumers;
+mod documents;
 mod folders;
 mod requests;
 mod tools;

@@ -82,16 +82,9 @@ fn hostile_local_paths_are_refused() {
 }
 
 #[test]
-fn unsupported_types_say_so() {
+fn what_is_not_configured_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let storages = Storages::new(&config(dir.path())).unwrap();
-    for kind in
-        [StorageType::Documents, StorageType::ThirdpartyDocuments, StorageType::ThirdPartyConsumer]
-    {
-        let error = storages.resolve(kind, &params(&[("module", "S3")])).unwrap_err();
-        assert!(matches!(error, StorageError::Unsupported(_)) && error.is_bad_request());
-        assert!(error.to_string().contains("not supported"), "{error}");
-    }
     let error = storages.resolve(StorageType::CustomCloud, &params(&[])).unwrap_err();
     assert!(matches!(error, StorageError::NotConfigured(_)), "{error:?}");
     let local = storages.resolve(StorageType::DataStore, &params(&[("x", "y")])).unwrap();

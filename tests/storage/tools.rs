@@ -107,7 +107,7 @@ pub async fn put_as(
             return Err(error);
         }
     }
-    upload.complete().await
+    upload.complete().await.map(drop)
 }
 
 pub async fn get(storage: &Storage, name: &str, range: std::ops::Range<u64>) -> Bytes {

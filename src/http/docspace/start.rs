@@ -5,6 +5,7 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::model::{BackupDto, BackupProgress};
+use super::stored_for::asked_by;
 use super::wrapper::{Asked, BackupProgressWrapper};
 use super::{DocError, ErrorWrapper, answer, bind};
 use crate::catalog::Scope;
@@ -55,12 +56,15 @@ async fn start(
     let bound = bind::start_backup(content_type, &body)?;
     caller.demand_administrator(&state.app).await?;
     caller.demand_start(&state.app, bound.dump).await?;
+    let storage_type = bound.storage_type.unwrap_or(StorageType::Documents);
+    let mut storage_params = bound.storage_params;
+    asked_by(&caller, request.headers(), storage_type, &mut storage_params);
     let job = backup::start(
         &state.app,
         StartBackup {
             tenant_id: caller.tenant_id,
-            storage_type: bound.storage_type.unwrap_or(StorageType::Documents),
-            storage_params: bound.storage_params,
+            storage_type,
+            storage_params,
             dump: bound.dump,
             mode: Mode::Full,
         },

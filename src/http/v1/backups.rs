@@ -10,6 +10,7 @@ use super::model::{JobView, StorageTypeName};
 use super::{ErrorBody, V1Error, administrator, json};
 use crate::catalog::Scope;
 use crate::http::HttpState;
+use crate::http::docspace::stored_for::asked_by;
 use crate::ops::backup::{self, Mode, StartBackup};
 use crate::storage::{StorageParams, StorageType};
 
@@ -63,8 +64,9 @@ pub async fn create(
     payload: Payload,
 ) -> Result<HttpResponse, V1Error> {
     let caller = administrator(&state, &request, Scope::Write).await?;
-    let wanted: NewBackup = json::read(&request, payload).await?;
+    let mut wanted: NewBackup = json::read(&request, payload).await?;
     caller.demand_start(&state.app, wanted.dump).await?;
+    asked_by(&caller, request.headers(), wanted.storage_type, &mut wanted.storage_params);
     let wanted = StartBackup {
         tenant_id: caller.tenant_id,
         storage_type: wanted.storage_type,

@@ -18,7 +18,7 @@ use crate::ops::fingerprint::{Fingerprint, read_back};
 use crate::portal::{Portal, PortalError, Tenant};
 use crate::source::database::{self, DatabaseError, Snapshot};
 use crate::storage::{
-    JournalError, Remains, Storage, StorageError, StorageType, Upload, UploadHint,
+    self, JournalError, Remains, Storage, StorageError, StorageType, Upload, UploadHint,
 };
 
 /// Connections that read one database at once: one for each core that the work is planned for.
@@ -191,17 +191,18 @@ impl Attempt<'_> {
     async fn store(&self, assembled: Assembled) -> Result<Finished, RunError> {
         let Assembled { started, name, upload, sent, summary } = assembled;
         let progress = &self.ctx.progress;
-        upload.complete().await?;
+        let id = upload.complete().await?;
+        let storage = self.storage.of_archive(id.as_deref());
         progress.phase("verifying");
         let read_back = tokio::select! {
-            result = read_back(self.storage, &name, &sent, progress) => result.map_err(RunError::Failed),
+            result = read_back(&storage, &name, &sent, progress) => result.map_err(RunError::Failed),
             () = self.ctx.cancel.cancelled() => Err(RunError::Cancelled),
         };
         if let Err(error) = read_back {
             // Nothing that is not whole, or not wanted, may look like an archive. After a lost lease it is
             // another worker's to clean.
             if self.ctx.cancel.reason() != Some(CancelReason::Lost) {
-                self.storage.delete(&name).await?;
+                storage.delete(&name).await?;
             }
             return Err(error);
         }
@@ -210,10 +211,10 @@ impl Attempt<'_> {
             // DocSpace's clients find a backup in the history by the id of its task.
             id: self.ctx.job.id,
             tenant_id: self.ctx.job.tenant_id,
-            url: self.storage.object_url(&name).to_string(),
+            url: storage.object_url(&name).to_string(),
             name,
             storage_type: self.request.storage_type,
-            storage_params: self.request.storage_params.clone(),
+            storage_params: storage::in_record(&self.request.storage_params, id.as_deref()),
             size: summary.bytes,
             sha256: hex::encode(summary.sha256),
             created_on: started,

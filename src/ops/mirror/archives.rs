@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use percent_encoding::percent_decode_str;
 use uuid::Uuid;
 
 use crate::app::App;
@@ -10,7 +11,7 @@ use crate::ops::OpError;
 use crate::ops::schedules::{base_path, params_of, slot_id};
 use crate::portal::docspace::backups::{BackupRow, INSTALLATION};
 use crate::portal::docspace::identity::Identity;
-use crate::storage::{StorageParams, StorageType, is_secret_param};
+use crate::storage::{FILE_ID, StorageParams, StorageType, is_secret_param};
 
 /// So many in a row mean that the table takes none.
 const MOST_FAILURES: usize = 3;
@@ -91,6 +92,7 @@ fn row(record: &ArchiveRecord, params: &StorageParams) -> BackupRow {
         // Of a file in the portal, its id ends the address.
         StorageType::Documents | StorageType::ThirdpartyDocuments => url
             .and_then(|url| url.path_segments()?.next_back().map(str::to_owned))
+            .and_then(|id| Some(percent_decode_str(&id).decode_utf8().ok()?.into_owned()))
             .filter(|id| !id.is_empty()),
         _ => None,
     };
@@ -126,6 +128,9 @@ async fn record(app: &App, id: Uuid, row: &BackupRow) -> Option<ArchiveRecord> {
         if let Ok(file) = url::Url::from_file_path(path) {
             url = file.to_string();
         }
+    }
+    if matches!(storage_type, StorageType::Documents | StorageType::ThirdpartyDocuments) {
+        params.insert(FILE_ID.to_owned(), row.path.clone());
     }
     let mut size = 0;
     // Where the configuration does not reach, the record shows in the history all the same.

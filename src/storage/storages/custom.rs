@@ -59,7 +59,7 @@ impl<'a> Wanted<'a> {
     }
 }
 
-fn refused(what: &str, value: &str) -> StorageError {
+pub(super) fn refused(what: &str, value: &str) -> StorageError {
     StorageError::Invalid(format!(
         "storageParams: {what} {value:?} is not allowed by the configuration (storage.allow)"
     ))
@@ -87,11 +87,7 @@ impl Storages {
         let mut options = configured.map(|cloud| cloud.options.clone()).unwrap_or_default();
         let endpoint = self.allowed_endpoint(&wanted, &bucket, &options)?;
         if let Some(region) = wanted.region {
-            // It becomes part of a host name.
-            let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-            if region.len() > 40 || !region.chars().all(plain) {
-                return Err(StorageError::Invalid(format!("storageParams: no region {region:?}")));
-            }
+            check_region(region)?;
             set(&mut options, &["aws_region", "region"], "region", region);
         }
         if let Some(endpoint) = &endpoint {
@@ -163,14 +159,7 @@ impl Storages {
             self.allow_place(&bucket.url(), configured.as_ref(), bucket)?;
             return Ok(None);
         };
-        let endpoint = Url::parse(text)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-            .ok_or_else(|| {
-                StorageError::Invalid(
-                    "storageParams: endpoint must be a URL such as https://host:9000".to_owned(),
-                )
-            })?;
+        let endpoint = endpoint_url(text)?;
         // Also refuses a user, a query, and dots that climb.
         let asked = Prefix::new(&endpoint)?;
         let same = match &configured {
@@ -245,8 +234,29 @@ fn not_configured() -> StorageError {
     )
 }
 
+/// A region becomes part of a host name.
+pub(super) fn check_region(region: &str) -> Result<(), StorageError> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if region.is_empty() || region.len() > 40 || !region.chars().all(plain) {
+        return Err(StorageError::Invalid(format!("storageParams: no region {region:?}")));
+    }
+    Ok(())
+}
+
+/// An endpoint that a request names, as far as its form goes.
+pub(super) fn endpoint_url(text: &str) -> Result<Url, StorageError> {
+    Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .ok_or_else(|| {
+            StorageError::Invalid(
+                "storageParams: endpoint must be a URL such as https://host:9000".to_owned(),
+            )
+        })
+}
+
 /// The place as an address of the endpoint: `https://host/bucket/prefix`.
-fn at_endpoint(endpoint: &Url, bucket: &Bucket) -> Url {
+pub(super) fn at_endpoint(endpoint: &Url, bucket: &Bucket) -> Url {
     let mut url = endpoint.clone();
     if let Ok(mut segments) = url.path_segments_mut() {
         segments.pop_if_empty().push(&bucket.name).extend(&bucket.prefix);

@@ -1,0 +1,85 @@
+//! What the one who asks for a backup adds to its storage's parameters.
+
+use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderMap};
+
+use crate::http::auth::{Caller, Role};
+use crate::storage::{PORTAL_TOKEN, StorageParams, StorageType, started_by_hand};
+
+/// DocSpace's own login cookie.
+const LOGIN: &str = "asc_auth_key";
+
+/// As DocSpace completes the parameters of a backup that somebody starts. A user of DocSpace who wants it
+/// in the portal's documents also lends their credential, so that DocSpace itself says where they may write;
+/// it is sealed, and forgotten with the job.
+pub fn asked_by(
+    caller: &Caller,
+    headers: &HeaderMap,
+    kind: StorageType,
+    params: &mut StorageParams,
+) {
+    started_by_hand(kind, params);
+    let documents = matches!(kind, StorageType::Documents | StorageType::ThirdpartyDocuments);
+    if documents
+        && matches!(caller.role, Role::User { .. })
+        && let Some(credential) = credential(headers)
+    {
+        params.entry(PORTAL_TOKEN.to_owned()).or_insert(credential);
+    }
+}
+
+/// As DocSpace takes it in `Authorization`: a login token may stand there as well as in its cookie.
+fn credential(headers: &HeaderMap) -> Option<String> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let header = text(AUTHORIZATION).or_else(|| {
+        headers.get("apikeybearer").and_then(|value| value.to_str().ok()).map(str::trim)
+    });
+    if let Some(header) = header.filter(|header| !header.is_empty()) {
+        return Some(header.to_owned());
+    }
+    let cookies = text(COOKIE)?;
+    let mut pairs = cookies.split(';').filter_map(|pair| pair.trim().split_once('='));
+    let (_, token) = pairs.find(|(name, _)| *name == LOGIN)?;
+    Some(token.trim().to_owned()).filter(|token| !token.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+    use crate::catalog::Scope;
+
+    fn params(kind: StorageType, role: Role, header: (&'static str, &str)) -> StorageParams {
+        let mut headers = HeaderMap::new();
+        let value = HeaderValue::from_str(header.1).unwrap();
+        headers.insert(HeaderName::from_static(header.0), value);
+        let caller = Caller { tenant_id: 1, role, reach: Scope::Write };
+        let mut params = StorageParams::new();
+        asked_by(&caller, &headers, kind, &mut params);
+        params
+    }
+
+    /// "startbackup/startrestore add `subdir=backup` if absent"
+    #[test]
+    fn a_consumers_folder_is_backup() {
+        let header = ("authorization", "Bearer sk-1");
+        let params = params(StorageType::ThirdPartyConsumer, Role::Installation, header);
+        assert_eq!(params, [("subdir".to_owned(), "backup".to_owned())].into());
+    }
+
+    #[test]
+    fn users_lend_their_credential_and_keys_of_ours_do_not() {
+        let user = || Role::User { id: "u".to_owned() };
+        for (header, credential) in [
+            (("authorization", "Bearer sk-1"), "Bearer sk-1"),
+            (("apikeybearer", "sk-1"), "sk-1"),
+            (("cookie", "a=b; asc_auth_key=token+x==; c=d"), "token+x=="),
+        ] {
+            let params = params(StorageType::Documents, user(), header);
+            assert_eq!(params.get(PORTAL_TOKEN).map(String::as_str), Some(credential));
+        }
+        let header = ("authorization", "Bearer sk-1");
+        assert!(params(StorageType::Documents, Role::Installation, header).is_empty());
+        assert!(params(StorageType::Local, user(), header).is_empty());
+    }
+}
