@@ -12,6 +12,7 @@ pub mod jobs;
 pub mod links;
 pub mod mirror;
 pub mod presence;
+mod proving;
 pub mod recent;
 pub mod restore;
 pub mod retention;

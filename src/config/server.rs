@@ -63,6 +63,8 @@ pub struct BackupConfig {
     /// Where spill files go.
     pub temp_dir: PathBuf,
     pub compression: archive::Compression,
+    /// Every so many archives the newest is proved by a restore into a scratch place; 0: none is.
+    pub prove_every: u32,
 }
 
 impl Default for BackupConfig {
@@ -71,6 +73,7 @@ impl Default for BackupConfig {
             memory: ByteSize(96 << 20),
             temp_dir: std::env::temp_dir(),
             compression: archive::Compression::Fast,
+            prove_every: 0,
         }
     }
 }

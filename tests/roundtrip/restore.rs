@@ -302,6 +302,24 @@ async fn an_archive_is_proved_without_touching_the_portal() {
     assert_eq!(std::fs::read_dir(portal.dir.path()).unwrap().count(), 2 + wal_files(&portal));
 }
 
+#[tokio::test]
+async fn every_second_archive_is_proved_when_asked_for() {
+    let portal = PlainPortal::new(100);
+    let config = format!("{}[backup]\nprove_every = 2\n", portal.config());
+    let service = Service::start(&config).await;
+    service.backup("Local", json!([])).await;
+    let second = service.backup("Local", json!([])).await;
+    let id = second["id"].as_str().unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while service.json(&format!("/v1/archives/{id}")).await["provedOn"].is_null() {
+        assert!(std::time::Instant::now() < deadline, "{}", service.log());
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    let archives = service.json("/v1/archives").await;
+    let proved = archives["items"].as_array().unwrap().iter().filter(|a| a["provedOn"].is_string());
+    assert_eq!(proved.count(), 1);
+}
+
 fn wal_files(portal: &PlainPortal) -> usize {
     ["portal.db-wal", "portal.db-shm"]
         .iter()
