@@ -11,21 +11,35 @@ use tokio::task::JoinSet;
 use super::run::RunError;
 use crate::catalog::is_own_table;
 use crate::jobs::Progress;
-use crate::source::database::{DataSink, DatabaseError, SinkClosed, Snapshot, Table};
+use crate::source::database::{
+    DataSink, DatabaseError, ObjectText, SinkClosed, Snapshot, Table,
+};
 
 /// Where a database's members lie in the archive.
 pub struct Members {
     prefix: String,
+    database: String,
 }
 
 impl Members {
-    /// `extra`: the name of a database that is not the portal's own first one.
-    pub fn new(extra: Option<&str>) -> Self {
+    /// `first`: it is the portal's own database.
+    pub fn new(database: &str, first: bool) -> Self {
         Self {
-            prefix: match extra {
-                None => "databases".to_owned(),
-                Some(name) => format!("extra/databases/{name}"),
+            prefix: match first {
+                true => "databases".to_owned(),
+                false => format!("extra/databases/{database}"),
             },
+            database: database.to_owned(),
+        }
+    }
+
+    fn object(&self, object: &ObjectText, now: i64) -> NewEntry {
+        NewEntry {
+            path: format!("extra/objects/{}/{}/{}.sql", self.database, object.kind, object.name),
+            kind: EntryKind::Object,
+            mtime: now,
+            rows: None,
+            note: None,
         }
     }
 
@@ -41,13 +55,10 @@ impl Members {
     }
 }
 
-/// One table, read whole.
-pub struct Dumped {
-    members: Arc<Members>,
-    table: Table,
-    scheme: String,
-    spool: Spool,
-    rows: u64,
+/// One table, or what belongs to none, read whole.
+pub enum Dumped {
+    Table { members: Arc<Members>, table: Table, scheme: String, spool: Spool, rows: u64 },
+    Objects { members: Arc<Members>, objects: Vec<ObjectText> },
 }
 
 /// Dumps under way: every database's tables, largest first, by as many readers as its snapshot has.
@@ -76,6 +87,7 @@ impl Dumps {
                 b.estimated_bytes.cmp(&a.estimated_bytes).then(a.name.cmp(&b.name))
             });
             let pending = Arc::new(Mutex::new(VecDeque::from(tables)));
+            readers.spawn(objects(Arc::clone(&snapshot), Arc::clone(&members), sender.clone()));
             for _ in 0..snapshot.readers().max(1) {
                 let reader = Reader {
                     snapshot: Arc::clone(&snapshot),
@@ -108,7 +120,18 @@ impl Dumps {
 
     /// Appends a table's definition and, if it has rows, its data.
     pub async fn append(&self, dumped: Dumped, writer: &mut Writer) -> Result<(), RunError> {
-        let Dumped { members, table, scheme, spool, rows } = dumped;
+        let (members, table, scheme, spool, rows) = match dumped {
+            Dumped::Table { members, table, scheme, spool, rows } => {
+                (members, table, scheme, spool, rows)
+            }
+            Dumped::Objects { members, objects } => {
+                for object in objects {
+                    let entry = members.object(&object, self.now);
+                    writer.append(entry, object.sql.as_bytes()).await?;
+                }
+                return Ok(());
+            }
+        };
         let entry = members.entry(EntryKind::Scheme, &table.name, self.now, None);
         writer.append(entry, scheme.as_bytes()).await?;
         if rows > 0 {
@@ -117,6 +140,21 @@ impl Dumps {
         }
         Ok(())
     }
+}
+
+async fn objects(
+    snapshot: Arc<dyn Snapshot>,
+    members: Arc<Members>,
+    finished: mpsc::Sender<Dumped>,
+) -> Result<(), RunError> {
+    let objects = snapshot.objects().await?;
+    if objects.is_empty() {
+        return Ok(());
+    }
+    finished
+        .send(Dumped::Objects { members, objects })
+        .await
+        .map_err(|_| RunError::Stopped)
 }
 
 struct Reader {
@@ -151,7 +189,7 @@ impl Reader {
             let spool = sink.spool;
             self.progress.correct_total(spool.len() as i64 - sink.expected as i64);
             let members = Arc::clone(&self.members);
-            if finished.send(Dumped { members, table, scheme, spool, rows }).await.is_err() {
+            if finished.send(Dumped::Table { members, table, scheme, spool, rows }).await.is_err() {
                 return Err(RunError::Stopped);
             }
         }
