@@ -2,5 +2,7 @@
 
 mod mysql;
 mod mysql_live;
+mod postgres;
+mod postgres_restore;
 mod sqlite;
 mod support;

@@ -56,7 +56,7 @@ impl Session {
     }
 
     fn done<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
-        self.busy = result.as_ref().is_err_and(|error| error.as_database_error().is_none());
+        self.busy = result.as_ref().is_err_and(is_fatal);
         result
     }
 
@@ -110,6 +110,15 @@ impl Session {
         if !self.busy {
             let _ = self.conn.close().await; // Nothing was at stake.
         }
+    }
+}
+
+/// Whether the connection is gone with the error.
+fn is_fatal(error: &Error) -> bool {
+    match error.as_database_error().and_then(|error| error.code()) {
+        // Ended by an administrator, by a crash, by a server that goes down.
+        Some(code) => matches!(code.as_ref(), "57P01" | "57P02" | "57P03" | "57P05" | "25P03"),
+        None => true,
     }
 }
 

@@ -90,17 +90,18 @@ pub(super) fn parse(text: &str) -> Vec<Item> {
 
 /// Takes away what follows the last definition.
 fn trim_end(sql: &str) -> &str {
+    let after = |line: &str| {
+        matches!(line, "" | "--" | "-- PostgreSQL database dump complete")
+            || line.starts_with("-- Completed on ")
+            || line.starts_with("\\unrestrict ")
+    };
     let mut sql = sql.trim();
     loop {
         let (before, last) = sql.rsplit_once('\n').unwrap_or(("", sql));
-        if last.starts_with("--") || last.starts_with("\\unrestrict") || last.is_empty() {
-            if before.is_empty() {
-                return "";
-            }
-            sql = before.trim_end();
-        } else {
+        if !after(last) || sql.is_empty() {
             return sql;
         }
+        sql = before.trim_end();
     }
 }
 

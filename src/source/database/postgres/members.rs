@@ -32,6 +32,9 @@ const AFTER: &[&str] = &[
     "DEFAULT ACL",
 ];
 
+/// Makes a table a partition.
+const ATTACH: &str = "TABLE ATTACH";
+
 /// What is said about another item, and lies where that lies.
 const ABOUT: &[&str] = &["COMMENT", "SECURITY LABEL", "ACL"];
 
@@ -62,12 +65,15 @@ pub(super) fn divide(
     let places = place(&items, &tables);
 
     let mut texts: HashMap<usize, String> = HashMap::new();
+    // A partition that has its indexes already keeps them when it is attached; else it would be given others.
+    let mut last: HashMap<usize, String> = HashMap::new();
     let (mut before, mut after) = (preamble(encoding), preamble(encoding));
     for (item, place) in items.iter().zip(&places) {
         let value = (item.kind == "SEQUENCE").then(|| values.get(&item.oid)).flatten();
         let text = item.text() + &value.map(Item::text).unwrap_or_default();
         match place {
             Place::Before => before += &text,
+            Place::Table(table) if item.kind == ATTACH => *last.entry(*table).or_default() += &text,
             Place::Table(table) => *texts.entry(*table).or_default() += &text,
             Place::After => after += &text,
         }
@@ -80,7 +86,7 @@ pub(super) fn divide(
         .enumerate()
         .filter_map(|(position, index)| {
             let member = by_oid.get(&items[*index].oid)?;
-            let text = texts.remove(index).unwrap_or_default();
+            let text = texts.remove(index).unwrap_or_default() + last.get(index).map_or("", String::as_str);
             let head = format!("{POSITION}{} of {}\n", position + 1, tables.len());
             Some(((*member).clone(), head + &preamble(encoding) + &text))
         })
@@ -101,7 +107,7 @@ fn place(items: &[Item], tables: &[usize]) -> Vec<Place> {
         let needed = needs(item);
         places[index] = if is_table(index) {
             Place::Table(index)
-        } else if kind == "TABLE ATTACH" {
+        } else if kind == ATTACH {
             let part = tables
                 .iter()
                 .find(|table| items[**table].name == item.name && items[**table].schema == item.schema);

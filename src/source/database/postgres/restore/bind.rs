@@ -131,9 +131,11 @@ pub(super) async fn move_over(session: &mut Session, place: &Place) -> Result<()
     let schemas = place.schemas(session).await?;
     for (swapped, name) in staying(session, place, &schemas).await? {
         let from = qualified(&place.kept(swapped.number), &name);
-        let tables = partitions(session, &from).await?;
-        for table in tables {
-            session.run(&format!("ALTER TABLE {table} SET SCHEMA {}", identifier(&swapped.name))).await?;
+        for (table, schema) in partitions(session, &from).await? {
+            let to = schemas.iter().find(|swapped| swapped.replaces && place.kept(swapped.number) == schema);
+            if let Some(to) = to {
+                session.run(&format!("ALTER TABLE {table} SET SCHEMA {}", identifier(&to.name))).await?;
+            }
         }
         let note = format!(
             "INSERT INTO {} VALUES ({}, {})",
@@ -159,23 +161,23 @@ pub(super) async fn move_over(session: &mut Session, place: &Place) -> Result<()
     )))
 }
 
-/// A table and its partitions in the same schema, in SQL.
-async fn partitions(session: &mut Session, table: &str) -> Result<Vec<String>, Fault> {
+/// A table and its partitions in SQL, each with its schema.
+async fn partitions(session: &mut Session, table: &str) -> Result<Vec<(String, String)>, Fault> {
     let query = format!(
-        "SELECT c.oid::regclass::text FROM pg_catalog.pg_partition_tree({}::regclass) t \
-         JOIN pg_catalog.pg_class c ON c.oid = t.relid WHERE c.relnamespace = \
-         (SELECT relnamespace FROM pg_catalog.pg_class WHERE oid = {}::regclass)",
-        literal(table),
-        literal(table)
+        "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), n.nspname::text FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = {table}::regclass \
+         OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree({table}::regclass))",
+        table = literal(table)
     );
-    let found = session.column(&query).await?;
-    Ok(if found.is_empty() { vec![table.to_owned()] } else { found })
+    let rows = session.rows(&query).await?;
+    Ok(rows.iter().map(|row| (text(row, 0), text(row, 1))).collect())
 }
 
 /// Moves them back, while the schemas still have the names of the swap.
 pub(super) async fn move_back(session: &mut Session, place: &Place) -> Result<(), Fault> {
+    let schemas = place.schemas(session).await?;
     let query = format!(
-        "SELECT m.name, s.name, s.number::text FROM {} m JOIN {} s ON s.number = m.number",
+        "SELECT m.name, s.name FROM {} m JOIN {} s ON s.number = m.number",
         place.table("stays"),
         place.table("schemas")
     );
@@ -185,9 +187,12 @@ pub(super) async fn move_back(session: &mut Session, place: &Place) -> Result<()
         if session.value(&exists).await?.is_none() {
             continue;
         }
-        let kept = place.kept(super::super::catalog::number(&row, 2) as usize);
-        for table in partitions(session, &from).await? {
-            session.run(&format!("ALTER TABLE {table} SET SCHEMA {}", identifier(&kept))).await?;
+        for (table, schema) in partitions(session, &from).await? {
+            let to = schemas.iter().find(|swapped| swapped.replaces && swapped.name == schema);
+            if let Some(to) = to {
+                let to = identifier(&place.kept(to.number));
+                session.run(&format!("ALTER TABLE {table} SET SCHEMA {to}")).await?;
+            }
         }
     }
     Ok(())
@@ -272,6 +277,7 @@ pub(super) async fn lost(
     schemas: &[Swapped],
 ) -> Result<Vec<String>, Fault> {
     let mut lost = Vec::new();
+    let new: Vec<String> = schemas.iter().map(|swapped| swapped.name.clone()).collect();
     for swapped in schemas.iter().filter(|swapped| swapped.replaces) {
         let query = format!(
             "WITH o AS (SELECT n.nspname AS schema, CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialised view' \
@@ -285,11 +291,16 @@ pub(super) async fn lost(
                FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
                WHERE t.typtype IN ('e', 'd', 'r')) \
              SELECT DISTINCT kind || ' ' || name FROM o WHERE schema = {kept} \
+             AND (kind <> 'partition' OR EXISTS (SELECT 1 FROM pg_catalog.pg_class r \
+               JOIN pg_catalog.pg_class x ON x.relname = r.relname AND x.oid <> r.oid \
+               JOIN pg_catalog.pg_namespace m ON m.oid = x.relnamespace \
+               WHERE r.oid = pg_catalog.pg_partition_root(o.oid) AND {among_new})) \
              AND NOT EXISTS (SELECT 1 FROM o x WHERE x.schema = {new} AND x.kind = o.kind AND x.name = o.name) \
              AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.classid = o.class AND d.objid = o.oid \
                AND d.deptype IN ('e', 'a', 'i') AND NOT (kind = 'partition' AND d.deptype = 'a')) ORDER BY 1",
             kept = literal(&place.kept(swapped.number)),
-            new = literal(&swapped.name)
+            new = literal(&swapped.name),
+            among_new = among("m.nspname", &new)
         );
         let names = session.column(&query).await?;
         lost.extend(names.into_iter().map(|name| format!("{name} (schema {})", swapped.name)));

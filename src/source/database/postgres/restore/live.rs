@@ -6,6 +6,7 @@ use sqlx::Error;
 
 use super::super::catalog::{self, text};
 use super::super::connect::Session;
+use super::super::large::{self, Found};
 use super::super::url::Target;
 use super::super::{failed, open};
 use crate::source::database::{DatabaseError, Live, LiveTable, warning};
@@ -24,10 +25,13 @@ async fn read(
     session: &mut Session,
 ) -> Result<(Vec<LiveTable>, Option<u64>, Vec<String>), Error> {
     let relations = catalog::relations(session).await?;
-    let tables = relations
+    let mut tables: Vec<LiveTable> = relations
         .into_iter()
         .map(|(name, relation)| LiveTable { name, rows: relation.rows, bytes: relation.bytes })
         .collect();
+    if let Found::Table(table) = large::find(session).await? {
+        tables.push(LiveTable { name: table.name, rows: 0, bytes: table.estimated_bytes / 2 });
+    }
     Ok((tables, free_space(session).await?, problems(session).await?))
 }
 

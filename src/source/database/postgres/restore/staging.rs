@@ -1,11 +1,12 @@
 //! The attempt's transaction: what was staged is in it alone, until it is committed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
+use super::super::catalog::{Relation, text};
 use super::super::connect::Session;
 use super::super::items;
 use super::super::large as objects;
@@ -179,9 +180,18 @@ impl Work {
                     .map(|column| identifier(column))
                     .collect();
                 let columns = both.join(",");
+                let types = own_types(&mut self.session, &relation).await?;
+                let selected: Vec<_> = both
+                    .iter()
+                    .map(|column| match types.get(column) {
+                        Some(kind) => format!("l.{column}::text::{kind}"),
+                        None => format!("l.{column}"),
+                    })
+                    .collect();
+                let selected = selected.join(",");
                 let key = identifier(key);
                 format!(
-                    "INSERT INTO {staged} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {} l \
+                    "INSERT INTO {staged} ({columns}) OVERRIDING SYSTEM VALUE SELECT {selected} FROM {} l \
                      WHERE NOT EXISTS (SELECT 1 FROM {staged} s WHERE s.{key} = l.{key})",
                     qualified(&kept, &relation.name)
                 )
@@ -219,6 +229,21 @@ impl Work {
         self.session.run("ROLLBACK TO SAVEPOINT trial; RELEASE SAVEPOINT trial").await?;
         Ok(())
     }
+}
+
+/// The columns, in SQL, whose types are users' own, with those types: the live table's are others of the same names.
+async fn own_types(
+    session: &mut Session,
+    relation: &Relation,
+) -> Result<HashMap<String, String>, Fault> {
+    let query = format!(
+        "SELECT a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod) FROM pg_catalog.pg_attribute a \
+         JOIN pg_catalog.pg_type t ON t.oid = a.atttypid JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
+         WHERE a.attrelid = {} AND a.attnum > 0 AND NOT a.attisdropped AND n.nspname <> 'pg_catalog'",
+        relation.oid
+    );
+    let rows = session.rows(&query).await?;
+    Ok(rows.iter().map(|row| (identifier(&text(row, 0)), text(row, 1))).collect())
 }
 
 struct Hash(Sha256);
@@ -277,8 +302,10 @@ impl Staging for StagingSchemas {
             return Ok(());
         }
         let items = items::parse(sql);
+        // A heading has no line breaks.
+        let line = table.replace(['\n', '\r'], " ");
         let named = items.iter().any(|item| {
-            item.kind == "TABLE" && super::super::names::member(&item.schema, &item.name) == table
+            item.kind == "TABLE" && super::super::names::member(&item.schema, &item.name) == line
         });
         if !named {
             return Err(fault("its definition is not that of the table"));
