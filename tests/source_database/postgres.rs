@@ -54,7 +54,10 @@ impl Postgres {
         let text = client("pg_dump", &["--blobs", &url], b"");
         let text = String::from_utf8(text).unwrap();
         // These two are of the moment.
-        text.lines().filter(|line| !line.contains("restrict ")).map(|line| format!("{line}\n")).collect()
+        text.lines()
+            .filter(|line| !line.contains("restrict "))
+            .map(|line| format!("{line}\n"))
+            .collect()
     }
 }
 
@@ -88,11 +91,14 @@ pub fn assert_same(left: &str, right: &str, when: &str) {
 pub async fn whole(url: &str) -> String {
     let snapshot = open(url).snapshot(3).await.unwrap();
     let objects = snapshot.objects().await.unwrap();
-    let object = |name: &str| objects.iter().find(|object| object.name == name).unwrap().sql.clone();
+    let object =
+        |name: &str| objects.iter().find(|object| object.name == name).unwrap().sql.clone();
     let mut schemes = Vec::new();
     for table in snapshot.tables() {
         let scheme = snapshot.scheme(table).await.unwrap();
-        let place = scheme.strip_prefix("-- Position: ").map(|rest| rest.split(' ').next().unwrap().parse().unwrap());
+        let place = scheme
+            .strip_prefix("-- Position: ")
+            .map(|rest| rest.split(' ').next().unwrap().parse().unwrap());
         schemes.push((place.unwrap_or(u64::MAX), scheme));
     }
     schemes.sort();
@@ -120,14 +126,21 @@ async fn every_kind_comes_back_through_psql_as_it_was_at_one_moment() {
          SELECT lo_unlink(70001), lo_put(70002, 5, 'later'); REFRESH MATERIALIZED VIEW mat;",
     );
     let objects = snapshot.objects().await.unwrap();
-    let object = |name: &str| objects.iter().find(|object| object.name == name).unwrap().sql.clone();
+    let object =
+        |name: &str| objects.iter().find(|object| object.name == name).unwrap().sql.clone();
     let mut schemes = Vec::new();
     let mut rows = String::new();
     for table in snapshot.tables() {
         let scheme = snapshot.scheme(table).await.unwrap();
         if table.name != "pg_catalog.pg_largeobject" {
-            let position: u64 =
-                scheme.strip_prefix("-- Position: ").unwrap().split(' ').next().unwrap().parse().unwrap();
+            let position: u64 = scheme
+                .strip_prefix("-- Position: ")
+                .unwrap()
+                .split(' ')
+                .next()
+                .unwrap()
+                .parse()
+                .unwrap();
             schemes.push((position, scheme));
         } else {
             // (Its objects are read from the snapshot's own connections.)
@@ -139,7 +152,13 @@ async fn every_kind_comes_back_through_psql_as_it_was_at_one_moment() {
         rows += &data;
     }
     let names: Vec<_> = snapshot.tables().iter().map(|table| table.name.clone()).collect();
-    for wanted in ["everything", "crm.child", "\"dotted.name\"", "crm.part_2024_0", "pg_catalog.pg_largeobject"] {
+    for wanted in [
+        "everything",
+        "crm.child",
+        "\"dotted.name\"",
+        "crm.part_2024_0",
+        "pg_catalog.pg_largeobject",
+    ] {
         assert!(names.iter().any(|name| name == wanted), "{wanted} is not in {names:?}");
     }
     assert!(names.is_sorted());
@@ -221,7 +240,10 @@ async fn a_table_that_was_emptied_or_rewritten_under_the_snapshot_is_noticed() {
         let table = snapshot.tables().iter().find(|table| table.name == name).unwrap();
         let mut sink = crate::support::Collect::default();
         let result = snapshot.data(table, &mut sink).await;
-        assert!(matches!(result, Err(DatabaseError::DefinitionChanged { .. })), "{name}: {result:?}");
+        assert!(
+            matches!(result, Err(DatabaseError::DefinitionChanged { .. })),
+            "{name}: {result:?}"
+        );
     }
     // The connections still serve.
     for _ in 0..3 {
@@ -232,7 +254,9 @@ async fn a_table_that_was_emptied_or_rewritten_under_the_snapshot_is_noticed() {
 
 #[tokio::test]
 async fn a_consumer_that_fails_ends_the_statement() {
-    let live = Postgres::with("CREATE TABLE big AS SELECT repeat('x', 1000) AS v FROM generate_series(1, 100000)");
+    let live = Postgres::with(
+        "CREATE TABLE big AS SELECT repeat('x', 1000) AS v FROM generate_series(1, 100000)",
+    );
     let snapshot = open(&live.url()).snapshot(1).await.unwrap();
     let result = snapshot.data(&snapshot.tables()[0], &mut Refuse).await;
     assert!(matches!(result, Err(DatabaseError::SinkClosed(_))), "{result:?}");
@@ -245,9 +269,14 @@ async fn a_consumer_that_fails_ends_the_statement() {
 
 #[tokio::test]
 async fn what_cannot_be_reached_is_said() {
-    let error = open("postgres://postgres:hunter2@127.0.0.1:5432/pb_no_such_database").check().await.unwrap_err();
+    let error = open("postgres://postgres:hunter2@127.0.0.1:5432/pb_no_such_database")
+        .check()
+        .await
+        .unwrap_err();
     assert!(matches!(error, DatabaseError::Connect { .. }), "{error}");
-    assert!(error.to_string().contains("pb_no_such_database") && !error.to_string().contains("hunter2"));
+    assert!(
+        error.to_string().contains("pb_no_such_database") && !error.to_string().contains("hunter2")
+    );
     let error = try_open("postgres://postgres@127.0.0.1:5432").err().unwrap();
     assert!(matches!(error, DatabaseError::Configuration { .. }), "{error}");
     let live = Postgres::new();

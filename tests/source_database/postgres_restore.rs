@@ -84,7 +84,11 @@ async fn load(staging: &dyn Staging, archive: &Archive, trust: Trust) -> Result<
     Ok(())
 }
 
-async fn ready(live: &Postgres, archive: &Archive, trust: Trust) -> Result<(Box<dyn Staged>, Vec<String>), String> {
+async fn ready(
+    live: &Postgres,
+    archive: &Archive,
+    trust: Trust,
+) -> Result<(Box<dyn Staged>, Vec<String>), String> {
     let staging = open(&live.url()).stage(&attempt()).await.unwrap();
     load(staging.as_ref(), archive, trust).await?;
     staging.ready().await.map_err(|error| error.to_string())
@@ -96,7 +100,12 @@ fn state(live: &Postgres) -> String {
     let text = crate::support::client("pg_dump", &["--blobs", "-N", "portal_backup_*", &url], b"");
     let text = String::from_utf8(text).unwrap();
     // (A cast has no schema, and the old type still has one until the end.)
-    let moment = |line: &str| line.is_empty() || line == "--" || line.contains("restrict ") || line.contains("CAST (portal_backup_");
+    let moment = |line: &str| {
+        line.is_empty()
+            || line == "--"
+            || line.contains("restrict ")
+            || line.contains("CAST (portal_backup_")
+    };
     text.lines().filter(|line| !moment(line)).map(|line| format!("{line}\n")).collect()
 }
 
@@ -122,7 +131,12 @@ async fn every_kind_comes_back_and_goes_again() {
     assert_ne!(before, spoiled);
 
     let (staged, warnings) = ready(&live, &archive, Trust::Own).await.unwrap();
-    assert_eq!(warnings, ["not in the archive, so gone after the restore (1): partition y_parts_2025 (schema public)"]);
+    assert_eq!(
+        warnings,
+        [
+            "not in the archive, so gone after the restore (1): partition y_parts_2025 (schema public)"
+        ]
+    );
     assert_same(&state(&live), &spoiled, "staged");
     staged.swap().await.unwrap();
     staged.swap().await.unwrap();
@@ -283,7 +297,7 @@ async fn tables_that_the_archive_does_not_have_stay() {
     // A column whose type would go.
     live.run("DELETE FROM stays WHERE p = 77; ALTER TABLE stays ADD COLUMN m mood");
     let error = ready(&live, &with_function, Trust::Own).await.err().unwrap();
-    assert!(error.contains("column m of table stays needs type"), "{error}");
+    assert!(error.contains("column m of table public.stays needs type public.mood"), "{error}");
     assert_eq!(beside(&live), "");
 }
 
@@ -304,8 +318,17 @@ async fn adjustments_change_what_was_loaded() {
     let text = str::to_owned;
     for adjustment in [
         Adjustment::KeepNewer { table: text("parent"), key: text("id") },
-        Adjustment::Replace { table: text("parent"), column: text("m"), from: text("b"), to: text("a") },
-        Adjustment::Delete { table: text("parent"), column: text("id"), values: vec![text("1"), text("9'")] },
+        Adjustment::Replace {
+            table: text("parent"),
+            column: text("m"),
+            from: text("b"),
+            to: text("a"),
+        },
+        Adjustment::Delete {
+            table: text("parent"),
+            column: text("id"),
+            values: vec![text("1"), text("9'")],
+        },
         Adjustment::Empty { table: text("child") },
         Adjustment::Empty { table: text("not_there") },
     ] {
@@ -314,12 +337,17 @@ async fn adjustments_change_what_was_loaded() {
     let (staged, _) = staging.ready().await.unwrap();
     staged.swap().await.unwrap();
     staged.finish().await.unwrap();
-    assert_eq!(live.run("SELECT id, m FROM parent ORDER BY 1; SELECT count(*) FROM child"), "2|a\n50|a\n0\n");
+    assert_eq!(
+        live.run("SELECT id, m FROM parent ORDER BY 1; SELECT count(*) FROM child"),
+        "2|a\n50|a\n0\n"
+    );
 }
 
 #[tokio::test]
 async fn extensions_move_and_those_that_cannot_are_a_problem() {
-    let live = Postgres::with("CREATE EXTENSION citext; CREATE TABLE t (c citext PRIMARY KEY); INSERT INTO t VALUES ('A')");
+    let live = Postgres::with(
+        "CREATE EXTENSION citext; CREATE TABLE t (c citext PRIMARY KEY); INSERT INTO t VALUES ('A')",
+    );
     let archive = archive(&live.url()).await;
     assert_eq!(open(&live.url()).live().await.unwrap().problems, Vec::<String>::new());
     let (staged, _) = ready(&live, &archive, Trust::Own).await.unwrap();
@@ -336,9 +364,14 @@ async fn extensions_move_and_those_that_cannot_are_a_problem() {
 async fn hostile_archives_are_refused() {
     let (live, good, before, spoiled) = small().await;
     let mut cases: Vec<(&str, Archive, &str)> = Vec::new();
-    let item = |sql: &str| format!("\n--\n-- Name: x; Type: FUNCTION; Schema: public; Owner: postgres\n--\n\n{sql}\n");
+    let item = |sql: &str| {
+        format!("\n--\n-- Name: x; Type: FUNCTION; Schema: public; Owner: postgres\n--\n\n{sql}\n")
+    };
     for (sql, why) in [
-        ("CREATE FUNCTION public.x() RETURNS integer LANGUAGE plpython3u AS 'import os';", "create function"),
+        (
+            "CREATE FUNCTION public.x() RETURNS integer LANGUAGE plpython3u AS 'import os';",
+            "create function",
+        ),
         ("COPY public.parent FROM PROGRAM 'touch /tmp/pb_hostile';", "copy public"),
         ("DO $$ BEGIN EXECUTE 'x'; END $$;", "refused"),
         ("\\! touch /tmp/pb_hostile", "psql"),
@@ -351,9 +384,21 @@ async fn hostile_archives_are_refused() {
         }
     }
     for (from, to, why) in [
-        ("m public.mood", "m public.mood, x text DEFAULT pg_read_file('/etc/passwd')", "pg_read_file"),
-        ("CREATE TABLE public.parent", "DROP TABLE public.child; CREATE TABLE public.parent", "drop table"),
-        ("ALTER TABLE public.parent OWNER TO postgres", "ALTER TABLE elsewhere.secret OWNER TO postgres", "elsewhere"),
+        (
+            "m public.mood",
+            "m public.mood, x text DEFAULT pg_read_file('/etc/passwd')",
+            "pg_read_file",
+        ),
+        (
+            "CREATE TABLE public.parent",
+            "DROP TABLE public.child; CREATE TABLE public.parent",
+            "drop table",
+        ),
+        (
+            "ALTER TABLE public.parent OWNER TO postgres",
+            "ALTER TABLE elsewhere.secret OWNER TO postgres",
+            "elsewhere",
+        ),
         ("-- Name: parent; Type: TABLE;", "-- Name: child; Type: TABLE;", "not that of the table"),
     ] {
         let mut archive = good.clone();
@@ -363,13 +408,31 @@ async fn hostile_archives_are_refused() {
         cases.push((to, archive, why));
     }
     for (rows, why) in [
-        ("SET client_encoding = 'UTF8';\nCOPY \"public\".\"child\" (\"id\", \"p\") FROM stdin;\n1\t2\n\\.\n", "not the COPY of its table"),
-        ("SET client_encoding = 'UTF8';\nCOPY \"public\".\"parent\" (\"id\") FROM PROGRAM 'id'; COPY x FROM stdin;\n\\.\n", "list of columns"),
-        ("SET client_encoding = 'UTF8';\nCOPY \"public\".\"parent\" (\"id\") FROM stdin;\n7\n\\.\nDROP TABLE child;\n", "follows its rows"),
-        ("SET client_encoding = 'UTF8';\nCOPY \"public\".\"parent\" (\"id\") FROM stdin;\n7\n", "do not end"),
-        ("SET client_encoding = 'UTF8';\nCOPY \"public\".\"parent\" (\"id\") FROM stdin;\nx\n\\.\n", "invalid input"),
+        (
+            "SET client_encoding = 'UTF8';\nCOPY \"public\".\"child\" (\"id\", \"p\") FROM stdin;\n1\t2\n\\.\n",
+            "not the COPY of its table",
+        ),
+        (
+            "SET client_encoding = 'UTF8';\nCOPY \"public\".\"parent\" (\"id\") FROM PROGRAM 'id'; COPY x FROM stdin;\n\\.\n",
+            "list of columns",
+        ),
+        (
+            "SET client_encoding = 'UTF8';\nCOPY \"public\".\"parent\" (\"id\") FROM stdin;\n7\n\\.\nDROP TABLE child;\n",
+            "follows its rows",
+        ),
+        (
+            "SET client_encoding = 'UTF8';\nCOPY \"public\".\"parent\" (\"id\") FROM stdin;\n7\n",
+            "do not end",
+        ),
+        (
+            "SET client_encoding = 'UTF8';\nCOPY \"public\".\"parent\" (\"id\") FROM stdin;\nx\n\\.\n",
+            "invalid input",
+        ),
         ("DROP TABLE child;", "do not begin"),
-        ("SET client_encoding = 'UTF8'; DROP TABLE child; SET x = '';\nCOPY \"public\".\"parent\" FROM stdin;\n\\.\n", "says no encoding"),
+        (
+            "SET client_encoding = 'UTF8'; DROP TABLE child; SET x = '';\nCOPY \"public\".\"parent\" FROM stdin;\n\\.\n",
+            "says no encoding",
+        ),
     ] {
         let mut archive = good.clone();
         archive.member("parent").data = rows.as_bytes().to_vec();
@@ -384,7 +447,10 @@ async fn hostile_archives_are_refused() {
     });
     cases.push(("large objects", large, "not that of large objects"));
     for (what, archive, why) in cases {
-        let error = ready(&live, &archive, Trust::Foreign).await.err().unwrap_or_else(|| panic!("{what} was taken"));
+        let error = ready(&live, &archive, Trust::Foreign)
+            .await
+            .err()
+            .unwrap_or_else(|| panic!("{what} was taken"));
         assert!(error.contains(why), "{what}: {error}");
         assert_same(&state(&live), &spoiled, what);
     }

@@ -11,9 +11,7 @@ use tokio::task::JoinSet;
 use super::run::RunError;
 use crate::catalog::is_own_table;
 use crate::jobs::Progress;
-use crate::source::database::{
-    DataSink, DatabaseError, ObjectText, SinkClosed, Snapshot, Table,
-};
+use crate::source::database::{DataSink, DatabaseError, ObjectText, SinkClosed, Snapshot, Table};
 
 /// Where a database's members lie in the archive.
 pub struct Members {
@@ -57,8 +55,16 @@ impl Members {
 
 /// One table, or what belongs to none, read whole.
 pub enum Dumped {
-    Table { members: Arc<Members>, table: Table, scheme: String, spool: Spool, rows: u64 },
+    Table(Box<DumpedTable>),
     Objects { members: Arc<Members>, objects: Vec<ObjectText> },
+}
+
+pub struct DumpedTable {
+    members: Arc<Members>,
+    table: Table,
+    scheme: String,
+    spool: Spool,
+    rows: u64,
 }
 
 /// Dumps under way: every database's tables, largest first, by as many readers as its snapshot has.
@@ -120,10 +126,8 @@ impl Dumps {
 
     /// Appends a table's definition and, if it has rows, its data.
     pub async fn append(&self, dumped: Dumped, writer: &mut Writer) -> Result<(), RunError> {
-        let (members, table, scheme, spool, rows) = match dumped {
-            Dumped::Table { members, table, scheme, spool, rows } => {
-                (members, table, scheme, spool, rows)
-            }
+        let DumpedTable { members, table, scheme, spool, rows } = match dumped {
+            Dumped::Table(dumped) => *dumped,
             Dumped::Objects { members, objects } => {
                 for object in objects {
                     let entry = members.object(&object, self.now);
@@ -151,10 +155,7 @@ async fn objects(
     if objects.is_empty() {
         return Ok(());
     }
-    finished
-        .send(Dumped::Objects { members, objects })
-        .await
-        .map_err(|_| RunError::Stopped)
+    finished.send(Dumped::Objects { members, objects }).await.map_err(|_| RunError::Stopped)
 }
 
 struct Reader {
@@ -189,7 +190,8 @@ impl Reader {
             let spool = sink.spool;
             self.progress.correct_total(spool.len() as i64 - sink.expected as i64);
             let members = Arc::clone(&self.members);
-            if finished.send(Dumped::Table { members, table, scheme, spool, rows }).await.is_err() {
+            let dumped = DumpedTable { members, table, scheme, spool, rows };
+            if finished.send(Dumped::Table(Box::new(dumped))).await.is_err() {
                 return Err(RunError::Stopped);
             }
         }

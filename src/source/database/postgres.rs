@@ -91,9 +91,7 @@ async fn open(target: &Target) -> Result<(Session, Server), DatabaseError> {
         let text = |index: usize| row.get(index).cloned().flatten().unwrap_or_default();
         let number = text(1).parse().unwrap_or(0);
         let server = Server { version: text(0), number, encoding: text(2) };
-        session
-            .run(&format!("SET client_encoding = '{}'", server.client_encoding()))
-            .await?;
+        session.run(&format!("SET client_encoding = '{}'", server.client_encoding())).await?;
         Ok((session, server))
     };
     let (session, server) = connect.await.map_err(|error: Error| DatabaseError::Connect {

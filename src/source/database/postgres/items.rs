@@ -37,14 +37,23 @@ impl Item {
     /// A definition of our own making.
     pub fn new(kind: &str, schema: &str, name: &str, sql: String) -> Self {
         let text = str::to_owned;
-        Self { kind: text(kind), schema: text(schema), name: text(name), owner: text("-"), sql, ..Self::default() }
+        Self {
+            kind: text(kind),
+            schema: text(schema),
+            name: text(name),
+            owner: text("-"),
+            sql,
+            ..Self::default()
+        }
     }
 
     /// As `pg_dump` writes it.
     pub fn text(&self) -> String {
         let line = |text: &str| text.replace(['\n', '\r'], " ");
         let mut after = String::new();
-        for (set, default) in BETWEEN.iter().filter(|(set, _)| self.sql.starts_with("SET ") && self.sql.contains(set)) {
+        for (set, default) in
+            BETWEEN.iter().filter(|(set, _)| self.sql.starts_with("SET ") && self.sql.contains(set))
+        {
             after += &format!("{set}{default};\n");
         }
         format!(
@@ -77,7 +86,8 @@ pub(super) fn parse(text: &str) -> Vec<Item> {
                 // pg_dump's, from the next item on.
                 Some(which) if sql.trim_end().ends_with(';') => {
                     let default = line.trim_end().trim_end_matches(';').ends_with(BETWEEN[which].1);
-                    between[which] = if default { String::new() } else { line.trim_end().to_owned() + "\n" };
+                    between[which] =
+                        if default { String::new() } else { line.trim_end().to_owned() + "\n" };
                 }
                 _ => sql.push_str(line),
             }
@@ -150,7 +160,11 @@ fn headings(text: &str) -> Vec<usize> {
     let mut at = 0;
     while at < bytes.len() {
         let line_start = at == 0 || bytes[at - 1] == b'\n';
-        if line_start && ["--\n-- TOC entry ", "--\n-- Name: "].iter().any(|head| text[at..].starts_with(head)) {
+        if line_start
+            && ["--\n-- TOC entry ", "--\n-- Name: "]
+                .iter()
+                .any(|head| text[at..].starts_with(head))
+        {
             found.push(at);
         }
         at = skip(text, at);
@@ -163,7 +177,9 @@ pub(super) fn skip(text: &str, at: usize) -> usize {
     let bytes = text.as_bytes();
     let rest = &text[at..];
     let until = |from: usize, end: &str| {
-        text.get(from..).and_then(|rest| rest.find(end)).map_or(text.len(), |found| from + found + end.len())
+        text.get(from..)
+            .and_then(|rest| rest.find(end))
+            .map_or(text.len(), |found| from + found + end.len())
     };
     match bytes[at] {
         b'\'' => {

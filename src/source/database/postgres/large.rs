@@ -46,7 +46,8 @@ pub(super) async fn scheme(session: &mut Session) -> Result<String, Error> {
         sql += &format!("SELECT pg_catalog.lo_create({oid});\n");
         sql += &format!("ALTER LARGE OBJECT {oid} OWNER TO {};\n", identifier(&text(&row, 1)));
         if let Some(Some(comment)) = row.get(2) {
-            sql += &format!("COMMENT ON LARGE OBJECT {oid} IS {};\n", literal(comment).trim_start());
+            sql +=
+                &format!("COMMENT ON LARGE OBJECT {oid} IS {};\n", literal(comment).trim_start());
         }
     }
     for statement in grants(session, "true").await? {
@@ -108,7 +109,10 @@ mod tests {
 
     #[test]
     fn only_our_own_statements_are_taken() {
-        assert_eq!(statement("SELECT pg_catalog.lo_put(7, 0, pg_catalog.decode('00ff', 'hex'));"), Some(7));
+        assert_eq!(
+            statement("SELECT pg_catalog.lo_put(7, 0, pg_catalog.decode('00ff', 'hex'));"),
+            Some(7)
+        );
         for bad in [
             "SELECT pg_catalog.lo_put(7, 0, pg_catalog.decode('00', 'hex')); DROP TABLE x; SELECT ('', 'hex'));",
             "SELECT pg_catalog.lo_put(f(), 0, pg_catalog.decode('00', 'hex'));",

@@ -21,14 +21,31 @@ pub(super) const POSITION: &str = "-- Position: ";
 
 /// What belongs to the table that it is of.
 const OF_TABLE: &[&str] = &[
-    "COMMENT", "SECURITY LABEL", "ACL", "SEQUENCE", "SEQUENCE OWNED BY", "DEFAULT", "CONSTRAINT",
-    "CHECK CONSTRAINT", "INDEX",
+    "COMMENT",
+    "SECURITY LABEL",
+    "ACL",
+    "SEQUENCE",
+    "SEQUENCE OWNED BY",
+    "DEFAULT",
+    "CONSTRAINT",
+    "CHECK CONSTRAINT",
+    "INDEX",
 ];
 
 /// What waits until all tables and rows are there, whatever it needs.
 const AFTER: &[&str] = &[
-    "FK CONSTRAINT", "TRIGGER", "RULE", "POLICY", "ROW SECURITY", "INDEX ATTACH", "EVENT TRIGGER",
-    "PUBLICATION", "PUBLICATION TABLE", "PUBLICATION TABLES IN SCHEMA", "SUBSCRIPTION", "STATISTICS",
+    "FK CONSTRAINT",
+    "TRIGGER",
+    "RULE",
+    "POLICY",
+    "ROW SECURITY",
+    "INDEX ATTACH",
+    "EVENT TRIGGER",
+    "PUBLICATION",
+    "PUBLICATION TABLE",
+    "PUBLICATION TABLES IN SCHEMA",
+    "SUBSCRIPTION",
+    "STATISTICS",
     "DEFAULT ACL",
 ];
 
@@ -86,7 +103,8 @@ pub(super) fn divide(
         .enumerate()
         .filter_map(|(position, index)| {
             let member = by_oid.get(&items[*index].oid)?;
-            let text = texts.remove(index).unwrap_or_default() + last.get(index).map_or("", String::as_str);
+            let text = texts.remove(index).unwrap_or_default()
+                + last.get(index).map_or("", String::as_str);
             let head = format!("{POSITION}{} of {}\n", position + 1, tables.len());
             Some(((*member).clone(), head + &preamble(encoding) + &text))
         })
@@ -108,15 +126,19 @@ fn place(items: &[Item], tables: &[usize]) -> Vec<Place> {
         places[index] = if is_table(index) {
             Place::Table(index)
         } else if kind == ATTACH {
-            let part = tables
-                .iter()
-                .find(|table| items[**table].name == item.name && items[**table].schema == item.schema);
+            let part = tables.iter().find(|table| {
+                items[**table].name == item.name && items[**table].schema == item.schema
+            });
             part.map_or(Place::After, |table| Place::Table(*table))
         } else if AFTER.contains(&kind) {
             Place::After
-        } else if let Some(table) = owner(items, item, &needed, is_table).filter(|_| OF_TABLE.contains(&kind)) {
+        } else if let Some(table) =
+            owner(items, item, &needed, is_table).filter(|_| OF_TABLE.contains(&kind))
+        {
             Place::Table(table)
-        } else if let (true, Some(about)) = (ABOUT.contains(&kind) || kind == "SEQUENCE OWNED BY", needed.first()) {
+        } else if let (true, Some(about)) =
+            (ABOUT.contains(&kind) || kind == "SEQUENCE OWNED BY", needed.first())
+        {
             places[*about]
         } else if needed.iter().all(|needed| places[*needed] == Place::Before) && kind != "INDEX" {
             Place::Before
@@ -168,7 +190,9 @@ fn early(
                 // What is said about it comes along.
                 let id = items[index].id;
                 for (about, place) in items.iter().zip(places.iter_mut()) {
-                    if *place == Place::After && ABOUT.contains(&about.kind.as_str()) && about.needs.first() == Some(&id)
+                    if *place == Place::After
+                        && ABOUT.contains(&about.kind.as_str())
+                        && about.needs.first() == Some(&id)
                     {
                         *place = Place::Table(*table);
                     }

@@ -28,12 +28,17 @@ pub(super) async fn values(session: &mut Session) -> Result<HashMap<u64, Item>, 
         let queries: Vec<String> = some
             .iter()
             .map(|(oid, schema, name)| {
-                format!("SELECT '{oid}', last_value::text, is_called::text FROM {}", qualified(schema, name))
+                format!(
+                    "SELECT '{oid}', last_value::text, is_called::text FROM {}",
+                    qualified(schema, name)
+                )
             })
             .collect();
         for row in session.rows(&queries.join(" UNION ALL ")).await? {
             let oid = number(&row, 0);
-            let Some((_, schema, name)) = some.iter().find(|(known, ..)| *known == oid) else { continue };
+            let Some((_, schema, name)) = some.iter().find(|(known, ..)| *known == oid) else {
+                continue;
+            };
             let sql = format!(
                 "SELECT pg_catalog.setval({}, {}, {});",
                 literal(&qualified(schema, name)).trim_start(),

@@ -14,9 +14,7 @@ use super::names::{LARGE_OBJECTS, qualified};
 use super::rows::{self, Failure};
 use super::url::Target;
 use super::{describe, failed, sequences, table_failed, tool};
-use crate::source::database::{
-    DataSink, DatabaseError, ObjectText, ServerInfo, Snapshot, Table,
-};
+use crate::source::database::{DataSink, DatabaseError, ObjectText, ServerInfo, Snapshot, Table};
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 
@@ -40,7 +38,10 @@ pub(super) struct PostgresSnapshot {
 }
 
 /// Opens a snapshot with up to `readers` connections.
-pub(super) async fn open(target: &Target, readers: usize) -> Result<PostgresSnapshot, DatabaseError> {
+pub(super) async fn open(
+    target: &Target,
+    readers: usize,
+) -> Result<PostgresSnapshot, DatabaseError> {
     let (mut first, server) = super::open(target).await?;
     let name = &target.name;
     let fail = |error| failed(name, "opening the snapshot", &error);
@@ -62,9 +63,14 @@ pub(super) async fn open(target: &Target, readers: usize) -> Result<PostgresSnap
 
     let mut sessions = vec![first];
     join(target, &mut sessions, &exported, readers.clamp(1, 16), encoding).await?;
-    let text = tool::definitions(target, &folder, &exported, encoding).await.map_err(|message| {
-        DatabaseError::Query { name: name.clone(), what: "reading the definitions".to_owned(), message }
-    })?;
+    let text =
+        tool::definitions(target, &folder, &exported, encoding).await.map_err(|message| {
+            DatabaseError::Query {
+                name: name.clone(),
+                what: "reading the definitions".to_owned(),
+                message,
+            }
+        })?;
     let session = &mut sessions[0];
     let relations = catalog::relations(session).await.map_err(fail)?;
     let mut warnings = catalog::warnings(session).await.map_err(fail)?;
@@ -76,7 +82,10 @@ pub(super) async fn open(target: &Target, readers: usize) -> Result<PostgresSnap
     if let Some(missing) = tables.iter().find(|table| {
         !members.tables.contains_key(&table.name) && !crate::catalog::is_own_table(&table.name)
     }) {
-        return Err(DatabaseError::DefinitionChanged { name: name.clone(), table: missing.name.clone() });
+        return Err(DatabaseError::DefinitionChanged {
+            name: name.clone(),
+            table: missing.name.clone(),
+        });
     }
     tables.retain(|table| members.tables.contains_key(&table.name));
     match large::find(session).await.map_err(fail)? {
@@ -187,7 +196,9 @@ impl PostgresSnapshot {
             Some(relation) => {
                 let lock = format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", relation.sql());
                 session.run(&lock).await.map_err(fail)?;
-                if catalog::file_now(session, relation.oid).await.map_err(fail)? != Some(relation.file) {
+                if catalog::file_now(session, relation.oid).await.map_err(fail)?
+                    != Some(relation.file)
+                {
                     return Err(self.changed(&table.name));
                 }
                 rows::dump(session, relation, self.encoding, sink).await
@@ -226,10 +237,7 @@ impl Snapshot for PostgresSnapshot {
             name: name.to_owned(),
             sql: sql.to_owned(),
         };
-        Ok(vec![
-            object("pre-data", &self.members.before),
-            object("post-data", &self.members.after),
-        ])
+        Ok(vec![object("pre-data", &self.members.before), object("post-data", &self.members.after)])
     }
 
     async fn scheme(&self, table: &Table) -> Result<String, DatabaseError> {

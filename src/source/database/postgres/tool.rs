@@ -9,7 +9,8 @@ use super::names::BESIDE;
 use super::url::Target;
 
 /// Where distributions put versions side by side.
-const ROOTS: &[&str] = &["/usr/lib/postgresql", "/usr/pgsql", "/opt/homebrew/opt", "/usr/local/pgsql"];
+const ROOTS: &[&str] =
+    &["/usr/lib/postgresql", "/usr/pgsql", "/opt/homebrew/opt", "/usr/local/pgsql"];
 
 /// How long an ALTER TABLE may make it wait.
 const LOCK_WAIT: &str = "--lock-wait-timeout=120s";
@@ -47,7 +48,8 @@ fn candidates() -> Vec<PathBuf> {
 fn version(program: &Path) -> Option<u32> {
     let output = Command::new(program).arg("--version").stdin(Stdio::null()).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
-    let number = text.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+    let number =
+        text.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
     number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
@@ -89,7 +91,11 @@ impl Drop for Running {
     }
 }
 
-fn pipe(mut dump: Command, mut print: Command, children: &Mutex<Vec<Child>>) -> Result<String, String> {
+fn pipe(
+    mut dump: Command,
+    mut print: Command,
+    children: &Mutex<Vec<Child>>,
+) -> Result<String, String> {
     let failed = |what: &str, error: std::io::Error| format!("{what} cannot be run: {error}");
     let mut dumping = dump.spawn().map_err(|error| failed("pg_dump", error))?;
     let between = dumping.stdout.take().map_or_else(Stdio::null, Stdio::from);

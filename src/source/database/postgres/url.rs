@@ -9,9 +9,23 @@ use url::Url;
 
 /// Parameters that mean the same to us and to `pg_dump`.
 const KNOWN: &[&str] = &[
-    "sslmode", "ssl-mode", "sslrootcert", "ssl-root-cert", "ssl-ca", "sslcert", "ssl-cert",
-    "sslkey", "ssl-key", "host", "hostaddr", "port", "dbname", "user", "password",
-    "application_name", "options",
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
 ];
 
 /// Where a database is, and how to get there.
@@ -31,7 +45,8 @@ impl Target {
         let mut environment = Vec::new();
         if let Some(password) = url.password() {
             let password = percent_decode_str(password).decode_utf8();
-            let password = password.map_err(|_| "the password in its url is not UTF-8".to_owned())?;
+            let password =
+                password.map_err(|_| "the password in its url is not UTF-8".to_owned())?;
             environment.push(("PGPASSWORD", password.into_owned()));
         }
         for (key, value) in url.query_pairs() {
@@ -55,20 +70,27 @@ impl Target {
             return Err("its url must name a database: postgres://user@host/database".to_owned());
         };
         environment.push(("PGDATABASE", database.to_owned()));
-        environment.push(("PGHOST", match options.get_socket() {
-            Some(socket) => socket.display().to_string(),
-            None => options.get_host().to_owned(),
-        }));
+        environment.push((
+            "PGHOST",
+            match options.get_socket() {
+                Some(socket) => socket.display().to_string(),
+                None => options.get_host().to_owned(),
+            },
+        ));
         environment.push(("PGPORT", options.get_port().to_string()));
         environment.push(("PGUSER", options.get_username().to_owned()));
-        environment.push(("PGSSLMODE", match options.get_ssl_mode() {
-            PgSslMode::Disable => "disable",
-            PgSslMode::Allow => "allow",
-            PgSslMode::Prefer => "prefer",
-            PgSslMode::Require => "require",
-            PgSslMode::VerifyCa => "verify-ca",
-            PgSslMode::VerifyFull => "verify-full",
-        }.to_owned()));
+        environment.push((
+            "PGSSLMODE",
+            match options.get_ssl_mode() {
+                PgSslMode::Disable => "disable",
+                PgSslMode::Allow => "allow",
+                PgSslMode::Prefer => "prefer",
+                PgSslMode::Require => "require",
+                PgSslMode::VerifyCa => "verify-ca",
+                PgSslMode::VerifyFull => "verify-full",
+            }
+            .to_owned(),
+        ));
         if let Some(given) = options.get_options() {
             environment.push(("PGOPTIONS", given.to_owned()));
         }
@@ -83,8 +105,10 @@ mod tests {
     #[test]
     fn every_part_is_read_for_both() {
         let target =
-            Target::parse("p", "postgres://us%40er:p%3Aw@db.example:6543/my%20db?sslmode=disable").unwrap();
-        let variable = |name| target.environment.iter().find(|(key, _)| *key == name).unwrap().1.as_str();
+            Target::parse("p", "postgres://us%40er:p%3Aw@db.example:6543/my%20db?sslmode=disable")
+                .unwrap();
+        let variable =
+            |name| target.environment.iter().find(|(key, _)| *key == name).unwrap().1.as_str();
         assert_eq!(variable("PGUSER"), "us@er");
         assert_eq!(variable("PGPASSWORD"), "p:w");
         assert_eq!(variable("PGHOST"), "db.example");
@@ -96,7 +120,11 @@ mod tests {
 
     #[test]
     fn errors_say_what_is_wrong_and_hide_the_password() {
-        for url in ["postgres://u:hunter2@h", "postgres://u:hunter2@h/d?zip=1", "postgres://u:hunter2@h:x/d"] {
+        for url in [
+            "postgres://u:hunter2@h",
+            "postgres://u:hunter2@h/d?zip=1",
+            "postgres://u:hunter2@h:x/d",
+        ] {
             let error = Target::parse("p", url).err().unwrap();
             assert!(!error.is_empty() && !error.contains("hunter2"), "{error}");
         }

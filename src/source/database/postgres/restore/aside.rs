@@ -12,15 +12,18 @@ pub(super) async fn rename(session: &mut Session, from: &str, to: &str) -> Resul
 }
 
 pub(super) async fn exists(session: &mut Session, schema: &str) -> Result<bool, Fault> {
-    let query =
-        format!("SELECT '1'::text FROM pg_catalog.pg_namespace WHERE nspname = {}", literal(schema));
+    let query = format!(
+        "SELECT '1'::text FROM pg_catalog.pg_namespace WHERE nspname = {}",
+        literal(schema)
+    );
     Ok(session.value(&query).await?.is_some())
 }
 
 /// Whether a schema is the server's, an extension's, or ours: never replaced.
 pub(super) async fn is_fixed(session: &mut Session, schema: &str) -> Result<bool, Fault> {
     let name = schema.to_ascii_lowercase();
-    if name.starts_with("pg_") || name == "information_schema" || name.starts_with("portal_backup_") {
+    if name.starts_with("pg_") || name == "information_schema" || name.starts_with("portal_backup_")
+    {
         return Ok(true);
     }
     let query = format!(
@@ -68,7 +71,9 @@ pub(super) async fn replace(
         session.run(&format!("GRANT {rights} ON SCHEMA {name} TO PUBLIC")).await?;
     }
     if text(&row, 2) == "true" {
-        session.run(&format!("ALTER SCHEMA {name} OWNER TO {}", identifier(&text(&row, 0)))).await?;
+        session
+            .run(&format!("ALTER SCHEMA {name} OWNER TO {}", identifier(&text(&row, 0))))
+            .await?;
     }
     Ok(())
 }
@@ -84,7 +89,8 @@ async fn copy_grants(session: &mut Session, from: &str, to: &str) -> Result<(), 
         let role = text(&row, 0);
         let role = if role.is_empty() { "PUBLIC".to_owned() } else { identifier(&role) };
         let option = if text(&row, 2) == "true" { " WITH GRANT OPTION" } else { "" };
-        let grant = format!("GRANT {} ON SCHEMA {} TO {role}{option}", text(&row, 1), identifier(to));
+        let grant =
+            format!("GRANT {} ON SCHEMA {} TO {role}{option}", text(&row, 1), identifier(to));
         session.run(&grant).await?;
     }
     Ok(())

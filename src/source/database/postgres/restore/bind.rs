@@ -67,7 +67,8 @@ pub(super) async fn again(
         outside = among("n.nspname", away),
     );
     for row in session.rows(&query).await? {
-        let (kind, schema, table, name) = (text(&row, 0), text(&row, 1), text(&row, 2), text(&row, 3));
+        let (kind, schema, table, name) =
+            (text(&row, 0), text(&row, 1), text(&row, 2), text(&row, 3));
         let at = qualified(&schema, &table);
         let drop = match kind.as_str() {
             "trigger" => format!("DROP TRIGGER {} ON {at}", identifier(&name)),
@@ -132,9 +133,13 @@ pub(super) async fn move_over(session: &mut Session, place: &Place) -> Result<()
     for (swapped, name) in staying(session, place, &schemas).await? {
         let from = qualified(&place.kept(swapped.number), &name);
         for (table, schema) in partitions(session, &from).await? {
-            let to = schemas.iter().find(|swapped| swapped.replaces && place.kept(swapped.number) == schema);
+            let to = schemas
+                .iter()
+                .find(|swapped| swapped.replaces && place.kept(swapped.number) == schema);
             if let Some(to) = to {
-                session.run(&format!("ALTER TABLE {table} SET SCHEMA {}", identifier(&to.name))).await?;
+                session
+                    .run(&format!("ALTER TABLE {table} SET SCHEMA {}", identifier(&to.name)))
+                    .await?;
             }
         }
         let note = format!(
@@ -155,10 +160,12 @@ pub(super) async fn move_over(session: &mut Session, place: &Place) -> Result<()
     if needing.is_empty() {
         return Ok(());
     }
-    Err(Fault::Text(format!(
-        "what the archive does not have needs what would be replaced: {}",
-        needing.join("; ").replace(&format!("{}_", place.journal), "the old schema ")
-    )))
+    // As everybody knows the schemas; the last first, for their numbers begin with those of others.
+    let mut list = needing.join("; ");
+    for swapped in schemas.iter().rev() {
+        list = list.replace(&place.kept(swapped.number), &swapped.name);
+    }
+    Err(Fault::Text(format!("what the archive does not have needs what would be replaced: {list}")))
 }
 
 /// A table and its partitions in SQL, each with its schema.

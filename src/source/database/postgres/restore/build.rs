@@ -20,8 +20,16 @@ const FORBIDDEN: &str = "42501";
 
 /// What a database has one of, whatever its schemas: it stays as it is.
 const OF_DATABASE: &[&str] = &[
-    "EVENT TRIGGER", "PUBLICATION", "SUBSCRIPTION", "FOREIGN DATA WRAPPER", "SERVER", "USER MAPPING", "CAST",
-    "TRANSFORM", "PROCEDURAL LANGUAGE", "ACCESS METHOD",
+    "EVENT TRIGGER",
+    "PUBLICATION",
+    "SUBSCRIPTION",
+    "FOREIGN DATA WRAPPER",
+    "SERVER",
+    "USER MAPPING",
+    "CAST",
+    "TRANSFORM",
+    "PROCEDURAL LANGUAGE",
+    "ACCESS METHOD",
 ];
 
 /// Made after the rows, which is faster.
@@ -131,13 +139,14 @@ impl Builder<'_> {
             })?;
         }
         let owner = item.owner.as_str();
-        if !matches!(owner, "" | "-") && !self.roles.contains(owner) {
-            if let Some(stripped) = without_owner(&sql) {
-                sql = stripped;
-                self.warn(format!(
-                    "there is no role {owner} that things could be given to: they belong to the database's user"
-                ));
-            }
+        if !matches!(owner, "" | "-")
+            && !self.roles.contains(owner)
+            && let Some(stripped) = without_owner(&sql)
+        {
+            sql = stripped;
+            self.warn(format!(
+                "there is no role {owner} that things could be given to: they belong to the database's user"
+            ));
         }
         if sql.trim().is_empty() {
             return Ok(());
@@ -200,12 +209,14 @@ impl Builder<'_> {
 
 /// The roles that we may act for.
 pub(super) async fn roles(session: &mut Session) -> Result<HashSet<String>, Fault> {
-    let query = "SELECT rolname::text FROM pg_catalog.pg_roles WHERE pg_catalog.pg_has_role(oid, 'MEMBER')";
+    let query =
+        "SELECT rolname::text FROM pg_catalog.pg_roles WHERE pg_catalog.pg_has_role(oid, 'MEMBER')";
     Ok(session.column(query).await?.into_iter().collect())
 }
 
 fn is_about_deferred(item: &Item) -> bool {
-    item.kind == "COMMENT" && (item.name.starts_with("INDEX ") || item.name.starts_with("CONSTRAINT "))
+    item.kind == "COMMENT"
+        && (item.name.starts_with("INDEX ") || item.name.starts_with("CONSTRAINT "))
 }
 
 /// The definition without its last line, if that gives it to its owner.

@@ -11,7 +11,10 @@ use crate::source::database::Trust;
 async fn move_to(session: &mut Session, extension: &str, schema: &str) -> Result<(), Fault> {
     let (extension, schema) = (identifier(extension), identifier(schema));
     let statement = format!("ALTER EXTENSION {extension} SET SCHEMA {schema}");
-    session.run(&statement).await.map_err(|error| Fault::Server(error).at(&format!("extension {extension}")))
+    session
+        .run(&statement)
+        .await
+        .map_err(|error| Fault::Server(error).at(&format!("extension {extension}")))
 }
 
 async fn note(session: &mut Session, place: &Place, name: &str, schema: &str) -> Result<(), Fault> {
@@ -69,7 +72,10 @@ pub(super) async fn ensure(
             }
             let at = wanted.map(|schema| format!(" WITH SCHEMA {}", identifier(&schema)));
             let sql = format!("CREATE EXTENSION {}{}", identifier(name), at.unwrap_or_default());
-            session.run(&sql).await.map_err(|error| Fault::Server(error).at(&format!("extension {name}")))
+            session
+                .run(&sql)
+                .await
+                .map_err(|error| Fault::Server(error).at(&format!("extension {name}")))
         }
         Some(there) => match wanted.filter(|wanted| *wanted != there) {
             Some(wanted) if there != "pg_catalog" => {

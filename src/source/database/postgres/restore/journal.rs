@@ -106,9 +106,10 @@ impl Place {
         let state = session.value(&format!("SELECT state FROM {}", self.table("state"))).await?;
         let known = [State::Swapped, State::RolledBack, State::Finishing];
         let state = state.unwrap_or_default();
-        known.into_iter().find(|known| known.as_str() == state).ok_or_else(|| {
-            Fault::Text(format!("the journal in {} cannot be read", self.journal))
-        })
+        known
+            .into_iter()
+            .find(|known| known.as_str() == state)
+            .ok_or_else(|| Fault::Text(format!("the journal in {} cannot be read", self.journal)))
     }
 
     pub async fn set(&self, session: &mut Session, state: State) -> Result<(), Fault> {
@@ -125,8 +126,10 @@ impl Place {
     }
 
     pub async fn schemas(&self, session: &mut Session) -> Result<Vec<Swapped>, Fault> {
-        let query =
-            format!("SELECT number::text, name, replaces::text FROM {} ORDER BY number", self.table("schemas"));
+        let query = format!(
+            "SELECT number::text, name, replaces::text FROM {} ORDER BY number",
+            self.table("schemas")
+        );
         let rows = session.rows(&query).await?;
         Ok(rows
             .iter()

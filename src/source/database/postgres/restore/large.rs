@@ -21,7 +21,9 @@ pub(super) async fn replace(
     let mut made = BTreeSet::new();
     let mut others = Vec::new();
     for line in scheme.lines() {
-        let number = line.strip_prefix("SELECT pg_catalog.lo_create(").and_then(|rest| rest.strip_suffix(");"));
+        let number = line
+            .strip_prefix("SELECT pg_catalog.lo_create(")
+            .and_then(|rest| rest.strip_suffix(");"));
         match number.and_then(|number| number.parse().ok()) {
             Some(number) => drop(made.insert(number)),
             None if line.starts_with("SET client_encoding = ") || line.is_empty() => {}
@@ -47,7 +49,8 @@ pub(super) async fn replace(
             session.run("SAVEPOINT large").await?;
             if let Err(error) = session.run(&statement).await {
                 session.run("ROLLBACK TO SAVEPOINT large").await?;
-                warnings.push(format!("left out: {statement} ({})", super::super::describe(&error)));
+                warnings
+                    .push(format!("left out: {statement} ({})", super::super::describe(&error)));
             }
             session.run("RELEASE SAVEPOINT large").await?;
         }
@@ -73,8 +76,11 @@ fn statements(lines: &[&str]) -> Vec<String> {
 
 /// Copies the live objects that will be replaced.
 async fn keep(session: &mut Session, place: &Place) -> Result<(), Fault> {
-    let (table, data, sql) = (place.table("large"), place.table("large_data"), place.table("large_sql"));
-    let query = format!("SELECT count(*)::text FROM pg_catalog.pg_largeobject_metadata m JOIN {table} l ON l.oid = m.oid");
+    let (table, data, sql) =
+        (place.table("large"), place.table("large_data"), place.table("large_sql"));
+    let query = format!(
+        "SELECT count(*)::text FROM pg_catalog.pg_largeobject_metadata m JOIN {table} l ON l.oid = m.oid"
+    );
     if session.value(&query).await?.as_deref() == Some("0") {
         return Ok(());
     }
@@ -100,7 +106,8 @@ async fn keep(session: &mut Session, place: &Place) -> Result<(), Fault> {
 
 /// Puts back what was kept.
 pub(super) async fn put_back(session: &mut Session, place: &Place) -> Result<(), Fault> {
-    let (table, data, sql) = (place.table("large"), place.table("large_data"), place.table("large_sql"));
+    let (table, data, sql) =
+        (place.table("large"), place.table("large_data"), place.table("large_sql"));
     session
         .run(&format!(
             "SELECT pg_catalog.lo_unlink(m.oid) FROM pg_catalog.pg_largeobject_metadata m JOIN {table} l ON l.oid = m.oid"

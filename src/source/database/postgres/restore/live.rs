@@ -21,9 +21,7 @@ pub(in super::super) async fn live(target: &Target) -> Result<Live, DatabaseErro
     Ok(Live { server: server.info(), tables, objects: Vec::new(), free_space, problems })
 }
 
-async fn read(
-    session: &mut Session,
-) -> Result<(Vec<LiveTable>, Option<u64>, Vec<String>), Error> {
+async fn read(session: &mut Session) -> Result<(Vec<LiveTable>, Option<u64>, Vec<String>), Error> {
     let relations = catalog::relations(session).await?;
     let mut tables: Vec<LiveTable> = relations
         .into_iter()
@@ -52,7 +50,8 @@ async fn problems(session: &mut Session) -> Result<Vec<String>, Error> {
         problems.push("the database is read-only".to_owned());
     }
     if text(&row, 2) != "true" {
-        problems.push("the database's user may not make schemas (GRANT CREATE ON DATABASE)".to_owned());
+        problems
+            .push("the database's user may not make schemas (GRANT CREATE ON DATABASE)".to_owned());
     }
     for (about, query) in [
         (

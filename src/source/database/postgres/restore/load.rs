@@ -117,9 +117,12 @@ pub(super) async fn rows(
 fn read_head(head: &[u8], relation: &Relation) -> Result<(String, String), Fault> {
     let wrong = |what: &str| Fault::Text(format!("what stands before its rows {what}"));
     let head = std::str::from_utf8(head).map_err(|_| wrong("is not UTF-8"))?;
-    let rest = head.strip_prefix("SET client_encoding = '").ok_or_else(|| wrong("says no encoding"))?;
+    let rest =
+        head.strip_prefix("SET client_encoding = '").ok_or_else(|| wrong("says no encoding"))?;
     let (encoding, rest) = rest.split_once("';\n").ok_or_else(|| wrong("says no encoding"))?;
-    if encoding.is_empty() || !encoding.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+    if encoding.is_empty()
+        || !encoding.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    {
         return Err(wrong("says no encoding"));
     }
     let columns = rest
@@ -136,7 +139,8 @@ fn read_head(head: &[u8], relation: &Relation) -> Result<(String, String), Fault
     };
     loop {
         let name = relation.columns.iter().map(|name| identifier(name)).find(|name| {
-            list.strip_prefix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(", "))
+            list.strip_prefix(name.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(", "))
         });
         let Some(name) = name else { return Err(wrong("names a column that is not there")) };
         list = &list[name.len()..];

@@ -20,7 +20,8 @@ use super::swap::{self, StagedSchemas};
 use super::{Fault, bind, large, load};
 use crate::catalog::is_own_table;
 use crate::source::database::{
-    Adjustment, DataSink, DatabaseError, ObjectText, SinkClosed, Staging, Statements, Trust, warning,
+    Adjustment, DataSink, DatabaseError, ObjectText, SinkClosed, Staging, Statements, Trust,
+    warning,
 };
 use crate::source::restore::{AttemptId, Staged};
 
@@ -68,12 +69,7 @@ pub(in super::super) async fn stage(
         built: None,
         warnings: Vec::new(),
     };
-    Ok(Box::new(StagingSchemas {
-        target: target.clone(),
-        place,
-        encoding,
-        work: Mutex::new(work),
-    }))
+    Ok(Box::new(StagingSchemas { target: target.clone(), place, encoding, work: Mutex::new(work) }))
 }
 
 impl Work {
@@ -112,7 +108,8 @@ impl Work {
     ) -> Result<u64, Fault> {
         self.build(place).await?;
         if table == LARGE_OBJECTS {
-            return load::large_objects(&mut self.session, &self.large_objects, statements, told).await;
+            return load::large_objects(&mut self.session, &self.large_objects, statements, told)
+                .await;
         }
         let relation = self.built()?.relations.get(table).cloned();
         let relation = relation.ok_or_else(|| Fault::Text("it is not there".to_owned()))?;
@@ -160,18 +157,27 @@ impl Work {
             Adjustment::Delete { values, .. } if values.is_empty() => return Ok(()),
             Adjustment::Delete { column, values, .. } => {
                 let values: Vec<_> = values.iter().map(|value| literal(value)).collect();
-                format!("DELETE FROM {staged} WHERE {}::text IN ({})", identifier(column), values.join(","))
+                format!(
+                    "DELETE FROM {staged} WHERE {}::text IN ({})",
+                    identifier(column),
+                    values.join(",")
+                )
             }
             Adjustment::Replace { column, from, to, .. } => {
                 let column = identifier(column);
                 // The literal takes the type of the column.
-                format!("UPDATE {staged} SET {column} = {} WHERE {column}::text = {}", literal(to), literal(from))
+                format!(
+                    "UPDATE {staged} SET {column} = {} WHERE {column}::text = {}",
+                    literal(to),
+                    literal(from)
+                )
             }
             Adjustment::KeepNewer { key, .. } => {
                 let Some(aside) = aside.filter(|swapped| swapped.replaces) else { return Ok(()) };
                 let kept = place.kept(aside.number);
                 let live =
-                    super::super::catalog::relation(&mut self.session, &kept, &relation.name).await?;
+                    super::super::catalog::relation(&mut self.session, &kept, &relation.name)
+                        .await?;
                 let Some(live) = live else { return Ok(()) };
                 let both: Vec<_> = relation
                     .columns

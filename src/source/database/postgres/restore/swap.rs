@@ -110,7 +110,8 @@ pub(super) async fn roll_back(target: &Target, place: &Place) -> Result<(), Faul
             drop_kept(&mut session, place).await?;
             session.close().await;
             return Err(Fault::Text(
-                "the restore was complete and its old tables were being dropped; that was finished".to_owned(),
+                "the restore was complete and its old tables were being dropped; that was finished"
+                    .to_owned(),
             ));
         }
     }
@@ -176,7 +177,8 @@ impl Staged for StagedSchemas {
                 }
                 State::RolledBack => {
                     return Err(Fault::Text(
-                        "the restored schemas are not in place, so the old ones are not dropped".to_owned(),
+                        "the restored schemas are not in place, so the old ones are not dropped"
+                            .to_owned(),
                     ));
                 }
             }
