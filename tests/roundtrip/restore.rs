@@ -81,10 +81,7 @@ async fn one_file_and_one_table_come_back_alone() {
     assert_eq!(started.status(), StatusCode::ACCEPTED);
     let done = service.finish_restore().await;
     assert_eq!(done["error"], "", "{done}");
-    assert_eq!(
-        std::fs::read(portal.files().join("plain.txt")).unwrap(),
-        "text ".repeat(10_000).as_bytes()
-    );
+    assert_eq!(std::fs::read(portal.files().join("plain.txt")).unwrap(), "text ".repeat(10_000).as_bytes());
     assert!(portal.files().join("new.txt").exists() && !portal.files().join("deep").exists());
     let db = rusqlite::Connection::open(portal.database()).unwrap();
     let of = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
@@ -123,14 +120,9 @@ async fn a_docspace_comes_back_and_keeps_what_a_restore_must_keep() {
     let changed = |name: &str| {
         ["webstudio_settings", "webstudio_index", "backup_backup", "unknown_to_the_archive"]
             .iter()
-            .any(|table| {
-                name.contains(&format!("`{table}`"))
-                    || name.contains(&format!("DATABASE.{table}\t"))
-            })
+            .any(|table| name.contains(&format!("`{table}`")) || name.contains(&format!("DATABASE.{table}\t")))
     };
-    let lines = |text: &str| {
-        text.lines().filter(|line| !changed(line)).map(str::to_owned).collect::<Vec<_>>()
-    };
+    let lines = |text: &str| text.lines().filter(|line| !changed(line)).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(lines(&fingerprint(&docspace.database)), lines(&before));
     let count = |sql: &'static str| docspace.number(sql);
     assert_eq!(count("select count(*) from webstudio_index").await, 0);
@@ -153,11 +145,7 @@ async fn a_docspace_comes_back_and_keeps_what_a_restore_must_keep() {
         }
     }
     assert!(!restored.contains_key("Studio/00/00/01/logo/later.png"));
-    for kept in [
-        "Studio/00/00/01/userphotos/me.png",
-        "Studio/partnerdata/partner.txt",
-        "Studio/00/00/01/backup/old.tar.gz",
-    ] {
+    for kept in ["Studio/00/00/01/userphotos/me.png", "Studio/partnerdata/partner.txt", "Studio/00/00/01/backup/old.tar.gz"] {
         assert_eq!(restored[kept], files[kept], "{kept}");
     }
 }
@@ -264,9 +252,7 @@ async fn what_is_damaged_foreign_or_hostile_is_refused_and_touches_nothing() {
     let other = std::fs::read(service.backups().join("other.tar.gz")).unwrap();
     refused("docspace.tar.gz", &other, "layout").await;
 
-    let wrong = service
-        .post("/api/2.0/backup/startrestore", &json!({"backupId": archive["id"], "dump": false}))
-        .await;
+    let wrong = service.post("/api/2.0/backup/startrestore", &json!({"backupId": archive["id"], "dump": false})).await;
     assert_eq!(wrong.status(), StatusCode::BAD_REQUEST);
     let unknown = json!({"backupId": "99999999-9999-4999-8999-999999999999", "dump": true});
     let unknown = service.post("/api/2.0/backup/startrestore", &unknown).await;
