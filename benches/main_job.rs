@@ -58,7 +58,10 @@ fn compare(portal: &Portal, work: &Path, report: &mut report::Report) -> Result<
 fn measure_latency(portal: &Portal, work: &Path, report: &mut report::Report) -> Result<()> {
     eprintln!("latency of the API during a backup");
     let service = Service::start(portal, &work.join("latency"))?;
-    report.latency = Some(latency::measure(&service, Duration::from_secs(10))?);
+    let length = Duration::from_secs(10);
+    report.latency = Some(latency::measure(&service, length, latency::Clients::Few)?);
+    eprintln!("the same with a thousand clients");
+    report.load = Some(latency::measure(&service, length, latency::Clients::Many)?);
     service.stop()
 }
 

@@ -16,6 +16,11 @@ sqlite3:sqlite3
 python3:python3
 pigz:pigz
 restic:restic
+curl:curl
+node:nodejs
+npm:npm
+javac:default-jdk-headless
+systemd-analyze:systemd
 "
 
 # mariadbd and pg_ctlcluster are in folders that a user's PATH may lack.
@@ -24,6 +29,13 @@ missing=()
 for line in $needed; do
     command -v "${line%%:*}" >/dev/null || missing+=("${line##*:}")
 done
+# Jars that clients in Java need.
+if command -v apt-get >/dev/null; then
+    [ -e /usr/share/java/httpmime.jar ] || missing+=(libhttpmime-java)
+    [ -e /usr/share/java/jakarta-annotation-api.jar ] || missing+=(libjakarta-annotation-api-java)
+fi
+# Debian's python3 cannot make a virtual environment by itself.
+! command -v python3 >/dev/null || python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 as_root=()

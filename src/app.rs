@@ -7,11 +7,15 @@ use url::Url;
 use crate::catalog::{Catalog, CatalogError};
 use crate::config::{Config, ConfigError};
 use crate::jobs::{Queue, Worker, WorkerHandle, WorkerOptions};
+use crate::notify::{LogNotifier, Notifier};
 use crate::ops::OpError;
 use crate::ops::handler::OpsHandler;
 use crate::ops::links::Links;
 use crate::ops::presence::Presence;
+use crate::ops::recent::Recent;
+use crate::ops::scheduler::Scheduling;
 use crate::portal::{Portal, PortalError};
+use crate::schedule::{Clock, SystemClock};
 use crate::seal::{SealError, Sealer};
 use crate::storage::{StorageError, StorageParams, Storages, is_secret_param};
 
@@ -24,6 +28,12 @@ pub struct App {
     pub storages: Storages,
     pub links: Links,
     pub presence: Presence,
+    /// What schedules and retention take for the present.
+    pub clock: Arc<dyn Clock>,
+    /// Who is told when something went wrong of itself.
+    pub notifier: Arc<dyn Notifier>,
+    pub(crate) scheduling: Scheduling,
+    pub recent: Recent,
     sealer: Sealer,
 }
 
@@ -45,12 +55,22 @@ pub enum StartError {
 impl App {
     /// Opens the catalog (making or migrating it) and checks every configured URL; connects to no source yet.
     pub async fn build(config: Config) -> Result<Arc<Self>, StartError> {
+        Self::build_with(config, Arc::new(SystemClock), Arc::new(LogNotifier)).await
+    }
+
+    /// The same by another clock, and with others to be told.
+    pub async fn build_with(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        notifier: Arc<dyn Notifier>,
+    ) -> Result<Arc<Self>, StartError> {
         let sealer = Sealer::new(&crate::seal::load_or_create_secret_key(&config)?)?;
         let storages = Storages::new(&config)?;
         let portal = Portal::open(&config, &[])?;
         let catalog = Catalog::open(&config.catalog.url).await?;
         let links = Links::new(public_url(&config)?, &sealer.signing_key("download links")?);
-        Ok(Arc::new(Self {
+        Ok(Arc::new_cyclic(|app| Self {
+            recent: Recent::new(app.clone()),
             queue: Queue::new(catalog.clone()),
             presence: Presence::default(),
             config,
@@ -58,6 +78,9 @@ impl App {
             portal,
             storages,
             links,
+            clock,
+            notifier,
+            scheduling: Scheduling::default(),
             sealer,
         }))
     }

@@ -7,10 +7,13 @@ mod db;
 pub(crate) mod jobs;
 mod migrate;
 mod place;
+mod schedules;
+mod upkeep;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -30,6 +33,8 @@ pub(crate) use cache::Cache;
 use db::{Db, Dialect};
 pub use place::sqlite_file;
 use place::{Place, create_file};
+pub use schedules::{Fired, ScheduleRecord, Schedules};
+pub(crate) use upkeep::{Told, Upkeep};
 
 /// An archive that was stored, read back and found whole.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +65,8 @@ pub struct ArchiveRecord {
     /// How many warnings its job gave.
     pub warnings: u64,
     pub job_id: Option<Uuid>,
+    /// The schedule that made it; None: somebody asked for it.
+    pub schedule_id: Option<Uuid>,
 }
 
 /// What an API key may do; the greater includes the lesser.
@@ -104,6 +111,9 @@ pub enum CatalogError {
     Closed,
 }
 
+/// A figure of `/metrics`: however many poll, the catalog is asked no more often.
+pub const QUERIES: &str = "portal_backup_catalog_queries_total";
+
 /// Whether a table is the catalog's: one that lies in a portal's database is left out of backups, because
 /// a restore of it would bring back jobs and keys of another time.
 pub fn is_own_table(name: &str) -> bool {
@@ -125,6 +135,8 @@ struct Inner {
     /// Always there until drop.
     runtime: Option<Runtime>,
     api_keys: api_keys::KeyCache,
+    /// Counts what this process changed in the table of archives.
+    archives: AtomicU64,
 }
 
 impl Drop for Inner {
@@ -163,13 +175,38 @@ impl Catalog {
         let mut runtime = RuntimeGuard(Some(runtime));
         let db = handle.spawn(connect(place)).await.map_err(|_| CatalogError::Closed)??;
         let runtime = runtime.0.take();
-        let inner = Inner { db, handle, runtime, api_keys: api_keys::KeyCache::default() };
+        let inner = Inner {
+            db,
+            handle,
+            runtime,
+            api_keys: api_keys::KeyCache::default(),
+            archives: AtomicU64::new(0),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The table of archives.
     pub fn archives(&self) -> Archives<'_> {
         Archives { catalog: self }
+    }
+
+    /// The table of schedules.
+    pub fn schedules(&self) -> Schedules<'_> {
+        Schedules { catalog: self }
+    }
+
+    /// What is done to the tables from time to time.
+    pub(crate) fn upkeep(&self) -> Upkeep<'_> {
+        Upkeep { catalog: self }
+    }
+
+    /// Rises with every change that this process makes to the table of archives.
+    pub(crate) fn archives_epoch(&self) -> u64 {
+        self.inner.archives.load(Ordering::Acquire)
+    }
+
+    fn archives_changed(&self) {
+        self.inner.archives.fetch_add(1, Ordering::AcqRel);
     }
 
     /// The table of API keys.
@@ -208,6 +245,7 @@ impl Catalog {
         F: Future<Output = Result<T, CatalogError>> + Send + 'static,
     {
         const TRY_FOR: Duration = Duration::from_secs(5);
+        metrics::counter!(QUERIES).increment(1);
         let db = self.inner.db.clone();
         let task = self.inner.handle.spawn(async move {
             let begun = Instant::now();

@@ -15,6 +15,7 @@ mod output;
 mod plan;
 mod progress;
 mod restore;
+mod schedule;
 mod serve;
 mod verify;
 
@@ -67,6 +68,9 @@ enum Verb {
     /// Manage API keys
     #[command(subcommand)]
     Apikey(apikey::Apikey),
+    /// Manage schedules
+    #[command(subcommand)]
+    Schedule(schedule::Schedule),
     /// Enter the archives of a storage into the catalog
     Import(import::Import),
     /// Look at the configuration
@@ -145,6 +149,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Verb::Ls(verb) => verb.run(&global).await,
         Verb::Extract(verb) => verb.run(&global).await,
         Verb::Apikey(verb) => verb.run(&global).await,
+        Verb::Schedule(verb) => verb.run(&global).await,
         Verb::Import(verb) => verb.run(&global).await,
         Verb::Config(verb) => verb.run(&global).await,
         Verb::Demo(verb) => verb.run(&global).await,

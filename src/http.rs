@@ -39,6 +39,8 @@ pub struct HttpState {
     pub app: Arc<App>,
     proxies: TrustedProxies,
     failures: Failures,
+    /// Tokens of another issuer, where one is configured.
+    tokens: Option<auth::jwt::Tokens>,
     metrics: metrics::Metrics,
     openapi: String,
 }
@@ -47,6 +49,8 @@ pub struct HttpState {
 pub enum HttpError {
     #[error(transparent)]
     Proxy(#[from] BadProxy),
+    #[error("{0}")]
+    Tokens(String),
     #[error("cannot write the API's description: {0}")]
     OpenApi(String),
     #[error("cannot serve: {0}")]
@@ -58,6 +62,14 @@ impl HttpState {
         Ok(Self {
             proxies: TrustedProxies::parse(&app.config.server.trusted_proxies)?,
             failures: Failures::default(),
+            tokens: app
+                .config
+                .auth
+                .jwt
+                .as_ref()
+                .map(auth::jwt::Tokens::new)
+                .transpose()
+                .map_err(HttpError::Tokens)?,
             metrics: metrics::Metrics::install(),
             openapi: openapi::yaml().map_err(HttpError::OpenApi)?,
             app,

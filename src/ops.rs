@@ -2,6 +2,7 @@
 
 pub mod archives;
 pub mod backup;
+pub mod counts;
 pub mod entries;
 pub mod fingerprint;
 pub mod handler;
@@ -9,8 +10,13 @@ pub mod health;
 pub mod import;
 pub mod jobs;
 pub mod links;
+pub mod mirror;
 pub mod presence;
+pub mod recent;
 pub mod restore;
+pub mod retention;
+pub mod scheduler;
+pub mod schedules;
 pub mod uploads;
 pub mod verify;
 

@@ -3,8 +3,12 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use portal_backup::catalog::{ArchiveFilter, ArchiveRecord, Catalog, CatalogError, Scope};
+use portal_backup::catalog::{
+    ArchiveFilter, ArchiveRecord, Catalog, CatalogError, Fired, ScheduleRecord, Scope,
+};
 use portal_backup::config::Secret;
+use portal_backup::jobs::{JobFilter, JobKind, NewJob, Queue};
+use portal_backup::schedule::retention::Rules;
 use portal_backup::storage::StorageType;
 use sqlx::{Connection as _, Executor as _, Row as _};
 use uuid::Uuid;
@@ -21,6 +25,8 @@ on_every_database!(
     many_may_open_at_once,
     newer_schemas_are_refused,
     writers_do_not_fail_each_other,
+    a_schedule_is_fired_by_one_alone,
+    a_first_catalog_is_brought_up_to_date,
 );
 
 fn archive(number: i64) -> ArchiveRecord {
@@ -44,6 +50,7 @@ fn archive(number: i64) -> ArchiveRecord {
         missing_since: None,
         warnings: 0,
         job_id: None,
+        schedule_id: None,
     }
 }
 
@@ -60,6 +67,7 @@ async fn archives_come_back_as_they_were(place: &Place) {
         missing_since: at(5),
         warnings: 7,
         job_id: Some(Uuid::new_v4()),
+        schedule_id: None,
         // Longer than MySQL's `text`.
         url: format!("file:///{}", "ж".repeat(100_000)),
         storage_type: StorageType::CustomCloud,
@@ -176,7 +184,7 @@ async fn many_may_open_at_once(place: &Place) {
     let mut beside = place.connect().await;
     let row =
         beside.fetch_one("select count(*) as n from portal_backup_schema_versions").await.unwrap();
-    assert_eq!(row.get::<i64, _>("n"), 1, "each version was applied once");
+    assert_eq!(row.get::<i64, _>("n"), 2, "each version was applied once");
 }
 
 async fn newer_schemas_are_refused(place: &Place) {
@@ -210,6 +218,117 @@ async fn writers_do_not_fail_each_other(place: &Place) {
     futures::future::join_all(writers).await;
     let page = catalogs[0].archives().list(ArchiveFilter::default(), 1, 0).await.unwrap();
     assert_eq!(page.total, 120);
+}
+
+fn schedule() -> ScheduleRecord {
+    let at = |ms| Timestamp::from_millisecond(ms).ok();
+    ScheduleRecord {
+        id: Uuid::new_v4(),
+        tenant_id: -1,
+        dump: true,
+        name: "nächtlich".to_owned(),
+        cron: "0 0 3 ? * *".to_owned(),
+        timezone: Some("Europe/Paris".to_owned()),
+        enabled: true,
+        storage_type: StorageType::Local,
+        storage_params: [("filePath".to_owned(), "a".to_owned())].into(),
+        mode: "full".to_owned(),
+        retention: Rules::stored(3),
+        created_on: at(1_000).unwrap(),
+        next_run: at(2_000),
+        retry_on: at(3_000),
+        last_run: at(4_000),
+        last_success: None,
+        last_job: Some(Uuid::new_v4()),
+        awaited: false,
+        last_error: Some("x".repeat(100_000)),
+        failures: 2,
+        stale: 1,
+        mirrored: Some("[]".to_owned()),
+        synced_on: at(5_000),
+        deleted_on: None,
+        revision: 0,
+    }
+}
+
+async fn a_schedule_is_fired_by_one_alone(place: &Place) {
+    let catalogs = [place.open().await, place.open().await];
+    let schedules = catalogs[0].schedules();
+    let new = schedule();
+    assert!(schedules.save(&new).await.unwrap());
+    assert!(!schedules.save(&new).await.unwrap(), "it is there already");
+    let read = schedules.get(new.id).await.unwrap().unwrap();
+    assert_eq!(read, ScheduleRecord { revision: 1, ..new.clone() });
+    let early = Timestamp::from_millisecond(1_999).unwrap();
+    assert!(schedules.pending(early).await.unwrap().is_empty());
+    let due = Timestamp::from_millisecond(2_000).unwrap();
+    assert_eq!(schedules.pending(due).await.unwrap(), std::slice::from_ref(&read));
+
+    let job = NewJob {
+        kind: JobKind::Backup,
+        tenant_id: 1,
+        dump: true,
+        request: serde_json::json!({}),
+        exclusive: Some("installation".to_owned()),
+        archive_id: None,
+    };
+    let next = ScheduleRecord { next_run: None, retry_on: None, awaited: true, ..read };
+    let fires = (0..8).map(|n| {
+        let (catalog, next, job) = (&catalogs[n % 2], next.clone(), job.clone());
+        async move { catalog.schedules().fire(&next, job).await.unwrap() }
+    });
+    let fired = futures::future::join_all(fires).await;
+    let started: Vec<_> = fired
+        .iter()
+        .filter_map(|fired| if let Fired::Started(id) = fired { Some(*id) } else { None })
+        .collect();
+    assert_eq!(started.len(), 1, "{fired:?}");
+    let jobs = Queue::new(catalogs[1].clone()).list(JobFilter::default(), 10, 0).await.unwrap();
+    assert_eq!((jobs.total, jobs.items[0].id), (1, started[0]));
+    let after = schedules.get(new.id).await.unwrap().unwrap();
+    assert_eq!((after.last_job, after.revision), (Some(started[0]), 2));
+
+    // What excludes the job keeps both from being written.
+    assert_eq!(schedules.fire(&after, job).await.unwrap(), Fired::Busy);
+    assert_eq!(schedules.get(new.id).await.unwrap(), Some(after.clone()));
+    assert!(!schedules.forget(new.id, 1).await.unwrap());
+    assert!(schedules.forget(new.id, 2).await.unwrap());
+    assert!(schedules.all().await.unwrap().is_empty());
+}
+
+/// A catalog of the program's first version, with an archive and a job in it.
+async fn a_first_catalog_is_brought_up_to_date(place: &Place) {
+    place.open().await.close().await;
+    let mut beside = place.connect().await;
+    let indexes = [
+        "archives_stale on portal_backup_archives",
+        "jobs_told on portal_backup_jobs",
+        "jobs_finished on portal_backup_jobs",
+    ];
+    let is_mysql = place.url.expose().starts_with("mysql");
+    for index in indexes {
+        let (name, table) = index.split_once(" on ").unwrap();
+        let on = if is_mysql { format!(" on {table}") } else { String::new() };
+        let sql = format!("drop index portal_backup_{name}{on}");
+        beside.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
+    }
+    for sql in [
+        "drop table portal_backup_schedules",
+        "alter table portal_backup_archives drop column schedule_id",
+        "alter table portal_backup_archives drop column stale",
+        "alter table portal_backup_jobs drop column told",
+        "delete from portal_backup_schema_versions where version = 2",
+        "insert into portal_backup_archives (id, tenant_id, name, storage_type, storage_params, url, size_bytes, \
+         sha256, created_on, dump, backup_mode, warnings) values ('00000000-0000-4000-8000-000000000001', 1, 'a', \
+         'Local', '{}', 'file:///a', 1, 'ab', 5, 1, 'full', 0)",
+    ] {
+        beside.execute(sql).await.unwrap();
+    }
+    beside.close().await.unwrap();
+    let catalog = place.open().await;
+    let archives = catalog.archives().list(ArchiveFilter::default(), 10, 0).await.unwrap();
+    assert_eq!((archives.total, archives.items[0].schedule_id), (1, None));
+    assert!(catalog.schedules().save(&schedule()).await.unwrap());
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::Result;
 use super::service::Service;
+use super::{Result, load};
 
 const CLIENTS: u32 = 50;
 /// Of one client: two requests a second.
@@ -17,12 +17,21 @@ pub struct Latency {
     pub max: Duration,
 }
 
-/// Keeps backups running for at least `length`, and meanwhile asks for the progress.
-pub fn measure(service: &Service, length: Duration) -> Result<Latency> {
+/// Who asks meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Clients {
+    /// Fifty, for the progress.
+    Few,
+    /// See [`load`].
+    Many,
+}
+
+/// Keeps backups running for at least `length`, and meanwhile lets clients ask.
+pub fn measure(service: &Service, length: Duration, who: Clients) -> Result<Latency> {
     let ended = AtomicBool::new(false);
     let url = service.progress_url();
     let (clients, backups) = std::thread::scope(|scope| {
-        let clients = scope.spawn(|| clients(&url, &service.key, &ended));
+        let clients = scope.spawn(|| clients(who, &url, &service.key, &ended));
         let backups = keep_busy(service, length);
         ended.store(true, Ordering::Relaxed);
         (clients.join(), backups)
@@ -47,14 +56,28 @@ fn keep_busy(service: &Service, length: Duration) -> Result<()> {
 }
 
 /// All clients, each with a connection of its own, in one thread: they are not what is measured.
-fn clients(url: &str, key: &str, ended: &AtomicBool) -> std::result::Result<Vec<Duration>, String> {
+fn clients(
+    who: Clients,
+    url: &str,
+    key: &str,
+    ended: &AtomicBool,
+) -> std::result::Result<Vec<Duration>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
     runtime.block_on(async {
-        let clients = (0..CLIENTS).map(|number| client(number, url, key, ended));
-        let times = futures::future::try_join_all(clients).await?;
+        let times = match who {
+            Clients::Few => {
+                let clients = (0..CLIENTS).map(|number| client(number, url, key, ended));
+                futures::future::try_join_all(clients).await?
+            }
+            Clients::Many => {
+                let clients =
+                    (0..load::CLIENTS).map(|number| load::client(number, url, key, ended));
+                futures::future::try_join_all(clients).await?
+            }
+        };
         Ok(times.concat())
     })
 }

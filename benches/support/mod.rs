@@ -1,7 +1,9 @@
-//! What the bench is made of.
+//! What the benches are made of.
+#![allow(dead_code)] // Each bench uses its own part.
 
 pub mod bounds;
 pub mod latency;
+pub mod load;
 pub mod mysql;
 pub mod peers;
 pub mod portal;

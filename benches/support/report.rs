@@ -13,6 +13,7 @@ pub struct Report {
     pub pigz: Vec<peers::Run>,
     pub restic: Vec<peers::Run>,
     pub latency: Option<Latency>,
+    pub load: Option<Latency>,
     pub large: Option<service::Run>,
     bounds: Option<Bounds>,
     file_bytes: u64,
@@ -27,6 +28,7 @@ impl Report {
             pigz: Vec::new(),
             restic: Vec::new(),
             latency: None,
+            load: None,
             large: None,
             bounds: None,
             file_bytes,
@@ -90,14 +92,13 @@ impl Report {
         if let Some(large) = &self.large {
             memory("peak memory, ten times the portal", large.peak_memory);
         }
-        if let Some(latency) = &self.latency {
-            let p99 = milliseconds(latency.p99);
-            target(
-                "getbackupprogress, p99",
-                p99,
-                "under 5 ms",
-                latency.p99 < Duration::from_millis(5),
-            );
+        for (latency, name, wanted) in
+            [(&self.latency, "getbackupprogress, p99", 5), (&self.load, "1,000 clients, p99", 50)]
+        {
+            let Some(latency) = latency else { continue };
+            let limit = Duration::from_millis(wanted);
+            let wanted = format!("under {wanted} ms");
+            target(name, milliseconds(latency.p99), &wanted, latency.p99 < limit);
             line(
                 "",
                 &[format!(

@@ -17,7 +17,7 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 const BACKUP_LIMIT: Duration = Duration::from_secs(1_800);
 const POLL: Duration = Duration::from_millis(20);
 
-/// One backup, measured.
+/// One job, measured.
 pub struct Run {
     /// From the request to `isCompleted`, reading back included.
     pub wall: Duration,
@@ -94,6 +94,33 @@ impl Service {
 
     /// Backs the portal up once and deletes the archive again.
     pub fn backup(&self) -> Result<Run> {
+        let run = self.measure(|| self.start_backup(), || self.progress())?;
+        self.delete_archives()?;
+        Ok(run)
+    }
+
+    /// Backs the portal up once; returns the archive's id.
+    pub fn backup_and_keep(&self) -> Result<String> {
+        self.measure(|| self.start_backup(), || self.progress())?;
+        let id = self.progress()?["taskId"].as_str().map(str::to_owned);
+        Ok(id.ok_or("a backup without an id")?)
+    }
+
+    /// Restores an archive in place.
+    pub fn restore(&self, archive: &str) -> Result<Run> {
+        let url = |name: &str| format!("{}/api/2.0/backup/{name}", self.url);
+        let body = json!({ "backupId": archive, "dump": true });
+        self.measure(
+            || self.send(self.client.post(url("startrestore")).json(&body)),
+            || self.send(self.client.get(url("getrestoreprogress?dump=true"))),
+        )
+    }
+
+    fn measure(
+        &self,
+        start: impl FnOnce() -> Result<Value>,
+        progress_now: impl Fn() -> Result<Value>,
+    ) -> Result<Run> {
         let pid = self.server.id();
         let database = process::mariadb();
         let database_cpu = || database.map_or(Ok(Duration::ZERO), process::cpu);
@@ -101,27 +128,25 @@ impl Service {
         let (usage, cpu) = (process::usage(pid)?, database_cpu()?);
 
         let began = Instant::now();
-        let mut progress = self.start_backup()?;
+        let mut progress = start()?;
         while progress["isCompleted"] != true {
             if began.elapsed() > BACKUP_LIMIT {
-                return Err("the backup did not end".into());
+                return Err("the job did not end".into());
             }
             std::thread::sleep(POLL);
-            progress = self.progress()?;
+            progress = progress_now()?;
         }
         let wall = began.elapsed();
         if progress["error"] != "" || progress["progress"] != 100 {
-            return Err(format!("the backup failed: {progress}").into());
+            return Err(format!("the job failed: {progress}").into());
         }
-        let run = Run {
+        Ok(Run {
             wall,
             archive_bytes: folder_size(&self.archives)?,
             peak_memory: process::peak_memory(pid)?,
             usage: process::usage(pid)?.since(usage),
             database_cpu: database_cpu()? - cpu,
-        };
-        self.delete_archives()?;
-        Ok(run)
+        })
     }
 
     /// The very request of DocSpace's sample; the answer is the progress.

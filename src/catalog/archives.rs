@@ -8,9 +8,15 @@ use uuid::Uuid;
 use super::db::{Columns, Db, Dialect, is_unique_violation, to_json, to_number, to_word};
 use super::{ArchiveRecord, Catalog, CatalogError};
 
-const COLUMNS: &str = "id, tenant_id, name, storage_type, storage_params, url, size_bytes, sha256, \
+pub(super) const COLUMNS: &str = "id, tenant_id, name, storage_type, storage_params, url, size_bytes, sha256, \
     created_on, expires_on, dump, backup_mode, parent_id, verified_on, proved_on, removed_on, \
-    missing_since, warnings, job_id";
+    missing_since, warnings, job_id, schedule_id";
+
+/// MySQL assigns from left to right, so what depends on the old value comes first.
+const VERIFIED: &str = "stale = case when missing_since is null then stale else stale + 1 end, \
+    verified_on = ?, missing_since = null where id = ?";
+const PROVED: &str = "stale = case when missing_since is null then stale else stale + 1 end, \
+    proved_on = ?, missing_since = null where id = ?";
 
 /// Which archives to list. Removed ones never are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,7 +46,8 @@ impl Archives<'_> {
     /// Records an archive. False if its id was recorded before, which is then left as it is.
     pub async fn insert(&self, record: &ArchiveRecord) -> Result<bool, CatalogError> {
         let record = record.clone();
-        self.catalog
+        let inserted = self
+            .catalog
             .run(move |db| {
                 let record = record.clone();
                 async move {
@@ -53,7 +60,9 @@ impl Archives<'_> {
                     }
                 }
             })
-            .await
+            .await;
+        self.catalog.archives_changed();
+        inserted
     }
 
     /// An archive by its id, removed or not.
@@ -162,34 +171,41 @@ impl Archives<'_> {
 
     /// Notes that an archive was deleted. False if there is none that was not.
     pub async fn mark_removed(&self, id: Uuid, at: Timestamp) -> Result<bool, CatalogError> {
-        self.mark("removed_on = ? where id = ? and removed_on is null", id, at).await
+        self.mark("stale = stale + 1, removed_on = ? where id = ? and removed_on is null", id, at)
+            .await
     }
 
     /// Notes that an archive's object is gone, at the first time that this is seen.
     pub async fn mark_missing(&self, id: Uuid, since: Timestamp) -> Result<bool, CatalogError> {
-        self.mark("missing_since = coalesce(missing_since, ?) where id = ?", id, since).await
+        let change = "stale = case when missing_since is null then stale + 1 else stale end, \
+            missing_since = coalesce(missing_since, ?) where id = ?";
+        self.mark(change, id, since).await
     }
 
     /// Notes that an archive's object is there after all.
     pub async fn mark_found(&self, id: Uuid) -> Result<(), CatalogError> {
         self.catalog
             .run(move |db| async move {
-                let sql =
-                    db.sql("update portal_backup_archives set missing_since = null where id = ?");
+                let sql = db.sql(
+                    "update portal_backup_archives set stale = stale + 1, missing_since = null \
+                     where id = ? and missing_since is not null",
+                );
                 sqlx::query(sql).bind(id.to_string()).execute(&db.pool).await?;
                 Ok(())
             })
-            .await
+            .await?;
+        self.catalog.archives_changed();
+        Ok(())
     }
 
     /// Notes that an archive was read and found whole; if it was missing, it is back.
     pub async fn mark_verified(&self, id: Uuid, at: Timestamp) -> Result<bool, CatalogError> {
-        self.mark("verified_on = ?, missing_since = null where id = ?", id, at).await
+        self.mark(VERIFIED, id, at).await
     }
 
     /// Notes that an archive was restored into a scratch place and found good.
     pub async fn mark_proved(&self, id: Uuid, at: Timestamp) -> Result<bool, CatalogError> {
-        self.mark("proved_on = ?, missing_since = null where id = ?", id, at).await
+        self.mark(PROVED, id, at).await
     }
 
     async fn mark(
@@ -198,12 +214,16 @@ impl Archives<'_> {
         id: Uuid,
         at: Timestamp,
     ) -> Result<bool, CatalogError> {
-        self.catalog
+        let marked = self
+            .catalog
             .run(move |db| async move {
                 let mut connection = db.pool.acquire().await?;
                 mark(&mut connection, &db, change, id, at).await
             })
-            .await
+            .await;
+        // Also after an error: the change may have been made.
+        self.catalog.archives_changed();
+        marked
     }
 }
 
@@ -214,7 +234,7 @@ pub(super) async fn mark_verified(
     id: Uuid,
     at: Timestamp,
 ) -> Result<bool, CatalogError> {
-    mark(connection, db, "verified_on = ?, missing_since = null where id = ?", id, at).await
+    mark(connection, db, VERIFIED, id, at).await
 }
 
 /// As [`Archives::mark_proved`], within a transaction.
@@ -224,7 +244,7 @@ pub(super) async fn mark_proved(
     id: Uuid,
     at: Timestamp,
 ) -> Result<bool, CatalogError> {
-    mark(connection, db, "proved_on = ?, missing_since = null where id = ?", id, at).await
+    mark(connection, db, PROVED, id, at).await
 }
 
 async fn mark(
@@ -270,12 +290,13 @@ pub(super) async fn insert(
         .bind(time(record.missing_since))
         .bind(to_number(record.warnings))
         .bind(id(record.job_id))
+        .bind(id(record.schedule_id))
         .execute(connection)
         .await?;
     Ok(())
 }
 
-fn read(row: &AnyRow) -> Result<ArchiveRecord, CatalogError> {
+pub(super) fn read(row: &AnyRow) -> Result<ArchiveRecord, CatalogError> {
     let row = Columns(row);
     Ok(ArchiveRecord {
         id: row.id("id")?,
@@ -297,5 +318,6 @@ fn read(row: &AnyRow) -> Result<ArchiveRecord, CatalogError> {
         missing_since: row.optional_time("missing_since")?,
         warnings: row.count("warnings")?,
         job_id: row.optional_id("job_id")?,
+        schedule_id: row.optional_id("schedule_id")?,
     })
 }

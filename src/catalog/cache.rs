@@ -12,7 +12,12 @@ pub(crate) struct Cache<K, V> {
     keep: Duration,
     stale: Duration,
     limit: usize,
+    /// Values that it is false for are kept for a second at most and never given out when they are old.
+    lasting: fn(&V) -> bool,
 }
+
+/// How long an answer is repeated that is a failure: those who wait for the same need not all try.
+const FAILURE: Duration = Duration::from_secs(1);
 
 struct Slot<V> {
     kept: Arc<Mutex<Option<Kept<V>>>>,
@@ -33,15 +38,16 @@ impl<V> Clone for Slot<V> {
 }
 
 impl<V: Clone> Slot<V> {
-    /// The value, if it is of this epoch and younger than `age`.
-    fn younger(&self, age: Duration, epoch: u64) -> Option<V> {
+    /// The value, if it is of this epoch and younger than `age`, or than `failure` where it is one.
+    fn younger(&self, age: Duration, failure: Duration, epoch: u64) -> Option<V> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = kept.as_ref().filter(|kept| kept.epoch == epoch && kept.loaded.elapsed() < age);
-        kept.map(|kept| kept.value.clone())
+        let kept = kept.as_ref().filter(|kept| kept.epoch == epoch)?;
+        let age = if kept.lasting { age } else { failure };
+        (kept.loaded.elapsed() < age).then(|| kept.value.clone())
     }
 
-    fn keep(&self, loaded: Instant, epoch: u64, value: V) {
-        let kept = Kept { loaded, epoch, value };
+    fn keep(&self, loaded: Instant, epoch: u64, value: V, lasting: bool) {
+        let kept = Kept { loaded, epoch, value, lasting };
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
     }
 }
@@ -50,13 +56,20 @@ struct Kept<V> {
     loaded: Instant,
     epoch: u64,
     value: V,
+    lasting: bool,
 }
 
 impl<K: Eq + Hash + Clone, V: Clone + Send + 'static> Cache<K, V> {
     /// A value older than `keep` is loaded anew; up to the age of `stale` it is given out meanwhile.
     /// `limit`: how many keys are kept at most.
     pub(crate) fn new(keep: Duration, stale: Duration, limit: usize) -> Self {
-        Self { slots: Mutex::new(HashMap::new()), keep, stale, limit }
+        Self { slots: Mutex::new(HashMap::new()), keep, stale, limit, lasting: |_| true }
+    }
+
+    /// Tells failures, which should be forgotten soon, from answers.
+    pub(crate) fn lasting(mut self, lasting: fn(&V) -> bool) -> Self {
+        self.lasting = lasting;
+        self
     }
 
     /// The value of `key`. One that was loaded in another `epoch` is not used: whoever changes
@@ -69,16 +82,19 @@ impl<K: Eq + Hash + Clone, V: Clone + Send + 'static> Cache<K, V> {
     ) -> V {
         let slot = self.slot(key);
         let now = epoch();
-        if let Some(value) = slot.younger(self.keep, now) {
+        let failure = self.keep.min(FAILURE);
+        let lasting = self.lasting;
+        if let Some(value) = slot.younger(self.keep, failure, now) {
             return value;
         }
-        if let Some(value) = slot.younger(self.stale, now) {
+        if let Some(value) = slot.younger(self.stale, Duration::ZERO, now) {
             if let Ok(loading) = slot.loading.clone().try_lock_owned() {
                 let (loaded, load) = (Instant::now(), load());
                 let slot = slot.clone();
                 tokio::spawn(async move {
                     let value = load.await;
-                    slot.keep(loaded, now, value);
+                    let lasts = lasting(&value);
+                    slot.keep(loaded, now, value, lasts);
                     drop(loading);
                 });
             }
@@ -86,12 +102,12 @@ impl<K: Eq + Hash + Clone, V: Clone + Send + 'static> Cache<K, V> {
         }
         let _loading = slot.loading.lock().await;
         let now = epoch();
-        if let Some(value) = slot.younger(self.keep, now) {
+        if let Some(value) = slot.younger(self.keep, failure, now) {
             return value;
         }
         let loaded = Instant::now();
         let value = load().await;
-        slot.keep(loaded, now, value.clone());
+        slot.keep(loaded, now, value.clone(), lasting(&value));
         value
     }
 
@@ -133,6 +149,16 @@ mod tests {
         let answers = futures::future::join_all((0..50).map(|_| ask(1))).await;
         assert!(answers.iter().all(|answer| *answer == 0));
         assert_eq!(ask(2).await, 1, "a new epoch is loaded anew");
+    }
+
+    #[tokio::test]
+    async fn failures_are_not_given_out_when_they_are_old() {
+        type Answer = Result<i32, i32>;
+        let cache: Cache<(), Answer> =
+            Cache::new(Duration::ZERO, Duration::from_secs(60), 10).lasting(Result::is_ok);
+        assert_eq!(cache.get((), || 0, || async { Err(1) }).await, Err(1));
+        assert_eq!(cache.get((), || 0, || async { Ok(2) }).await, Ok(2), "not the old failure");
+        assert_eq!(cache.get((), || 0, || async { Ok(3) }).await, Ok(2), "the old answer is");
     }
 
     #[tokio::test]

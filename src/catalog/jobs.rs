@@ -6,6 +6,7 @@ mod outcome;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 use uuid::Uuid;
 
@@ -16,7 +17,7 @@ use crate::jobs::{Job, JobFilter, JobKind, JobState, NewJob, ProgressView};
 pub(crate) use lease::Beat;
 pub(crate) use outcome::{Outcome, Publication};
 
-const COLUMNS: &str = "id, kind, state, tenant_id, dump, request, attempt, fence, \
+pub(super) const COLUMNS: &str = "id, kind, state, tenant_id, dump, request, attempt, fence, \
     cancel_requested, progress, warnings, warnings_omitted, remains, archive_id, error, \
     created_on, started_on, finished_on, \
     case when state = 'running' and lease_until < {now} then 1 else 0 end as abandoned";
@@ -48,27 +49,13 @@ impl Jobs<'_> {
             .run(move |db| {
                 let new = new.clone();
                 async move {
-                    let sql = db.sql(
-                        "insert into portal_backup_jobs (id, kind, state, tenant_id, dump, request, \
-                         exclusive_key, attempt, fence, cancel_requested, progress, warnings, \
-                         warnings_omitted, unclean, archive_id, created_on) \
-                         values (?, ?, 'queued', ?, ?, ?, ?, 0, 0, 0, ?, '[]', 0, 0, ?, {now})",
-                    );
-                    let inserted = sqlx::query(sql)
-                        .bind(id.to_string())
-                        .bind(to_word(&new.kind)?)
-                        .bind(new.tenant_id)
-                        .bind(i64::from(new.dump))
-                        .bind(to_json(&new.request)?)
-                        .bind(new.exclusive)
-                        .bind(to_json(&ProgressView::default())?)
-                        .bind(new.archive_id.map(|id| id.to_string()))
-                        .execute(&db.pool)
-                        .await;
-                    match inserted {
-                        Ok(_) => Ok(true),
-                        Err(error) if is_unique_violation(&error) => Ok(false),
-                        Err(error) => Err(error.into()),
+                    let mut connection = db.pool.acquire().await?;
+                    match insert(&mut connection, &db, id, &new).await {
+                        Ok(()) => Ok(true),
+                        Err(CatalogError::Database(error)) if is_unique_violation(&error) => {
+                            Ok(false)
+                        }
+                        Err(error) => Err(error),
                     }
                 }
             })
@@ -282,6 +269,33 @@ fn choose(filter: JobFilter) -> Result<Choice, CatalogError> {
     Ok((chosen, words, numbers))
 }
 
+/// Inserts within a caller's connection or transaction.
+pub(super) async fn insert(
+    connection: &mut AnyConnection,
+    db: &Db,
+    id: Uuid,
+    new: &NewJob,
+) -> Result<(), CatalogError> {
+    let sql = db.sql(
+        "insert into portal_backup_jobs (id, kind, state, tenant_id, dump, request, \
+         exclusive_key, attempt, fence, cancel_requested, progress, warnings, \
+         warnings_omitted, unclean, told, archive_id, created_on) \
+         values (?, ?, 'queued', ?, ?, ?, ?, 0, 0, 0, ?, '[]', 0, 0, 0, ?, {now})",
+    );
+    sqlx::query(sql)
+        .bind(id.to_string())
+        .bind(to_word(&new.kind)?)
+        .bind(new.tenant_id)
+        .bind(i64::from(new.dump))
+        .bind(to_json(&new.request)?)
+        .bind(new.exclusive.clone())
+        .bind(to_json(&ProgressView::default())?)
+        .bind(new.archive_id.map(|id| id.to_string()))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 async fn get(db: &Db, id: Uuid) -> Result<Option<Row>, CatalogError> {
     let sql = db.sql(&format!("select {COLUMNS} from portal_backup_jobs where id = ?"));
     let row = sqlx::query(sql).bind(id.to_string()).fetch_optional(&db.pool).await?;
@@ -292,7 +306,7 @@ fn milliseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 2)
 }
 
-fn read(row: &AnyRow) -> Result<Row, CatalogError> {
+pub(super) fn read(row: &AnyRow) -> Result<Row, CatalogError> {
     let row = Columns(row);
     let state = if row.flag("abandoned")? { JobState::Queued } else { row.word("state")? };
     let remains = match row.optional_text("remains")? {

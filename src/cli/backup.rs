@@ -36,7 +36,7 @@ impl From<StorageArg> for StorageType {
     }
 }
 
-fn parameter(text: &str) -> Result<(String, String), String> {
+pub fn parameter(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }

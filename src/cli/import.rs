@@ -6,6 +6,7 @@ use serde_json::json;
 use super::backup::StorageArg;
 use super::{CliError, Global, output};
 use crate::ops::import::{Imported, import};
+use crate::ops::mirror;
 
 #[derive(Debug, Args)]
 pub struct Import {
@@ -39,6 +40,8 @@ impl Import {
             }
         })
         .await?;
+        // What DocSpace itself knows of its backups and schedules.
+        mirror::pull(&app).await?;
         if global.json {
             output::json(&json!({"added": added, "known": known, "refused": refused}))?;
         }

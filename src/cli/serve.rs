@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::config::Role;
 use crate::http;
 use crate::jobs::{WorkerHandle, WorkerOptions};
+use crate::ops::scheduler::{self, SchedulerHandle};
 use crate::ops::uploads;
 
 /// How long running work may take to stop and clean up after a signal.
@@ -21,6 +22,7 @@ pub struct Serve {}
 
 impl Serve {
     pub async fn run(self, global: &Global) -> Result<(), CliError> {
+        raise_open_files();
         let app = global.app().await?;
         let service = Service::start(app).await?;
         tracing::info!(address = %service.address(), "serving");
@@ -38,6 +40,7 @@ pub struct Service {
     address: std::net::SocketAddr,
     worker: Option<WorkerHandle>,
     sweeper: tokio::task::JoinHandle<()>,
+    scheduler: Option<SchedulerHandle>,
 }
 
 impl Service {
@@ -54,9 +57,10 @@ impl Service {
                 Some(app.start_worker(WorkerOptions::default()).map_err(CliError::failed)?)
             }
         };
+        let scheduler = worker.is_some().then(|| scheduler::start(&app));
         let sweeper = tokio::spawn(async move { uploads::keep_swept(&app).await });
         let handle = server.handle();
-        Ok(Self { handle, server: tokio::spawn(server), address, worker, sweeper })
+        Ok(Self { handle, server: tokio::spawn(server), address, worker, sweeper, scheduler })
     }
 
     pub fn address(&self) -> std::net::SocketAddr {
@@ -66,12 +70,29 @@ impl Service {
     /// Running jobs stop cleanly and are queued again; open requests are answered.
     pub async fn stop(self) {
         self.sweeper.abort();
+        if let Some(scheduler) = self.scheduler {
+            scheduler.shutdown().await;
+        }
         if let Some(worker) = self.worker {
             worker.shutdown(SHUTDOWN).await;
         }
         self.handle.stop(true).await;
         if let Ok(Err(error)) = self.server.await {
             tracing::error!(%error, "the server ended badly");
+        }
+    }
+}
+
+/// Every client that keeps its connection is an open file, and systems allow 1024 unless one asks.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    const ENOUGH: u64 = 65_536;
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(ENOUGH, |most| most.min(ENOUGH));
+    if limit.current.is_some_and(|current| current < wanted) {
+        let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!(%error, "cannot have more than the usual number of open files");
         }
     }
 }

@@ -194,6 +194,9 @@ fn check(config: &Config) -> Result<(), ConfigError> {
             "encryption is not supported yet: archives would be written in clear".to_owned(),
         );
     }
+    if let Some(jwt) = &config.auth.jwt {
+        jwt.check().map_err(ConfigError::Invalid)?;
+    }
     if config.storage.max_parts == 0 {
         return invalid("storage.max_parts must be at least 1".to_owned());
     }
@@ -239,6 +242,30 @@ mod tests {
         let error = from("[server]\nlisten_on = 'x'\n", &[]).unwrap_err().to_string();
         assert!(error.contains("listen_on"), "{error}");
         assert!(from("", &[("PORTAL_BACKUP__SERVRE__LISTEN", "x")]).is_err());
+    }
+
+    #[test]
+    fn tokens_need_one_kind_of_key() {
+        let jwt = |keys: &str| {
+            let text =
+                format!("[auth.jwt]\nissuer = 'https://id.example'\naudience = 'us'\n{keys}");
+            from(&text, &[]).map(|config| config.auth.jwt.unwrap())
+        };
+        assert!(jwt("").unwrap().is_discovered());
+        assert_eq!(jwt("keys_ttl = '7'").unwrap().keys_ttl, 7);
+        let long = "0123456789abcdef0123456789abcdef";
+        assert!(!jwt(&format!("secret = '{long}'")).unwrap().is_discovered());
+        for (keys, word) in [
+            ("secret = 'short'", "32"),
+            (&format!("secret = '{long}'\njwks_url = 'https://id.example/keys'") as &str, "both"),
+            ("jwks_url = 'file:///etc/keys'", "jwks_url"),
+            ("introspection_url = 'ftp://id.example'", "introspection_url"),
+            ("jwks_url = 'https://id.example/keys'\nclient_id = 'us'", "introspection_url"),
+            ("jwks = 'x'", "jwks"),
+        ] {
+            let error = jwt(keys).unwrap_err().to_string();
+            assert!(error.contains(word), "{keys}: {error}");
+        }
     }
 
     #[test]

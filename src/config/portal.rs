@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::value::{Options, Secret};
+use super::value::{Options, Secret, lenient};
 
 /// How the portal's database and files are laid out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -87,10 +87,13 @@ pub struct DocSpaceConfig {
     pub machine_key: Secret,
     /// `localhost` means a standalone installation.
     pub base_domain: String,
+    /// Whether backups and schedules are written into DocSpace's own tables, and taken over from there.
+    #[serde(deserialize_with = "lenient")]
+    pub mirror: bool,
 }
 
 impl Default for DocSpaceConfig {
     fn default() -> Self {
-        Self { machine_key: Secret::default(), base_domain: "localhost".to_owned() }
+        Self { machine_key: Secret::default(), base_domain: "localhost".to_owned(), mirror: true }
     }
 }

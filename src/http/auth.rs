@@ -1,5 +1,12 @@
 //! Who a request is from, which tenant it is for, and whether that suffices.
 
+mod fetch;
+mod introspection;
+pub mod jwt;
+mod keys;
+mod provider;
+mod users;
+
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -11,8 +18,8 @@ use crate::app::App;
 use crate::catalog::Scope;
 use crate::ops::OpError;
 use crate::portal::PortalError;
-use crate::portal::docspace::identity::{Identity, KeyOwner};
 use crate::portal::docspace::tenants::{RequestHosts, TenantError};
+use users::Asking;
 
 /// The tenant of the plain layout.
 const PLAIN_TENANT: i64 = 1;
@@ -58,14 +65,18 @@ pub async fn authenticate(
     need: Scope,
 ) -> Result<Caller, Refusal> {
     let client = state.client(request);
-    let Some(Credential::ApiKey(key)) = credentials::read(request.headers()) else {
+    let asking = Asking { state, request, client, also_closed: false };
+    let has_logins = state.app.portal.identity().is_some();
+    let caller = match credentials::read(request.headers(), has_logins) {
+        Some(credential) => asking.who(credential).await?,
         // Nothing shown is nothing guessed: only what looks like a credential is counted.
-        let shown = request.headers().contains_key(actix_web::http::header::AUTHORIZATION);
-        let wait = if shown { state.failures.count(client.address) } else { None };
-        return Err(wait.map_or(Refusal::Unauthorized, Refusal::TooMany));
+        None if credentials::is_shown(request.headers()) => return Err(asking.wrong()),
+        None => return Err(Refusal::Unauthorized),
     };
-    let tenant = tenant(&state.app, request, &client);
-    identify(state, &client, &key, need, tenant).await
+    if caller.reach < need {
+        return Err(Refusal::Forbidden);
+    }
+    Ok(caller)
 }
 
 /// Who asks how far a restore is: anybody may, also while the tenant is closed for it.
@@ -81,19 +92,23 @@ pub struct Visitor {
 /// `Bearer` must reach as far as reading nevertheless.
 pub async fn visit(state: &HttpState, request: &HttpRequest) -> Result<Visitor, Refusal> {
     let client = state.client(request);
-    let tenant = match tenant_open_or_not(&state.app, request, &client).await {
-        Ok((id, _)) => Ok(id),
-        Err(Refusal::Unavailable) => Err(Refusal::Unavailable),
+    let tenant_id = match tenant_open_or_not(&state.app, request, &client).await {
+        Ok((id, _)) => Some(id),
+        Err(Refusal::Unavailable) => None,
         Err(refusal) => return Err(refusal),
     };
-    let mut visitor = Visitor { tenant_id: tenant.as_ref().ok().copied(), has_key: false };
-    let Some(Credential::ApiKey(key)) = credentials::read(request.headers()) else {
+    let mut visitor = Visitor { tenant_id, has_key: false };
+    let has_logins = state.app.portal.identity().is_some();
+    let Some(credential) = credentials::read(request.headers(), has_logins) else {
         return Ok(visitor);
     };
-    let tenant = std::future::ready(tenant);
-    match identify(state, &client, &key, Scope::Read, tenant).await {
+    let is_key = matches!(credential, Credential::ApiKey(_));
+    let asking = Asking { state, request, client, also_closed: true };
+    match asking.who(credential).await {
+        // Every reach includes reading.
         Ok(_) => visitor.has_key = true,
-        Err(refusal @ Refusal::TooMany(_)) => return Err(refusal),
+        // A restore ends logins, and whoever watches it with such a one must see its end.
+        Err(refusal @ Refusal::TooMany(_)) if is_key => return Err(refusal),
         Err(refusal) if credentials::is_bearer(request.headers()) => {
             let unknown = refusal == Refusal::Unauthorized;
             return Err(if unknown { Refusal::Forbidden } else { refusal });
@@ -101,87 +116,6 @@ pub async fn visit(state: &HttpState, request: &HttpRequest) -> Result<Visitor, 
         Err(_) => {}
     }
     Ok(visitor)
-}
-
-/// Whose key it is. `tenant`: the one that the request is for, asked only when it matters.
-async fn identify(
-    state: &HttpState,
-    client: &Client,
-    key: &str,
-    need: Scope,
-    tenant: impl Future<Output = Result<i64, Refusal>>,
-) -> Result<Caller, Refusal> {
-    // Own keys are found by one cheap look, so they are never made to wait.
-    let own = state.app.catalog.api_keys().verify(key).await.map_err(|error| {
-        tracing::error!(%error, "cannot look up an API key");
-        Refusal::Unavailable
-    })?;
-    if let Some(own) = own {
-        if own.scope < need {
-            return Err(Refusal::Forbidden);
-        }
-        let tenant_id = tenant.await?;
-        return Ok(Caller { tenant_id, role: Role::Installation, reach: own.scope });
-    }
-    let Some(identity) = state.app.portal.identity() else {
-        let wait = state.failures.count(client.address);
-        return Err(wait.map_or(Refusal::Unauthorized, Refusal::TooMany));
-    };
-    let tenant_id = tenant.await?;
-    let owner = docspace_key(state, identity, client, key, tenant_id).await?;
-    let reaches = match need {
-        Scope::Read => owner.scopes.can_read(),
-        Scope::Write => owner.scopes.can_write(),
-    };
-    if !reaches {
-        return Err(Refusal::Forbidden);
-    }
-    let reach = if owner.scopes.can_write() { Scope::Write } else { Scope::Read };
-    Ok(Caller { tenant_id, role: Role::User { id: owner.user_id }, reach })
-}
-
-/// DocSpace's keys cost 100,000 rounds of hashing: who guesses waits before that.
-async fn docspace_key(
-    state: &HttpState,
-    identity: &Identity,
-    client: &Client,
-    key: &str,
-    tenant_id: i64,
-) -> Result<KeyOwner, Refusal> {
-    let failures = &state.failures;
-    let known = failures.is_known(key);
-    let _permit = if known {
-        None
-    } else {
-        // Who is blocked already does not even stand in the way of others.
-        if let Some(wait) = failures.wait(client.address) {
-            return Err(Refusal::TooMany(wait));
-        }
-        let permit = failures.hashing.acquire().await.map_err(|_| Refusal::Unavailable)?;
-        if let Some(wait) = failures.wait(client.address) {
-            return Err(Refusal::TooMany(wait));
-        }
-        Some(permit)
-    };
-    let owner = identity.authenticate(key, tenant_id).await.map_err(unanswered)?;
-    match owner.filter(|owner| owner.tenant == tenant_id) {
-        Some(owner) => {
-            failures.remember(key);
-            Ok(owner)
-        }
-        None => {
-            failures.forget(key);
-            let wait = failures.count(client.address);
-            Err(wait.map_or(Refusal::Unauthorized, Refusal::TooMany))
-        }
-    }
-}
-
-async fn tenant(app: &App, request: &HttpRequest, client: &Client) -> Result<i64, Refusal> {
-    match tenant_open_or_not(app, request, client).await? {
-        (id, true) => Ok(id),
-        (_, false) => Err(Refusal::TenantClosed),
-    }
 }
 
 /// The tenant that a request is for, and whether it is in service.

@@ -1,6 +1,7 @@
 //! DocSpace's backup API, under `/api/2.0/backup/` and, for its web client, `/api/2.0/portal/`.
 
 pub mod bind;
+pub mod bind_schedule;
 pub mod cancel;
 pub mod delete;
 mod error;
@@ -10,7 +11,10 @@ pub mod progress;
 pub mod query;
 pub mod restore;
 pub mod restore_progress;
+pub mod schedule;
+pub mod schedule_model;
 pub mod start;
+pub mod state;
 pub mod upload;
 pub mod wrapper;
 
@@ -37,6 +41,22 @@ pub fn configure(config: &mut ServiceConfig) {
             )
             .service(allowing(&at("cancelbackup"), "POST").route(web::post().to(cancel::handle)))
             .service(allowing(&at("getbackuphistory"), "GET").route(web::get().to(history::handle)))
+            .service(allowing(&at("getbackupschedule"), "GET").route(web::get().to(schedule::get)))
+            .service(
+                allowing(&at("createbackupschedule"), "POST")
+                    .route(web::post().to(schedule::create)),
+            )
+            .service(
+                allowing(&at("deletebackupschedule"), "DELETE")
+                    .route(web::delete().to(schedule::delete)),
+            )
+            .service(
+                allowing(&at("deletebackuphistory"), "DELETE")
+                    .route(web::delete().to(state::delete_history)),
+            )
+            .service(allowing(&at("getbackupscount"), "GET").route(web::get().to(state::count)))
+            .service(allowing(&at("getservicestate"), "GET").route(web::get().to(state::service)))
+            .service(allowing(&at("backuptmp"), "GET").route(web::get().to(state::temp_path)))
             .service(
                 allowing(&at("deletebackup/{id}"), "DELETE")
                     .route(web::delete().to(delete::handle)),

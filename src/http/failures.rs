@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use sha2::{Digest, Sha256};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 const PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 /// Beyond so many addresses the quiet ones are forgotten.
@@ -26,7 +27,9 @@ pub struct Failures {
     blocked: Mutex<HashMap<Network, Instant>>,
     known: Mutex<HashMap<[u8; 32], Instant>>,
     /// Few hash at once: each costs some 50 ms of a core, and who comes in a crowd is counted in turn.
-    pub hashing: tokio::sync::Semaphore,
+    hashing: Semaphore,
+    /// Counts the credentials that proved right.
+    proved: watch::Sender<u64>,
 }
 
 /// One subscriber: an IPv4 address, or the /64 of an IPv6 one.
@@ -39,7 +42,8 @@ impl Default for Failures {
             clock: DefaultClock::default(),
             blocked: Mutex::default(),
             known: Mutex::default(),
-            hashing: tokio::sync::Semaphore::new(2),
+            hashing: Semaphore::new(2),
+            proved: watch::Sender::new(0),
         }
     }
 }
@@ -86,13 +90,36 @@ impl Failures {
         lock(&self.known).contains_key(&digest(key))
     }
 
+    /// A credential was right. Those who wait with the same one need not wait any more.
     pub fn remember(&self, key: &str) {
+        let (key, now) = (digest(key), Instant::now());
         let mut known = lock(&self.known);
-        if known.len() >= MOST_KNOWN_KEYS {
+        if known.len() >= MOST_KNOWN_KEYS && !known.contains_key(&key) {
             let oldest = known.iter().min_by_key(|(_, at)| **at).map(|(key, _)| *key);
             oldest.map(|oldest| known.remove(&oldest));
         }
-        known.insert(digest(key), Instant::now());
+        let is_new = known.insert(key, now).is_none();
+        drop(known);
+        if is_new {
+            self.proved.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Waits for a turn to hash. None: meanwhile the credential proved right by another's turn: a thousand
+    /// clients with one key are let in together, not one after another.
+    pub async fn turn(&self, key: &str) -> Option<SemaphorePermit<'_>> {
+        let mut proved = self.proved.subscribe();
+        let mut turn = std::pin::pin!(self.hashing.acquire());
+        loop {
+            if self.is_known(key) {
+                return None;
+            }
+            tokio::select! {
+                // The semaphore is never closed.
+                permit = &mut turn => return permit.ok().filter(|_| !self.is_known(key)),
+                _ = proved.changed() => {}
+            }
+        }
     }
 
     /// A credential that was right is not right any more.
@@ -147,6 +174,22 @@ mod tests {
         assert!(failures.wait(ip("2001:db8::ffff")).is_some());
         assert_eq!(failures.wait(ip("2001:db8:0:1::1")), None);
         assert_eq!(network(ip("::ffff:192.0.2.1")), ip("192.0.2.1").unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_crowd_with_one_key_waits_for_one_proof() {
+        let failures = Failures::default();
+        let taken = (failures.turn("a").await, failures.turn("b").await);
+        assert!(taken.0.is_some() && taken.1.is_some());
+        let crowd = futures::future::join_all((0..50).map(|_| failures.turn("sk-right")));
+        let prove = async {
+            tokio::task::yield_now().await;
+            failures.remember("sk-right");
+        };
+        let (crowd, ()) = tokio::join!(crowd, prove);
+        assert!(crowd.iter().all(Option::is_none), "though both turns are still taken");
+        drop(taken);
+        assert!(failures.turn("another").await.is_some());
     }
 
     #[test]

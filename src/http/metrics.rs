@@ -20,6 +20,9 @@ const LATENCY: &str = "portal_backup_http_request_seconds";
 const JOBS: &str = "portal_backup_jobs";
 const LAST_SUCCESS: &str = "portal_backup_last_success_timestamp_seconds";
 const LAST_BYTES: &str = "portal_backup_last_success_bytes";
+const SCHEDULE_NEXT: &str = "portal_backup_schedule_next_run_timestamp_seconds";
+const SCHEDULE_SUCCESS: &str = "portal_backup_schedule_last_success_timestamp_seconds";
+const SCHEDULE_FAILURES: &str = "portal_backup_schedule_failures";
 const LAST_SECONDS: &str = "portal_backup_last_success_duration_seconds";
 
 /// Seconds; the API is to answer within five milliseconds.
@@ -54,9 +57,17 @@ fn recorder() -> Option<PrometheusHandle> {
     };
     describe_counter!(REQUESTS, "HTTP requests answered");
     describe_histogram!(LATENCY, "Seconds until a request's answer began");
+    describe_counter!(crate::catalog::QUERIES, "Questions to the catalog");
+    describe_counter!(
+        crate::portal::docspace::QUERIES,
+        "Questions to the portal's database, but for dumps"
+    );
     describe_gauge!(JOBS, "Jobs in the catalog, by kind and state");
     describe_gauge!(LAST_SUCCESS, "When the newest archive was finished, in Unix seconds");
     describe_gauge!(LAST_BYTES, "Size of the newest archive");
+    describe_gauge!(SCHEDULE_NEXT, "When a schedule runs next, in Unix seconds; 0: not any more");
+    describe_gauge!(SCHEDULE_SUCCESS, "When a schedule last succeeded, in Unix seconds; 0: never");
+    describe_gauge!(SCHEDULE_FAILURES, "How many runs of a schedule failed in a row");
     describe_gauge!(LAST_SECONDS, "How long the newest backup took");
     Some(handle)
 }
@@ -121,6 +132,17 @@ fn publish(figures: &Figures) {
         gauge!(LAST_BYTES, &labels).set(success.bytes as f64);
         gauge!(LAST_SECONDS, &labels).set(success.seconds);
     }
+    for schedule in &figures.schedules {
+        let labels = [
+            ("schedule", schedule.id.to_string()),
+            ("tenant", schedule.tenant_id.to_string()),
+            ("dump", schedule.dump.to_string()),
+        ];
+        let seconds = |at: Option<jiff::Timestamp>| at.map_or(0, |at| at.as_second()) as f64;
+        gauge!(SCHEDULE_NEXT, &labels).set(seconds(schedule.next_run));
+        gauge!(SCHEDULE_SUCCESS, &labels).set(seconds(schedule.last_success));
+        gauge!(SCHEDULE_FAILURES, &labels).set(f64::from(schedule.failures));
+    }
 }
 
 /// The word that an enum has in JSON.
@@ -158,6 +180,7 @@ mod tests {
                 bytes: 42,
                 seconds: 1.5,
             }],
+            schedules: Vec::new(),
         });
         let text = metrics.render().unwrap();
         for line in [

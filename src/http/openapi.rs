@@ -24,19 +24,25 @@ Everything under /v1 is Portal Backup's own.",
         (name = "Backup", description = "DocSpace's backup API"),
         (name = "Jobs", description = "Work, and how far it is"),
         (name = "Archives", description = "What was stored"),
+        (name = "Schedules", description = "When backups are made of themselves, and which stay"),
         (name = "Health", description = "For those who run the service"),
     ),
     paths(
         docspace::start::handle, docspace::progress::handle, docspace::cancel::handle,
         docspace::history::handle, docspace::delete::handle, docspace::restore::handle,
         docspace::restore_progress::handle, docspace::upload::handle, docspace::upload::status,
+        docspace::schedule::get, docspace::schedule::create, docspace::schedule::delete,
+        docspace::state::delete_history, docspace::state::count, docspace::state::service,
+        docspace::state::temp_path,
         v1::backups::create, v1::restores::create, v1::jobs::list, v1::jobs::get, v1::jobs::cancel, v1::events::stream,
         v1::archives::list, v1::archives::get, v1::archives::delete, v1::content::download,
         v1::entries::list, v1::entries::read, v1::verify::start,
+        v1::schedules::list, v1::schedules::create, v1::schedules::get, v1::schedules::replace,
+        v1::schedules::delete, v1::retention::plan, v1::retention::apply,
         health::health, health::liveness, health::ready,
     ),
     components(schemas(docspace::ErrorWrapper, docspace::ValidationErrorWrapper, v1::ErrorBody)),
-    security(("ApiKeyBearer" = []), ("Bearer" = [])),
+    security(("ApiKeyBearer" = []), ("Bearer" = []), ("asc_auth_key" = [])),
     modifiers(&Credentials, &CommonErrors, &Corrections),
 )]
 struct Api;
@@ -60,8 +66,16 @@ impl Modify for Credentials {
         let key = ApiKeyValue::with_description("ApiKeyBearer", text);
         components.add_security_scheme("ApiKeyBearer", SecurityScheme::ApiKey(ApiKey::Header(key)));
         let mut bearer = Http::new(HttpAuthScheme::Bearer);
-        bearer.description = Some("`Bearer` and an API key.".to_owned());
+        bearer.description = Some(
+            "`Bearer` and an API key, a JSON Web Token of the configured issuer, or what DocSpace \
+             gives who logs in."
+                .to_owned(),
+        );
         components.add_security_scheme("Bearer", SecurityScheme::Http(bearer));
+        let text = "DocSpace's login.";
+        let cookie = ApiKeyValue::with_description("asc_auth_key", text);
+        components
+            .add_security_scheme("asc_auth_key", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     }
 }
 
@@ -79,7 +93,9 @@ impl Modify for CommonErrors {
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.head, &mut item.post, &mut item.delete].into_iter().flatten()
+    [&mut item.get, &mut item.head, &mut item.post, &mut item.put, &mut item.delete]
+        .into_iter()
+        .flatten()
 }
 
 fn describe_errors(operation: &mut Operation) {
@@ -109,7 +125,16 @@ impl Modify for Corrections {
         openapi.info.contact = None;
         for operation in openapi.paths.paths.values_mut().flat_map(operations) {
             let id = operation.operation_id.as_deref();
-            let optional = matches!(id, Some("startBackup" | "verifyArchive" | "uploadBackupFile"));
+            let optional = matches!(
+                id,
+                Some(
+                    "startBackup"
+                        | "createBackupSchedule"
+                        | "verifyArchive"
+                        | "planRetention"
+                        | "uploadBackupFile"
+                )
+            );
             if let (true, Some(RefOr::T(body))) = (optional, &mut operation.request_body) {
                 body.required = None;
             }

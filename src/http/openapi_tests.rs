@@ -30,6 +30,12 @@ fn operations_are_docspaces() {
         ("deletebackup/{id}", "delete", "deleteBackup", "BooleanWrapper"),
         ("startrestore", "post", "startBackupRestore", "BackupProgressWrapper"),
         ("getrestoreprogress", "get", "getRestoreProgress", "BackupProgressWrapper"),
+        ("getbackupschedule", "get", "getBackupSchedule", "ScheduleWrapper"),
+        ("createbackupschedule", "post", "createBackupSchedule", "BooleanWrapper"),
+        ("deletebackupschedule", "delete", "deleteBackupSchedule", "BooleanWrapper"),
+        ("deletebackuphistory", "delete", "deleteBackupHistory", "BooleanWrapper"),
+        ("getbackupscount", "get", "getBackupsCount", "Int32Wrapper"),
+        ("getservicestate", "get", "getBackupsServiceState", "BackupServiceStateWrapper"),
     ] {
         let operation = &api["paths"][format!("/api/2.0/backup/{path}")][method];
         assert_eq!(operation["operationId"], id);
@@ -85,6 +91,24 @@ fn schemas_are_docspaces() {
         properties("BackupHistoryRecord"),
         ["createdOn", "expiresOn", "fileName", "id", "storageType"]
     );
+    assert_eq!(
+        properties("BackupScheduleDto"),
+        ["backupsStored", "cronParams", "dump", "storageParams", "storageType"]
+    );
+    assert_eq!(properties("Cron"), ["day", "hour", "period"]);
+    assert_eq!(properties("CronParams"), ["day", "hour", "period"]);
+    assert_eq!(
+        properties("ScheduleDto"),
+        ["backupsStored", "cronParams", "dump", "lastBackupTime", "storageParams", "storageType"]
+    );
+    assert_eq!(properties("BackupServiceStateDto"), ["enabled"]);
+    assert_eq!(
+        schemas["BackupPeriod"]["x-enum-varnames"],
+        json!(["EveryDay", "EveryWeek", "EveryMonth"])
+    );
+    for wrapper in ["ScheduleWrapper", "Int32Wrapper", "BackupServiceStateWrapper"] {
+        assert_eq!(properties(wrapper), ["count", "links", "response", "status", "statusCode"]);
+    }
     for wrapper in ["BackupProgressWrapper", "BackupHistoryRecordArrayWrapper", "BooleanWrapper"] {
         assert_eq!(properties(wrapper), ["count", "links", "response", "status", "statusCode"]);
         assert!(schemas[wrapper].get("required").is_none(), "DocSpace requires none of {wrapper}");
@@ -115,5 +139,5 @@ fn every_operation_tells_its_errors_and_has_a_name_of_its_own() {
             }
         }
     }
-    assert_eq!(names.len(), 25);
+    assert_eq!(names.len(), 39);
 }

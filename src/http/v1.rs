@@ -11,6 +11,8 @@ mod json;
 pub mod model;
 mod paging;
 pub mod restores;
+pub mod retention;
+pub mod schedules;
 pub mod verify;
 
 use actix_web::HttpRequest;
@@ -72,7 +74,22 @@ pub fn configure(config: &mut ServiceConfig) {
                 .route(web::get().to(entries::read))
                 .route(web::head().to(entries::read)),
         )
-        .service(allowing("/v1/archives/{id}/verify", "POST").route(web::post().to(verify::start)));
+        .service(allowing("/v1/archives/{id}/verify", "POST").route(web::post().to(verify::start)))
+        .service(
+            allowing("/v1/schedules", "GET, HEAD, POST")
+                .route(web::get().to(schedules::list))
+                .route(web::head().to(schedules::list))
+                .route(web::post().to(schedules::create)),
+        )
+        .service(
+            allowing("/v1/schedules/{id}", "GET, HEAD, PUT, DELETE")
+                .route(web::get().to(schedules::get))
+                .route(web::head().to(schedules::get))
+                .route(web::put().to(schedules::replace))
+                .route(web::delete().to(schedules::delete)),
+        )
+        .service(allowing("/v1/retention/plan", "POST").route(web::post().to(retention::plan)))
+        .service(allowing("/v1/retention/apply", "POST").route(web::post().to(retention::apply)));
 }
 
 /// Authenticates, and demands an administrator.

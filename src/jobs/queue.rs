@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ struct Inner {
     runs: Mutex<HashMap<Uuid, Arc<Run>>>,
     by_id: Cache<Uuid, Answer>,
     latest: Cache<JobFilter, Answer>,
+    /// When the last job finished of which this process knows, in Unix milliseconds.
+    finished: AtomicU64,
 }
 
 type Answer = Result<Option<Arc<Row>>, CatalogError>;
@@ -60,6 +63,7 @@ impl Queue {
                 runs: Mutex::default(),
                 by_id: Cache::new(KEEP, STALE, 1024),
                 latest: Cache::new(KEEP, STALE, 1024),
+                finished: AtomicU64::new(0),
             }),
         }
     }
@@ -94,20 +98,39 @@ impl Queue {
 
     /// A job; at most a second old, and live if it runs in this process.
     pub async fn get(&self, id: Uuid) -> Result<Option<Job>, CatalogError> {
-        let catalog = self.inner.catalog.clone();
-        let load = || async move { Ok(Jobs(&catalog).get(id).await?.map(Arc::new)) };
+        let queue = self.clone();
+        let load = || async move {
+            let row = Jobs(queue.catalog()).get(id).await?;
+            Ok(queue.seen(row))
+        };
         let row = self.inner.by_id.get(id, || self.epoch(), load).await?;
         Ok(row.map(|row| self.tell(&row)))
     }
 
     /// The job that runs, else the one that waits, else the newest; as fresh as `get`.
     pub async fn latest(&self, filter: JobFilter) -> Result<Option<Job>, CatalogError> {
-        let catalog = self.inner.catalog.clone();
+        let queue = self.clone();
         let load = || async move {
-            Ok(Jobs(&catalog).list(filter, true, 1, 0).await?.into_iter().next().map(Arc::new))
+            let row = Jobs(queue.catalog()).list(filter, true, 1, 0).await?.into_iter().next();
+            Ok(queue.seen(row))
         };
         let row = self.inner.latest.get(filter, || self.epoch(), load).await?;
         Ok(row.map(|row| self.tell(&row)))
+    }
+
+    /// Rises whenever a job is seen to have finished, also one of another process: who has heard of its end
+    /// must not be told what was so before.
+    pub fn last_finish(&self) -> u64 {
+        self.inner.finished.load(Ordering::Acquire)
+    }
+
+    fn seen(&self, row: Option<Row>) -> Option<Arc<Row>> {
+        let row = row?;
+        if let Some(at) = row.job.finished_on {
+            let at = u64::try_from(at.as_millisecond()).unwrap_or(0);
+            self.inner.finished.fetch_max(at, Ordering::AcqRel);
+        }
+        Some(Arc::new(row))
     }
 
     /// Jobs, newest first; `limit` of them at most, after leaving out `offset`.
@@ -142,6 +165,12 @@ impl Queue {
         Ok(row.map(|row| self.tell(&row)))
     }
 
+    /// A job was queued beside `enqueue`, or something else that is looked for was written: those who
+    /// look do so at once.
+    pub(crate) fn wake(&self) {
+        self.changed();
+    }
+
     /// The job with what this process knows better than the catalog.
     fn tell(&self, row: &Row) -> Job {
         let mut job = row.job.clone();
@@ -159,7 +188,7 @@ impl Queue {
         self.inner.changes.send_modify(|count| *count += 1);
     }
 
-    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.inner.changes.subscribe()
     }
 

@@ -12,35 +12,27 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::catalog::{ArchiveFilter, ArchiveRecord};
-use crate::ops::{OpError, Page, PageRequest};
+use crate::ops::{OpError, Page, PageRequest, presence, retention};
 use crate::storage::Storage;
 
-/// How many storages are asked at once whether an archive is still there.
-const LOOKUPS: usize = 8;
-
 /// A tenant's archives, newest first. `dump`: None = both. Records whose object is gone are marked and left out.
+/// Those who poll ask [`super::recent::Recent`].
 pub async fn history(
-    app: &App,
+    app: &Arc<App>,
     tenant_id: i64,
     dump: Option<bool>,
-) -> Result<Vec<ArchiveRecord>, OpError> {
+) -> Result<Arc<[ArchiveRecord]>, OpError> {
     let filter = ArchiveFilter { tenant_id: Some(tenant_id), dump, with_missing: true };
     let records = app.catalog.archives().list(filter, u32::MAX, 0).await?.items;
-    let present: Vec<Option<ArchiveRecord>> = futures::stream::iter(records)
-        .map(|record| async move {
-            if app.presence.is_gone(app, &record).await {
-                app.catalog.archives().mark_missing(record.id, Timestamp::now()).await?;
-                return Ok::<_, OpError>(None);
-            }
-            if record.missing_since.is_some() {
-                app.catalog.archives().mark_found(record.id).await?;
-            }
-            Ok(Some(record))
-        })
-        .buffered(LOOKUPS)
-        .try_collect()
-        .await?;
-    Ok(present.into_iter().flatten().collect())
+    Ok(app.presence.filter(app, records).await.into())
+}
+
+/// Looks whether an archive's object is still there, and notes what is seen. None: it is gone.
+pub(super) async fn look(
+    app: &App,
+    record: ArchiveRecord,
+) -> Result<Option<ArchiveRecord>, OpError> {
+    Ok(presence::look(app, record.clone()).await.then_some(record))
 }
 
 /// Archives, newest first, also those whose objects are gone. `tenant_id`: None for all tenants'.
@@ -67,11 +59,55 @@ pub async fn get(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<ArchiveR
         .ok_or_else(|| OpError::NotFound(format!("there is no archive {id}")))
 }
 
-/// Deletes the object and forgets the record. A foreign tenant's archive is `NotFound`.
+/// Deletes the object and forgets the record. A foreign tenant's archive is `NotFound`; one that something
+/// under way reads, or that an incremental archive builds on, is `Conflict`.
 pub async fn delete(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<(), OpError> {
     let record = get(app, tenant_id, id).await?;
-    storage(app, &record)?.delete(&record.name).await?;
-    app.catalog.archives().mark_removed(id, Timestamp::now()).await?;
+    if let Some(why) = retention::held(app).await?.remove(&id) {
+        return Err(OpError::Conflict(format!("{}: {why}", record.name)));
+    }
+    let all = ArchiveFilter { with_missing: true, ..ArchiveFilter::default() };
+    let others = app.catalog.archives().list(all, u32::MAX, 0).await?.items;
+    if let Some(child) = others.iter().find(|other| other.parent_id == Some(id)) {
+        let text = format!("{}: the incremental archive {} builds on it", record.name, child.id);
+        return Err(OpError::Conflict(text));
+    }
+    remove(app, &record).await
+}
+
+/// Deletes a tenant's archives. `dump`: None for both its own and those of the installation. Goes on after a
+/// failure; the first one is the error.
+pub async fn delete_history(app: &App, tenant_id: i64, dump: Option<bool>) -> Result<(), OpError> {
+    let filter = ArchiveFilter { tenant_id: Some(tenant_id), dump, with_missing: true };
+    let mut records = app.catalog.archives().list(filter, u32::MAX, 0).await?.items;
+    // Newest first, so that an incremental one goes before what it builds on.
+    records.sort_by_key(|record| std::cmp::Reverse(record.created_on));
+    let mut first = None;
+    for record in records {
+        match delete(app, Some(tenant_id), record.id).await {
+            Ok(()) | Err(OpError::NotFound(_)) => {}
+            Err(error) => {
+                tracing::warn!(archive = %record.id, %error, "an archive could not be deleted");
+                first.get_or_insert(error);
+            }
+        }
+    }
+    first.map_or(Ok(()), Err)
+}
+
+/// Deletes the object and forgets the record.
+pub(super) async fn remove(app: &App, record: &ArchiveRecord) -> Result<(), OpError> {
+    match storage(app, record) {
+        Ok(storage) => drop(storage.delete(&record.name).await?),
+        // Its object is gone already, wherever it was.
+        Err(error) if record.missing_since.is_some() => {
+            tracing::debug!(archive = %record.id, %error, "the record of a missing archive is removed");
+        }
+        Err(error) => return Err(error),
+    }
+    app.catalog.archives().mark_removed(record.id, Timestamp::now()).await?;
+    // The portal's own tables are to hear of it.
+    app.queue.wake();
     Ok(())
 }
 

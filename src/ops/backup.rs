@@ -5,6 +5,7 @@ mod files;
 mod run;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::config::LayoutKind;
@@ -39,6 +40,9 @@ pub(super) struct BackupRequest {
     pub storage_type: StorageType,
     pub storage_params: StorageParams,
     pub mode: Mode,
+    /// The schedule that asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule_id: Option<Uuid>,
 }
 
 /// The exclusive key of jobs that concern the whole installation.
@@ -47,6 +51,15 @@ pub(super) const INSTALLATION: &str = "installation";
 /// Starts a backup; when one runs that excludes it, returns that one. [`OpError::Conflict`] while a
 /// restore runs.
 pub async fn start(app: &App, request: StartBackup) -> Result<Job, OpError> {
+    let enqueued = app.queue.enqueue(job(app, &request, None)?).await?;
+    match enqueued.job.kind {
+        JobKind::Backup => Ok(enqueued.job),
+        _ => Err(OpError::Conflict("a restore is running: wait until it has ended".to_owned())),
+    }
+}
+
+/// Whether such a backup can be made at all, as far as that can be said without trying.
+pub(super) fn check(app: &App, request: &StartBackup) -> Result<(), OpError> {
     if request.mode == Mode::Incremental {
         return Err(OpError::Invalid("incremental backups are not supported yet".to_owned()));
     }
@@ -62,31 +75,40 @@ pub async fn start(app: &App, request: StartBackup) -> Result<Job, OpError> {
         ));
     }
     app.storages.resolve(request.storage_type, &request.storage_params)?;
+    Ok(())
+}
+
+/// The job that makes a backup.
+pub(super) fn job(
+    app: &App,
+    request: &StartBackup,
+    schedule_id: Option<Uuid>,
+) -> Result<NewJob, OpError> {
+    check(app, request)?;
     let stored = BackupRequest {
         storage_type: request.storage_type,
         storage_params: app.seal_params(&request.storage_params)?,
         mode: request.mode,
+        schedule_id,
     };
     // In the plain layout both kinds are the same portal, so they exclude each other.
     let exclusive = match (app.config.portal.layout, request.dump) {
         (LayoutKind::Plain, _) | (_, true) => INSTALLATION.to_owned(),
         (_, false) => format!("backup:tenant:{}", request.tenant_id),
     };
-    let enqueued = app
-        .queue
-        .enqueue(NewJob {
-            kind: JobKind::Backup,
-            tenant_id: request.tenant_id,
-            dump: request.dump,
-            request: serde_json::to_value(&stored).map_err(OpError::internal)?,
-            exclusive: Some(exclusive),
-            archive_id: None,
-        })
-        .await?;
-    match enqueued.job.kind {
-        JobKind::Backup => Ok(enqueued.job),
-        _ => Err(OpError::Conflict("a restore is running: wait until it has ended".to_owned())),
-    }
+    Ok(NewJob {
+        kind: JobKind::Backup,
+        tenant_id: request.tenant_id,
+        dump: request.dump,
+        request: serde_json::to_value(&stored).map_err(OpError::internal)?,
+        exclusive: Some(exclusive),
+        archive_id: None,
+    })
+}
+
+/// The schedule that a backup job was made by; None: somebody asked for it.
+pub(super) fn schedule_of(job: &Job) -> Option<Uuid> {
+    serde_json::from_value::<BackupRequest>(job.request.clone()).ok()?.schedule_id
 }
 
 /// Asks the running backup of a tenant, or the running dump, to stop. False: there was none.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::app::App;
 use crate::jobs::{Cleaned, Finished, Handler, Job, JobContext, JobFailure, JobKind};
-use crate::ops::{backup, restore, verify};
+use crate::ops::{backup, restore, retention, verify};
 
 /// Runs jobs on behalf of the application that owns the worker.
 pub struct OpsHandler(pub Weak<App>);
@@ -25,9 +25,7 @@ impl Handler for OpsHandler {
             JobKind::Backup => backup::run(&app, &ctx).await,
             JobKind::Verify => verify::run(&app, &ctx).await,
             JobKind::Restore => restore::run(&app, &ctx).await,
-            JobKind::Prune => {
-                Err(JobFailure::Failed("this version cannot run jobs of this kind".to_owned()))
-            }
+            JobKind::Prune => retention::run(&app, &ctx).await,
         }
     }
 

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::jobs::{JobKind, JobState};
-use crate::ops::OpError;
+use crate::ops::{OpError, schedules};
 
 /// Orchestrators ask every few seconds and give up soon.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -26,6 +27,19 @@ pub async fn ready(app: &App) -> Result<(), String> {
 pub struct Figures {
     pub jobs: Vec<JobCount>,
     pub last_success: Vec<LastSuccess>,
+    pub schedules: Vec<ScheduleState>,
+}
+
+/// How a schedule does.
+#[derive(Debug, Clone)]
+pub struct ScheduleState {
+    pub id: Uuid,
+    pub tenant_id: i64,
+    pub dump: bool,
+    pub next_run: Option<Timestamp>,
+    pub last_success: Option<Timestamp>,
+    /// In a row.
+    pub failures: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -71,5 +85,14 @@ pub async fn figures(app: &App) -> Result<Figures, OpError> {
             seconds,
         });
     }
-    Ok(Figures { jobs, last_success })
+    let schedules =
+        schedules::list(app, None, None).await?.into_iter().map(|schedule| ScheduleState {
+            id: schedule.id,
+            tenant_id: schedule.tenant_id,
+            dump: schedule.dump,
+            next_run: schedule.next_run.filter(|_| schedule.enabled),
+            last_success: schedule.last_success,
+            failures: schedule.failures,
+        });
+    Ok(Figures { jobs, last_success, schedules: schedules.collect() })
 }

@@ -109,6 +109,7 @@ async fn read(
         missing_since: None,
         warnings: info.map_or(0, |info| info.warnings.len() as u64),
         job_id: None,
+        schedule_id: None,
     })
 }
 

@@ -121,7 +121,8 @@ pub fn verdict(report: &Report, sha256: &str, size: u64) -> Result<(), String> {
     if report.bytes != size {
         return Err(format!("the archive has {} bytes, {size} were recorded", report.bytes));
     }
-    if hex::encode(report.sha256) != sha256.to_ascii_lowercase() {
+    // DocSpace kept none of some of its archives.
+    if !sha256.is_empty() && hex::encode(report.sha256) != sha256.to_ascii_lowercase() {
         return Err("the archive is not the one that was recorded: its SHA-256 differs".to_owned());
     }
     Ok(())

@@ -5,6 +5,7 @@
 
 mod beneath;
 mod local;
+mod names;
 mod staging;
 mod store;
 mod walk;
@@ -53,6 +54,12 @@ pub enum FilesError {
     /// A failing disc or network, credentials that have expired: other files may fail the same way.
     #[error("cannot read {path}: {message}")]
     Read { path: String, message: String },
+    /// A restore could not write, rename or remove it.
+    #[error("cannot write {path}: {message}")]
+    Write { path: String, message: String },
+    /// A restore must not or cannot put it in its place. Trying again would not help.
+    #[error("{path} cannot be restored: {message}")]
+    Refused { path: String, message: String },
 }
 
 /// What a listing yields beside files: something that cannot be backed up and must be named.
@@ -166,11 +173,18 @@ struct Excluded(Vec<String>);
 
 impl Excluded {
     fn contains(&self, path: &str) -> bool {
-        self.0.iter().any(|excluded| {
-            path.strip_prefix(excluded.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        })
+        is_staged_database(path)
+            || self.0.iter().any(|excluded| {
+                path.strip_prefix(excluded.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
     }
+}
+
+/// Whether a file is what a restore or a proof stages beside a SQLite database.
+fn is_staged_database(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.starts_with('.') && name.contains(".portal-backup-")
 }
 
 /// Splits a path into parts that can be opened one after another. None if one would lead elsewhere.
@@ -199,6 +213,8 @@ mod tests {
         assert!(excluded.contains("a/b/c"));
         assert!(!excluded.contains("a/bc"));
         assert!(!excluded.contains("a"));
+        assert!(excluded.contains("x/.portal.db.portal-backup-3f2a-old"));
+        assert!(!excluded.contains("x/portal.db"));
     }
 
     #[test]

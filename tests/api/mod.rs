@@ -1,6 +1,11 @@
 //! The HTTP APIs, as clients meet them.
 
 mod docspace;
+mod docspace_tables;
+mod identity;
+mod load;
 mod restore;
+mod schedules;
+mod tokens;
 mod upload;
 mod who;

@@ -107,7 +107,10 @@ async fn a_killed_restore_of_a_docspace_is_all_or_nothing() {
             1,
             "step {step}: something is left on the server"
         );
-        assert_eq!(docspace.number("select count(*) from tenants_tenants where status = 4").await, 0);
+        assert_eq!(
+            docspace.number("select count(*) from tenants_tenants where status = 4").await,
+            0
+        );
     }
     assert!(undone > 0, "none was killed in time");
 }

@@ -90,6 +90,7 @@ pub fn archive(job: &Job) -> ArchiveRecord {
         missing_since: None,
         warnings: 0,
         job_id: Some(job.id),
+        schedule_id: None,
     }
 }
 

@@ -1,8 +1,13 @@
 //! Dumps of real databases: what is loaded from a dump equals what was dumped, and shows one moment.
 
 mod mysql;
+mod mysql_cut;
 mod mysql_live;
+mod mysql_restore;
+mod mysql_restore_faults;
+mod mysql_restore_load;
 mod postgres;
 mod postgres_restore;
 mod sqlite;
+mod sqlite_restore;
 mod support;

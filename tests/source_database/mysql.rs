@@ -4,7 +4,7 @@ use portal_backup::source::database::{DatabaseError, Engine};
 
 use crate::support::{Refuse, Temporary, data, dump, mariadb, open, try_open, unique};
 
-const AWKWARD: &str = r#"
+pub const AWKWARD: &str = r#"
 SET sql_mode='NO_AUTO_VALUE_ON_ZERO', time_zone='+00:00';
 CREATE TABLE numbers (
   id bigint unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY, i int, t tinyint(1), z int(8) unsigned zerofill,

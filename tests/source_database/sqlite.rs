@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use crate::support::{Refuse, client, data, dump, open};
 
-const AWKWARD: &str = r#"
+pub const AWKWARD: &str = r#"
 PRAGMA user_version=42; PRAGMA application_id=7;
 CREATE TABLE "odd""name; x" (a, "b c" TEXT, n INTEGER, r REAL, g AS (n+1), s TEXT AS (a||'x') STORED);
 INSERT INTO "odd""name; x" (a,"b c",n,r) VALUES (1.0,'it''s',1,1), (-0.0,'',0,0), (9e999,'x',null,-9e999), (5e-324,'y',-9223372036854775808,1.7976931348623157e308),

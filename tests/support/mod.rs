@@ -1,8 +1,11 @@
 //! What the tests share.
 #![allow(dead_code)] // Each test program uses its own part.
 
+pub mod catalogs;
+pub mod clocked;
 pub mod disk;
 pub mod docspace;
+pub mod issuer;
 pub mod portal;
 pub mod proxy;
 pub mod s3;

@@ -37,12 +37,15 @@ impl Jobs<'_> {
         fence: i64,
         publication: Publication,
     ) -> Result<bool, CatalogError> {
-        self.0
+        let published = self
+            .0
             .run(move |db| {
                 let publication = publication.clone();
                 async move { publish(&db, id, fence, publication).await }
             })
-            .await
+            .await;
+        self.0.archives_changed();
+        published
     }
 
     /// Writes down what a run may leave. False: the job is lost.
@@ -211,6 +214,7 @@ mod tests {
             missing_since: None,
             warnings: 0,
             job_id: None,
+            schedule_id: None,
         }
     }
 

@@ -98,7 +98,7 @@ fn boolean(value: &RawValue, path: &str) -> Result<bool, BindError> {
 }
 
 /// The body as text, by its content type's charset; a byte order mark is no part of it.
-fn decode(content_type: Option<&str>, body: &[u8]) -> Result<String, BindError> {
+pub(super) fn decode(content_type: Option<&str>, body: &[u8]) -> Result<String, BindError> {
     let mut parts = content_type.ok_or(BindError::MediaType)?.split(';');
     let media = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_json = media == "application/json"
@@ -125,7 +125,7 @@ fn decode(content_type: Option<&str>, body: &[u8]) -> Result<String, BindError> 
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
-fn object(text: &str) -> Result<Members<'_>, BindError> {
+pub(super) fn object(text: &str) -> Result<Members<'_>, BindError> {
     if text.trim().is_empty() {
         return Err(invalid("", "A non-empty request body is required."));
     }
@@ -139,7 +139,7 @@ fn object(text: &str) -> Result<Members<'_>, BindError> {
     })
 }
 
-fn storage_type(value: &RawValue) -> Result<Option<StorageType>, BindError> {
+pub(super) fn storage_type(value: &RawValue) -> Result<Option<StorageType>, BindError> {
     let parsed: serde_json::Value = parse(value, "$.storageType")?;
     let number = match &parsed {
         serde_json::Value::Null => return Ok(None),
@@ -188,7 +188,7 @@ fn names() -> String {
 }
 
 /// `[{"key":…,"value":…}]`, both of any JSON type.
-fn storage_params(value: &RawValue) -> Result<StorageParams, BindError> {
+pub(super) fn storage_params(value: &RawValue) -> Result<StorageParams, BindError> {
     let items: Option<Vec<&RawValue>> = serde_json::from_str(value.get()).map_err(|_| {
         invalid("$.storageParams", "It must be an array of objects with the members key and value.")
     })?;
@@ -228,16 +228,19 @@ fn stringified(value: &RawValue, path: &str) -> Result<Option<String>, BindError
     })
 }
 
-fn parse<'a, T: Deserialize<'a>>(value: &'a RawValue, path: &str) -> Result<T, BindError> {
+pub(super) fn parse<'a, T: Deserialize<'a>>(
+    value: &'a RawValue,
+    path: &str,
+) -> Result<T, BindError> {
     serde_json::from_str(value.get()).map_err(|_| invalid(path, "The value cannot be read."))
 }
 
-fn invalid(field: &str, message: impl Into<String>) -> BindError {
+pub(super) fn invalid(field: &str, message: impl Into<String>) -> BindError {
     BindError::Invalid { field: field.to_owned(), message: message.into() }
 }
 
 /// A value in an error text: short, because it may be anything.
-fn shown(value: &RawValue) -> String {
+pub(super) fn shown(value: &RawValue) -> String {
     let mut text: String = value.get().chars().take(60).collect();
     if text.len() < value.get().len() {
         text.push('…');
@@ -246,7 +249,7 @@ fn shown(value: &RawValue) -> String {
 }
 
 /// The members of a JSON object in their order, equal names included.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
+pub(super) struct Members<'a>(pub(super) Vec<(String, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -10,8 +10,7 @@ use crate::catalog::Scope;
 use crate::http::HttpState;
 use crate::ops::archives;
 
-/// Deletes a stored backup. Another portal's is left alone, and the answer is true nevertheless, as in
-/// DocSpace.
+/// Deletes a stored backup.
 #[utoipa::path(
     delete, path = "/api/2.0/backup/deletebackup/{id}", operation_id = "deleteBackup",
     tag = "Backup", summary = "Delete the backup",
@@ -41,10 +40,7 @@ pub async fn handle(
 
 async fn delete(state: &HttpState, request: &HttpRequest, id: Uuid) -> Result<(), DocError> {
     let caller = administrator(state, request, Scope::Write).await?;
-    let archive = archives::get(&state.app, None, id).await?;
-    if caller.tenant_filter().is_some_and(|tenant| tenant != archive.tenant_id) {
-        return Ok(());
-    }
+    let archive = archives::get(&state.app, caller.tenant_filter(), id).await?;
     if archive.dump {
         caller.demand_dump(&state.app).await?;
     }

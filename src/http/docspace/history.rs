@@ -8,7 +8,6 @@ use super::wrapper::{Asked, BackupHistoryRecordArrayWrapper};
 use super::{DocError, ErrorWrapper, administrator, answer, query};
 use crate::catalog::Scope;
 use crate::http::HttpState;
-use crate::ops::archives;
 
 /// Lists the portal's stored backups, newest first.
 #[utoipa::path(
@@ -39,6 +38,6 @@ async fn history(
 ) -> Result<Vec<BackupHistoryRecord>, DocError> {
     let caller = administrator(state, request, Scope::Read).await?;
     let dump = caller.visible(&state.app, query::dump(request.query_string())?).await?;
-    let archives = archives::history(&state.app, caller.tenant_id, dump).await?;
+    let archives = state.app.recent.history(caller.tenant_id, dump).await?;
     Ok(archives.iter().map(BackupHistoryRecord::from).collect())
 }

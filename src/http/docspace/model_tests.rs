@@ -54,6 +54,7 @@ pub fn archive() -> ArchiveRecord {
         missing_since: None,
         warnings: 0,
         job_id: None,
+        schedule_id: None,
     }
 }
 

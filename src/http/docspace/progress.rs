@@ -10,7 +10,7 @@ use crate::catalog::Scope;
 use crate::http::HttpState;
 use crate::http::auth::Caller;
 use crate::jobs::{Job, JobState};
-use crate::ops::{OpError, archives, backup};
+use crate::ops::{OpError, backup};
 
 /// Tells how far the running or else the latest backup is. Without any there is no `response`.
 #[utoipa::path(
@@ -57,12 +57,8 @@ pub async fn of_job(
     let mut link = String::new();
     if let (JobState::Succeeded, Some(id), Scope::Write) = (job.state, job.archive_id, caller.reach)
     {
-        link = match archives::get(&state.app, None, id).await {
-            Ok(archive) => archives::link(&state.app, &archive).await?.to_string(),
-            // Deleted since; the backup was made nevertheless.
-            Err(OpError::NotFound(_)) => link,
-            Err(error) => return Err(error),
-        };
+        // Deleted since? The backup was made nevertheless.
+        link = state.app.recent.link(id).await?.map_or(link, String::from);
     }
     Ok(BackupProgress::new(job, link))
 }

@@ -8,14 +8,20 @@ use super::bind::BindError;
 
 /// `?dump=`: None when it is absent.
 pub fn dump(query: &str) -> Result<Option<bool>, BindError> {
-    let Some(value) = first(query, "dump") else { return Ok(None) };
+    flag(query, "Dump")
+}
+
+/// A parameter that is true or false: None when it is absent.
+pub fn flag(query: &str, name: &str) -> Result<Option<bool>, BindError> {
+    let Some(value) = first(query, name) else { return Ok(None) };
     match value.trim().to_ascii_lowercase().as_str() {
         "true" => Ok(Some(true)),
         "false" => Ok(Some(false)),
         _ => {
             let value: String = value.chars().take(60).collect();
-            let message = format!("The value '{value}' is not valid for Dump: send true or false.");
-            Err(BindError::Invalid { field: "Dump".to_owned(), message })
+            let message =
+                format!("The value '{value}' is not valid for {name}: send true or false.");
+            Err(BindError::Invalid { field: name.to_owned(), message })
         }
     }
 }

@@ -45,8 +45,8 @@ pub struct BackupFileUpload {
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "a schema")]
 pub struct BackupFileChunk {
-    #[schema(value_type = Binary)]
-    file: String,
+    #[schema(value_type = Option<Binary>, nullable = false)]
+    file: Option<String>,
 }
 
 /// Begins an upload (`init=true`), or appends the next chunk of it. Chunks come one after the other; one that

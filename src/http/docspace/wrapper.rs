@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::model::{BackupHistoryRecord, BackupProgress};
 use super::query;
+use super::schedule_model::{BackupServiceStateDto, ScheduleDto};
 use crate::http::HttpState;
 
 /// What an envelope tells of the request it answers.
@@ -89,6 +90,29 @@ envelope!(
     /// Whether it was done.
     BooleanWrapper, bool
 );
+envelope!(
+    /// A schedule; without `response` when there is none.
+    ScheduleWrapper, ScheduleDto
+);
+envelope!(
+    /// Whether backups can be made.
+    BackupServiceStateWrapper, BackupServiceStateDto
+);
+envelope!(
+    /// A number.
+    Int32Wrapper, i32
+);
+envelope!(
+    /// A text.
+    StringWrapper, String
+);
+
+impl ScheduleWrapper {
+    pub fn of(asked: &Asked, schedule: Option<ScheduleDto>) -> Self {
+        let count = usize::from(schedule.is_some());
+        Self::new(asked, schedule, count)
+    }
+}
 
 impl BackupProgressWrapper {
     pub fn of(asked: &Asked, progress: Option<BackupProgress>) -> Self {

@@ -101,7 +101,7 @@ impl V1Error {
                 Refusal::Unauthorized => (
                     StatusCode::UNAUTHORIZED,
                     "unauthorized",
-                    "Send a valid API key as Authorization: Bearer sk-…",
+                    "Send a valid API key as Authorization: Bearer sk-…; Basic is not accepted",
                 ),
                 Refusal::Forbidden => (
                     StatusCode::FORBIDDEN,

@@ -228,6 +228,7 @@ impl Attempt<'_> {
             missing_since: None,
             warnings: self.ctx.warnings().len() as u64,
             job_id: Some(self.ctx.job.id),
+            schedule_id: self.request.schedule_id,
         }))
     }
 

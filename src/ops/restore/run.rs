@@ -263,12 +263,25 @@ impl Attempt<'_> {
             .collect();
         contents.placing.restart();
         let mut placing = contents.placing;
+        // A storage that lies in a source now may not have done so when the archive was made.
+        let kept: Vec<(usize, String)> = targets
+            .filesystems
+            .iter()
+            .flat_map(|target| target.kept.iter().map(|kept| (target.position, kept.clone())))
+            .collect();
         let loaded = Loader {
             archive: verified.archive,
             databases: databases.iter().map(|(_, loading)| loading.clone()).collect(),
             files: files.clone(),
             place: Box::new(move |member| match placing.place(member) {
-                Placed::Files(places) => places,
+                Placed::Files(mut places) => {
+                    places.retain(|place| {
+                        !kept.iter().any(|(position, kept)| {
+                            *position == place.filesystem && is_at_or_in(&place.path, kept)
+                        })
+                    });
+                    places
+                }
                 Placed::Skipped(_) => Vec::new(),
             }),
             only: only.clone(),
@@ -413,6 +426,10 @@ impl Attempt<'_> {
         }
         Ok(())
     }
+}
+
+fn is_at_or_in(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn unshared<T>(shared: Arc<T>) -> Result<T, RunError> {

@@ -22,10 +22,6 @@ impl<K: Hash + Eq, V: Clone> TtlCache<K, V> {
         (Instant::now() < *until).then(|| value.clone())
     }
 
-    pub fn clear(&self) {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
     pub fn insert(&self, key: K, value: V, lifetime: Duration) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();

@@ -1,14 +1,18 @@
 //! Who asks, and what they may: DocSpace's own tables answer (`facts.md` §1).
 
+mod credentials;
+
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::cache::TtlCache;
 use super::keys::{self, KeyHasher, Scopes};
+use super::login::{LoginReader, LoginToken};
 use super::mysql::PortalDatabase;
 use super::tenants::{Directory, RequestHosts, TenantError, decrypt_setting};
 use mysql_async::params;
 
+use crate::catalog::Cache;
 use crate::config::PortalConfig;
 use crate::portal::{PortalError, Tenant};
 
@@ -22,8 +26,6 @@ const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
 /// How long answers of the database hold: a poll every half second must not be a query each, and a key
 /// that is revoked must not work for long.
 const FRESH: Duration = Duration::from_secs(5);
-/// How long a failure to read the tenants is repeated to those who wait for the same.
-const FAILURE_HOLDS: Duration = Duration::from_secs(1);
 const REMEMBERED: usize = 1024;
 
 /// The owner of a valid API key.
@@ -45,15 +47,27 @@ struct Inner {
     hasher: KeyHasher,
     configured_domain: String,
     host_name: String,
-    directory: tokio::sync::Mutex<Option<KeptDirectory>>,
-    owners: TtlCache<(i64, String), KeyOwner>,
-    admins: TtlCache<(i64, String), bool>,
-    limited: TtlCache<i64, bool>,
+    logins: LoginReader,
+    directory: Answers<(), Arc<Directory>>,
+    owners: Answers<(i64, String), Option<LiveKey>>,
+    live_logins: Answers<LoginToken, bool>,
+    admins: Answers<(i64, String), bool>,
+    limited: Answers<i64, bool>,
+    /// Raised when the database was replaced: all answers are of before.
+    epoch: AtomicU64,
     fingerprint: OnceLock<String>,
 }
 
-/// What was read, or the message of the failure, and until when it holds.
-type KeptDirectory = (Instant, Result<Arc<Directory>, String>);
+/// What the database said, or the message of its failure. However many ask, it is asked once.
+type Answers<K, V> = Cache<K, Result<V, String>>;
+
+/// A key's owner, and when the key ends if that is soon.
+#[derive(Debug, Clone)]
+struct LiveKey {
+    owner: KeyOwner,
+    ends: Option<Instant>,
+}
+
 type TenantRow = (i64, String, i64, Option<String>, Option<String>, Option<String>);
 
 impl Identity {
@@ -72,10 +86,13 @@ impl Identity {
             hasher: KeyHasher::new(portal.docspace.machine_key.clone()),
             configured_domain: portal.docspace.base_domain.clone(),
             host_name: host_name.trim().to_owned(),
-            directory: tokio::sync::Mutex::default(),
-            owners: TtlCache::new(REMEMBERED),
-            admins: TtlCache::new(REMEMBERED),
-            limited: TtlCache::new(REMEMBERED),
+            logins: LoginReader::new(&portal.docspace.machine_key),
+            directory: answers(),
+            owners: answers(),
+            live_logins: answers(),
+            admins: answers(),
+            limited: answers(),
+            epoch: AtomicU64::new(0),
             fingerprint: OnceLock::new(),
         })))
     }
@@ -91,22 +108,30 @@ impl Identity {
     }
 
     async fn directory(&self) -> Result<Arc<Directory>, PortalError> {
-        let mut kept = self.0.directory.lock().await;
-        let now = Instant::now();
-        if let Some((until, directory)) = &*kept
-            && now < *until
-        {
-            return directory.clone().map_err(PortalError::Database);
-        }
-        let read = self.read_directory().await.map(Arc::new);
-        let kept_for = if read.is_ok() { FRESH } else { FAILURE_HOLDS };
-        let remembered = match &read {
-            Ok(directory) => Ok(directory.clone()),
-            Err(PortalError::Database(message)) => Err(message.clone()),
-            Err(other) => Err(other.to_string()),
+        let read = |own: Self| async move { own.read_directory().await.map(Arc::new) };
+        self.ask(&self.0.directory, (), read).await
+    }
+
+    /// What is known already, else what the database says.
+    async fn ask<K, V, F, A>(&self, known: &Answers<K, V>, key: K, ask: F) -> Result<V, PortalError>
+    where
+        K: std::hash::Hash + Eq + Clone,
+        V: Clone + Send + 'static,
+        F: FnOnce(Self) -> A,
+        A: Future<Output = Result<V, PortalError>> + Send + 'static,
+    {
+        let identity = self.clone();
+        let load = || {
+            let answer = ask(identity);
+            async move {
+                answer.await.map_err(|error| match error {
+                    PortalError::Database(message) => message,
+                    other => other.to_string(),
+                })
+            }
         };
-        *kept = Some((Instant::now() + kept_for, remembered));
-        read
+        let epoch = || self.0.epoch.load(Ordering::Acquire);
+        known.get(key, epoch, load).await.map_err(PortalError::Database)
     }
 
     async fn read_directory(&self) -> Result<Directory, PortalError> {
@@ -140,63 +165,16 @@ impl Identity {
         Ok(tenants.collect())
     }
 
-    /// Whose key this is, if it is a valid one of this tenant. A revoked key is refused within 5 seconds.
-    pub async fn authenticate(
-        &self,
-        key: &str,
-        tenant: i64,
-    ) -> Result<Option<KeyOwner>, PortalError> {
-        if !keys::is_key(key) || self.0.hasher.machine_key().is_empty() {
-            return Ok(None);
-        }
-        let Some(hash) = self.0.hasher.hash(key).await else { return Ok(None) };
-        let name = (tenant, hash);
-        if let Some(owner) = self.0.owners.get(&name) {
-            return Ok(Some(owner));
-        }
-        let Some((owner, lifetime)) = self.look_up(&name.1, tenant).await? else {
-            return Ok(None);
-        };
-        self.0.hasher.remember(key, name.1.clone());
-        self.0.owners.insert(name, owner.clone(), lifetime);
-        Ok(Some(owner))
-    }
-
-    /// The owner, and for how long that may be remembered.
-    async fn look_up(
-        &self,
-        hash: &str,
-        tenant: i64,
-    ) -> Result<Option<(KeyOwner, Duration)>, PortalError> {
-        let sql = "SELECT Id, create_by, permissions, \
-                   TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), expires_at), \
-                   last_used IS NULL OR last_used < UTC_TIMESTAMP() - INTERVAL 60 SECOND \
-                   FROM core_user_api_key WHERE tenant_id = ? AND hashed_key = ? AND IsActive = 1 \
-                   AND (expires_at IS NULL OR expires_at > UTC_TIMESTAMP())";
-        type KeyRow = (String, String, Option<String>, Option<i64>, bool);
-        let rows: Vec<KeyRow> = self.0.database.rows(sql, (tenant, hash)).await?;
-        let Some((key_id, user_id, permissions, left, unused)) = rows.into_iter().next() else {
-            return Ok(None);
-        };
-        if unused {
-            let sql = "UPDATE core_user_api_key SET last_used = UTC_TIMESTAMP() WHERE Id = ?";
-            // Only for the list that people see; a read-only account must not make keys useless.
-            if let Err(error) = self.0.database.execute(sql, (&key_id,)).await {
-                tracing::debug!(%error, "the time of a key's use could not be stored");
-            }
-        }
-        let left = left.map_or(FRESH, |seconds| Duration::from_secs(seconds.max(0) as u64));
-        let scopes = Scopes::of(permissions.as_deref());
-        Ok(Some((KeyOwner { key_id, user_id, tenant, scopes }, left.min(FRESH))))
-    }
-
     /// Whether a user may manage the tenant's backups: an active user who owns it, is in the group of its
     /// administrators, or is allowed the action itself. The answer may be 5 seconds old.
     pub async fn is_admin(&self, tenant: i64, user_id: &str) -> Result<bool, PortalError> {
         let name = (tenant, user_id.to_ascii_lowercase());
-        if let Some(known) = self.0.admins.get(&name) {
-            return Ok(known);
-        }
+        let user_id = name.1.clone();
+        let read = move |own: Self| async move { own.read_admin(tenant, &user_id).await };
+        self.ask(&self.0.admins, name, read).await
+    }
+
+    async fn read_admin(&self, tenant: i64, user_id: &str) -> Result<bool, PortalError> {
         // A row that denies (acetype 1) outweighs one that allows, but neither counts against administrators.
         let sql = "SELECT u.id = t.owner_id \
             OR EXISTS (SELECT 1 FROM core_usergroup g WHERE g.tenant = u.tenant AND g.userid = u.id \
@@ -215,9 +193,7 @@ impl Identity {
             "user" => user_id,
         };
         let rows: Vec<Option<bool>> = self.0.database.rows(sql, params).await?;
-        let is_admin = rows.into_iter().next().flatten().unwrap_or(false);
-        self.0.admins.insert(name, is_admin, FRESH);
-        Ok(is_admin)
+        Ok(rows.into_iter().next().flatten().unwrap_or(false))
     }
 
     /// Whether the administrators of this tenant may back up and restore the whole installation.
@@ -227,16 +203,16 @@ impl Identity {
 
     /// DocSpace's `LimitedAccessSpace`. The answer may be 5 seconds old.
     pub async fn is_limited(&self, tenant: i64) -> Result<bool, PortalError> {
-        if let Some(known) = self.0.limited.get(&tenant) {
-            return Ok(known);
-        }
+        let read = move |own: Self| async move { own.read_limited(tenant).await };
+        self.ask(&self.0.limited, tenant, read).await
+    }
+
+    async fn read_limited(&self, tenant: i64) -> Result<bool, PortalError> {
         let sql =
             "SELECT Data FROM webstudio_settings WHERE TenantID = ? AND ID = ? AND UserID = ?";
         let rows: Vec<String> =
             self.0.database.rows(sql, (tenant, ACCESS_SETTINGS, NOBODY)).await?;
-        let is_limited = rows.first().is_some_and(|data| limits(data));
-        self.0.limited.insert(tenant, is_limited, FRESH);
-        Ok(is_limited)
+        Ok(rows.first().is_some_and(|data| limits(data)))
     }
 
     /// The files that hold earlier backups, removed ones included: tenant and `storage_path`.
@@ -261,10 +237,7 @@ impl Identity {
 
     /// Forgets what was read of the database: a restore has replaced it.
     pub(super) async fn forget(&self) {
-        *self.0.directory.lock().await = None;
-        self.0.owners.clear();
-        self.0.admins.clear();
-        self.0.limited.clear();
+        self.0.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
     /// See [`keys::fingerprint`]; None without a machine key.
@@ -273,6 +246,11 @@ impl Identity {
         let made = || keys::fingerprint(key.expose());
         (!key.is_empty()).then(|| self.0.fingerprint.get_or_init(made).clone())
     }
+}
+
+/// Half as long an answer is used as it is; then it is given out while the next one is fetched.
+fn answers<K: std::hash::Hash + Eq + Clone, V: Clone + Send + 'static>() -> Answers<K, V> {
+    Cache::new(FRESH / 2, FRESH, REMEMBERED).lasting(Result::is_ok)
 }
 
 /// What the settings say; what cannot be read limits.

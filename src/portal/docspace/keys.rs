@@ -19,8 +19,11 @@ const FINGERPRINT_BYTES: usize = 8;
 /// A hash never changes: it is forgotten only so that keys out of use are.
 const REMEMBERED: Duration = Duration::from_secs(600);
 const REMEMBERED_KEYS: usize = 1024;
-/// Hashing takes some 50 ms of a core; more at once would starve everything else.
-const HASHED_AT_ONCE: usize = 2;
+/// Hashing takes some 50 ms of a core; more than this would starve everything else.
+fn hashed_at_once() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (cores / 2).clamp(1, 2)
+}
 
 /// The salt of key hashes: 64 hex digits. Takes some 50 ms.
 pub fn salt(machine_key: &str) -> String {
@@ -69,7 +72,7 @@ impl KeyHasher {
             machine_key,
             salt: Arc::default(),
             known: TtlCache::new(REMEMBERED_KEYS),
-            slots: Semaphore::new(HASHED_AT_ONCE),
+            slots: Semaphore::new(hashed_at_once()),
         }
     }
 

@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Error of a statement on a table that does not exist.
 const NO_SUCH_TABLE: u16 = 1146;
 
+/// A figure of `/metrics`: polling must not become load on the portal.
+pub const QUERIES: &str = "portal_backup_portal_queries_total";
+
 #[derive(Clone)]
 pub struct PortalDatabase {
     pool: Pool,
@@ -77,6 +80,7 @@ impl PortalDatabase {
     }
 
     async fn ask(&self, sql: &str, params: Params) -> Result<Result<Vec<Row>, Error>, PortalError> {
+        metrics::counter!(QUERIES).increment(1);
         let answer = async {
             let mut connection = self.pool.get_conn().await?;
             connection.exec::<Row, _, _>(sql, params).await

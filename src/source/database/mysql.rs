@@ -4,10 +4,13 @@ mod connect;
 mod lock;
 mod objects;
 mod render;
+mod restore;
 mod rows;
 mod scheme;
 mod snapshot;
 mod url;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use mysql_async::{Error, Opts};
@@ -18,41 +21,60 @@ use crate::source::restore::{AttemptId, Staged};
 
 /// A database of a MySQL or MariaDB server.
 pub struct MySql {
+    target: Target,
+}
+
+/// Where it is, and how it is spoken to.
+#[derive(Debug, Clone)]
+struct Target {
+    /// The source's name in the configuration.
     name: String,
     opts: Opts,
+    /// How long a restore waits for tables that others use.
+    lock_wait: Duration,
+    /// The longest statement that is let through to the server, where that is less than it takes.
+    max_packet: Option<usize>,
+}
+
+impl Target {
+    /// The live schema.
+    fn database(&self) -> &str {
+        self.opts.db_name().unwrap_or_default()
+    }
 }
 
 impl MySql {
     /// Reads the URL; connects to nothing yet.
     pub fn new(name: &str, url: &str) -> Result<Self, DatabaseError> {
-        let opts = url::parse(url)
+        let settings = url::parse(url)
             .map_err(|message| DatabaseError::Configuration { name: name.to_owned(), message })?;
-        Ok(Self { name: name.to_owned(), opts })
+        let url::Settings { opts, lock_wait, max_packet } = settings;
+        Ok(Self { target: Target { name: name.to_owned(), opts, lock_wait, max_packet } })
     }
 }
 
 #[async_trait]
 impl Database for MySql {
     async fn check(&self) -> Result<ServerInfo, DatabaseError> {
-        let (session, server) = open(&self.name, &self.opts).await?;
+        let (session, server) = open(&self.target.name, &self.target.opts).await?;
         session.close().await;
         Ok(server)
     }
 
     async fn snapshot(&self, readers: usize) -> Result<Box<dyn Snapshot>, DatabaseError> {
-        Ok(Box::new(snapshot::open(&self.name, &self.opts, readers).await?))
+        Ok(Box::new(snapshot::open(&self.target.name, &self.target.opts, readers).await?))
     }
 
     async fn live(&self) -> Result<Live, DatabaseError> {
-        todo!()
+        restore::live(&self.target).await
     }
 
-    async fn stage(&self, _attempt: &AttemptId) -> Result<Box<dyn Staging>, DatabaseError> {
-        todo!()
+    async fn stage(&self, attempt: &AttemptId) -> Result<Box<dyn Staging>, DatabaseError> {
+        restore::stage(&self.target, attempt).await
     }
 
-    async fn staged(&self, _attempt: &AttemptId) -> Result<Box<dyn Staged>, DatabaseError> {
-        todo!()
+    async fn staged(&self, attempt: &AttemptId) -> Result<Box<dyn Staged>, DatabaseError> {
+        restore::staged(&self.target, attempt).await
     }
 }
 

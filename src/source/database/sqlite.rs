@@ -3,6 +3,7 @@
 mod copy;
 mod open;
 mod render;
+mod restore;
 mod rows;
 mod scheme;
 mod snapshot;
@@ -66,15 +67,17 @@ impl Database for Sqlite {
     }
 
     async fn live(&self) -> Result<Live, DatabaseError> {
-        todo!()
+        let source = self.source.clone();
+        blocking(&self.source, move || restore::live(&source)).await?
     }
 
-    async fn stage(&self, _attempt: &AttemptId) -> Result<Box<dyn Staging>, DatabaseError> {
-        todo!()
+    async fn stage(&self, attempt: &AttemptId) -> Result<Box<dyn Staging>, DatabaseError> {
+        let (source, attempt) = (self.source.clone(), attempt.clone());
+        Ok(Box::new(blocking(&self.source, move || restore::stage(source, &attempt)).await??))
     }
 
-    async fn staged(&self, _attempt: &AttemptId) -> Result<Box<dyn Staged>, DatabaseError> {
-        todo!()
+    async fn staged(&self, attempt: &AttemptId) -> Result<Box<dyn Staged>, DatabaseError> {
+        Ok(Box::new(restore::staged(self.source.clone(), attempt)))
     }
 }
 
@@ -90,7 +93,7 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, DatabaseError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| DatabaseError::Query {
         name: source.name.clone(),
-        what: "reading it".to_owned(),
+        what: "working on it".to_owned(),
         message: error.to_string(),
     })
 }

@@ -27,11 +27,11 @@ pub fn folder(at: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
 }
 
 /// Opens a folder by its names from another one on.
-pub fn folders(at: BorrowedFd<'_>, names: &[&str]) -> Result<OwnedFd, Errno> {
+pub fn folders(at: BorrowedFd<'_>, names: &[impl AsRef<OsStr>]) -> Result<OwnedFd, Errno> {
     let mut current = None::<OwnedFd>;
     for name in names {
         let at = current.as_ref().map_or(at, |fd| fd.as_fd());
-        current = Some(folder(at, OsStr::new(name))?);
+        current = Some(folder(at, name.as_ref())?);
     }
     match current {
         Some(fd) => Ok(fd),

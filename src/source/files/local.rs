@@ -42,6 +42,15 @@ impl LocalFolder {
         Ok(Self { root, url: url.to_string() })
     }
 
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    /// The root, or else the folder above it that is there.
+    pub fn nearest_existing(&self) -> &Path {
+        self.root.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"))
+    }
+
     pub fn open_root(&self) -> Result<OwnedFd, FilesError> {
         beneath::root(&self.root).map_err(|errno| FilesError::Configuration {
             url: self.url.clone(),
@@ -244,7 +253,8 @@ fn piece(file: &mut File) -> std::io::Result<Bytes> {
     Ok(Bytes::from(buffer))
 }
 
-async fn blocking<T: Send + 'static>(
+/// Runs on a thread that may wait; `path` is for the message should it break off.
+pub async fn blocking<T: Send + 'static>(
     path: String,
     work: impl FnOnce() -> Result<T, FilesError> + Send + 'static,
 ) -> Result<T, FilesError> {

@@ -52,6 +52,15 @@ impl Bucket {
         Ok(Self { store, prefix, url: url.clone(), place })
     }
 
+    pub fn store(&self) -> &dyn ObjectStore {
+        &*self.store
+    }
+
+    /// The key of the root.
+    pub fn prefix(&self) -> &Path {
+        &self.prefix
+    }
+
     pub async fn check(&self) -> Result<(), FilesError> {
         match self.store.list(Some(&self.prefix)).next().await {
             None | Some(Ok(_)) => Ok(()),
@@ -140,7 +149,8 @@ impl Bucket {
         Ok(whole.freeze())
     }
 
-    fn full(&self, path: &str) -> Result<Path, FilesError> {
+    /// The key of a path.
+    pub fn full(&self, path: &str) -> Result<Path, FilesError> {
         let invalid = |error: object_store::path::Error| FilesError::Read {
             path: path.to_owned(),
             message: error.to_string(),
@@ -282,7 +292,7 @@ fn failed(path: &str, error: object_store::Error) -> FilesError {
 }
 
 /// The error without the queries of the URLs in it: signatures stand there.
-fn redacted(error: &object_store::Error) -> String {
+pub fn redacted(error: &object_store::Error) -> String {
     let text = error.to_string();
     let mut clean = String::with_capacity(text.len());
     let mut in_query = false;

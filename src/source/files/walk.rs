@@ -5,11 +5,12 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{Dir, FileType, Stat};
+use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
 use super::beneath;
 use super::local::LocalFolder;
+use super::names::Names;
 use super::{Excluded, FileMeta, FilesError, Listed, parts, quoted};
 
 /// Folders deeper than this are opened anew when the walk comes back to them: descriptors are few.
@@ -36,42 +37,6 @@ struct Frame {
     next: usize,
     /// Whether anything below was listed; if not, the folder is listed itself.
     listed: bool,
-}
-
-/// The names of a folder, sorted, in one buffer: some 8 bytes a name beside the name.
-#[derive(Default)]
-struct Names {
-    bytes: Vec<u8>,
-    items: Vec<(u32, u16, FileType)>,
-}
-
-impl Names {
-    fn read(fd: &OwnedFd) -> Result<Self, Errno> {
-        let mut names = Self::default();
-        for entry in Dir::read_from(fd)? {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if matches!(name, b"." | b"..") {
-                continue;
-            }
-            let at = u32::try_from(names.bytes.len()).map_err(|_| Errno::OVERFLOW)?;
-            let length = u16::try_from(name.len()).map_err(|_| Errno::NAMETOOLONG)?;
-            names.bytes.extend_from_slice(name);
-            names.items.push((at, length, entry.file_type()));
-        }
-        let Self { bytes, items } = &mut names;
-        items.sort_unstable_by_key(|&(at, length, _)| name_at(bytes, at, length));
-        Ok(names)
-    }
-
-    fn get(&self, position: usize) -> Option<(&[u8], FileType)> {
-        let &(at, length, file_type) = self.items.get(position)?;
-        Some((name_at(&self.bytes, at, length), file_type))
-    }
-}
-
-fn name_at(bytes: &[u8], at: u32, length: u16) -> &[u8] {
-    &bytes[at as usize..at as usize + length as usize]
 }
 
 /// The walk has no one left to tell.

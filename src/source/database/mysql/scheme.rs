@@ -83,7 +83,7 @@ fn is_ignored(table: &str) -> bool {
     table.starts_with("hosting_instance_registration") || table.starts_with("res_")
 }
 
-async fn columns(session: &mut Session) -> Result<HashMap<String, Vec<Column>>, Error> {
+pub(super) async fn columns(session: &mut Session) -> Result<HashMap<String, Vec<Column>>, Error> {
     let query = "SELECT TABLE_NAME, COLUMN_NAME, COALESCE(DATA_TYPE, ''), COLUMN_TYPE, CHARACTER_SET_NAME, \
         COALESCE(EXTRA, ''), \
         COALESCE(GENERATION_EXPRESSION, '') FROM information_schema.COLUMNS \
@@ -102,7 +102,7 @@ async fn columns(session: &mut Session) -> Result<HashMap<String, Vec<Column>>, 
 }
 
 /// MySQL and MariaDB, old and new. (`DEFAULT_GENERATED` is a default that is an expression: not generated.)
-fn is_generated(extra: &str, generation: &str) -> bool {
+pub(super) fn is_generated(extra: &str, generation: &str) -> bool {
     let extra = extra.to_ascii_uppercase();
     let markers = ["VIRTUAL GENERATED", "STORED GENERATED", "PERSISTENT"];
     !generation.is_empty() || extra == "VIRTUAL" || markers.iter().any(|m| extra.contains(m))
@@ -128,7 +128,7 @@ fn column(name: String, data_type: &str, column_type: &str, charset: Option<Stri
     Column { name, kind, expression }
 }
 
-fn has_empty_member(column_type: &str) -> bool {
+pub(super) fn has_empty_member(column_type: &str) -> bool {
     // Members are joined by `,` and their quotes doubled, so only an empty one stands like this.
     let members = column_type.trim_start_matches(|c: char| c != '(');
     members.starts_with("(''") && !members.starts_with("('''")

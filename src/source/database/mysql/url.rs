@@ -9,10 +9,24 @@ use url::Url;
 /// The protocol's own limit: a value must never be too long for us.
 const MAX_PACKET: usize = 1 << 30;
 
+/// How a restore waits for tables that others use, unless the URL says.
+const LOCK_WAIT: Duration = Duration::from_secs(30);
+
+/// What a URL says.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub opts: Opts,
+    /// How long a restore waits for tables that others use.
+    pub lock_wait: Duration,
+    /// The longest statement that something between us and the server lets through, in bytes.
+    pub max_packet: Option<usize>,
+}
+
 /// Reads a URL. Parameters: `socket` (path of a Unix socket), `ssl-mode` (as MySQL's clients have it:
 /// DISABLED, REQUIRED, VERIFY_CA, VERIFY_IDENTITY), `require_ssl=true` (the same as VERIFY_IDENTITY),
-/// `ssl-ca` (path of a PEM file). Errors do not repeat the URL, for it may hold a password.
-pub(super) fn parse(url: &str) -> Result<Opts, String> {
+/// `ssl-ca` (path of a PEM file), `lock-wait-timeout` (seconds that a restore waits for tables in use),
+/// `max-allowed-packet` (bytes, where that is less than the server's own). Errors do not repeat the URL, for it may hold a password.
+pub(super) fn parse(url: &str) -> Result<Settings, String> {
     let url = Url::parse(url).map_err(|error| format!("its url cannot be read: {error}"))?;
     let database = decode(url.path().trim_start_matches('/'), "database")?;
     if database.is_empty() {
@@ -36,12 +50,19 @@ pub(super) fn parse(url: &str) -> Result<Opts, String> {
 
     let mut tls = None;
     let mut authority = None;
+    let mut lock_wait = LOCK_WAIT;
+    let mut max_packet = None;
     for (key, value) in url.query_pairs() {
         match key.to_ascii_lowercase().replace('_', "-").as_str() {
             "socket" => options = options.socket(Some(value.into_owned())),
             "ssl-mode" | "sslmode" => tls = tls_mode(&value)?,
             "require-ssl" => tls = (value == "true" || value == "1").then(SslOpts::default),
             "ssl-ca" | "sslca" => authority = Some(std::path::PathBuf::from(value.as_ref())),
+            "lock-wait-timeout" => lock_wait = Duration::from_secs(number(&key, &value)?),
+            "max-allowed-packet" => {
+                let bytes = number(&key, &value)?.max(16 << 10);
+                max_packet = Some(usize::try_from(bytes).unwrap_or(MAX_PACKET));
+            }
             "charset" | "collation" | "timezone" => {} // Ours are fixed.
             _ => return Err(format!("its url has an unknown parameter {key:?}")),
         }
@@ -50,7 +71,11 @@ pub(super) fn parse(url: &str) -> Result<Opts, String> {
         *options = std::mem::take(options).with_root_certs(vec![path.into()]);
     }
     options = options.ssl_opts(tls);
-    Ok(options.into())
+    Ok(Settings { opts: options.into(), lock_wait, max_packet })
+}
+
+fn number(key: &str, value: &str) -> Result<u64, String> {
+    value.parse().map_err(|_| format!("{key} in its url is not a number"))
 }
 
 fn tls_mode(mode: &str) -> Result<Option<SslOpts>, String> {
@@ -77,25 +102,34 @@ mod tests {
 
     #[test]
     fn every_part_is_read() {
-        let opts = parse("mysql://us%40er:p%3Aw%2Fd@db.example:3307/my%20db").unwrap();
+        let opts = parse("mysql://us%40er:p%3Aw%2Fd@db.example:3307/my%20db").unwrap().opts;
         assert_eq!(opts.user(), Some("us@er"));
         assert_eq!(opts.pass(), Some("p:w/d"));
         assert_eq!(opts.ip_or_hostname(), "db.example");
         assert_eq!(opts.tcp_port(), 3307);
         assert_eq!(opts.db_name(), Some("my db"));
         assert!(opts.ssl_opts().is_none());
-        assert_eq!(parse("mysql://root@[::1]/d").unwrap().ip_or_hostname(), "::1");
+        assert_eq!(parse("mysql://root@[::1]/d").unwrap().opts.ip_or_hostname(), "::1");
     }
 
     #[test]
     fn tls_is_used_when_asked_for() {
-        let trusting = parse("mysql://h/d?ssl-mode=REQUIRED").unwrap();
+        let trusting = parse("mysql://h/d?ssl-mode=REQUIRED").unwrap().opts;
         assert!(trusting.ssl_opts().unwrap().accept_invalid_certs());
-        let strict = parse("mysql://h/d?require_ssl=true&ssl-ca=/ca.pem").unwrap();
+        let strict = parse("mysql://h/d?require_ssl=true&ssl-ca=/ca.pem").unwrap().opts;
         let strict = strict.ssl_opts().unwrap();
         assert!(!strict.accept_invalid_certs() && !strict.skip_domain_validation());
         assert_eq!(strict.root_certs().len(), 1);
-        assert_eq!(parse("mysql://h/d?socket=/run/x.sock").unwrap().socket(), Some("/run/x.sock"));
+        let socket = parse("mysql://h/d?socket=/run/x.sock").unwrap().opts;
+        assert_eq!(socket.socket(), Some("/run/x.sock"));
+    }
+
+    #[test]
+    fn limits_of_a_restore_are_numbers() {
+        let settings = parse("mysql://h/d?lock_wait_timeout=5&max-allowed-packet=1048576").unwrap();
+        assert_eq!(settings.lock_wait, Duration::from_secs(5));
+        assert_eq!(settings.max_packet, Some(1 << 20));
+        assert!(parse("mysql://h/d?lock-wait-timeout=soon").is_err());
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The rows of a table, read on a blocking thread.
 
 use rusqlite::Connection;
-use tokio::sync::mpsc::Sender;
 
 use super::render::{identifier, value};
 use crate::source::database::statements::Statements;
@@ -20,18 +19,19 @@ impl From<rusqlite::Error> for Failure {
     }
 }
 
-/// Renders all rows of a table into pieces; returns their number.
+/// Renders all rows of a table into pieces, in the order of the rowid or the key; returns their number.
 pub(super) fn dump(
     db: &Connection,
     table: &str,
     columns: &[String],
-    pieces: &Sender<Vec<u8>>,
+    mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<u64, Failure> {
     let table = identifier(table);
     let names = columns.join(",");
     let mut statements =
         Statements::new("", format!("REPLACE INTO {table} ({names}) VALUES \n"), "");
-    let mut select = db.prepare(&format!("SELECT {names} FROM {table}"))?;
+    // An index that has all columns would give another order, and loading what is in order is faster.
+    let mut select = db.prepare(&format!("SELECT {names} FROM {table} NOT INDEXED"))?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
         let out = statements.begin_row();
@@ -42,17 +42,20 @@ pub(super) fn dump(
         out.push(b')');
         statements.end_row();
         if statements.is_full() {
-            flush(&mut statements, pieces)?;
+            flush(&mut statements, &mut take)?;
         }
     }
     let count = statements.finish();
-    flush(&mut statements, pieces)?;
+    flush(&mut statements, &mut take)?;
     Ok(count)
 }
 
-fn flush(statements: &mut Statements, pieces: &Sender<Vec<u8>>) -> Result<(), Failure> {
+fn flush(
+    statements: &mut Statements,
+    take: &mut impl FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     for piece in statements.pending().chunks(crate::source::database::statements::PIECE * 2) {
-        pieces.blocking_send(piece.to_vec()).map_err(|_| Failure::Gone)?;
+        take(piece)?;
     }
     statements.clear();
     Ok(())

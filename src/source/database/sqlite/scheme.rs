@@ -37,7 +37,7 @@ pub(super) fn read(db: &Connection) -> Result<Catalog> {
         |row| row.get(0),
     )?;
     for (name, without_rowid, sql) in found {
-        let columns = columns(db, &name, without_rowid)?;
+        let columns = columns(db, "main", &name, without_rowid)?;
         // (Their text may end with a comment, so the `;` has its own line.)
         let mut scheme = format!("DROP TABLE IF EXISTS {};\n{sql}\n;\n", identifier(&name));
         if catalog.tables.is_empty() {
@@ -66,11 +66,18 @@ pub(super) fn read(db: &Connection) -> Result<Catalog> {
     Ok(catalog)
 }
 
-fn columns(db: &Connection, table: &str, without_rowid: bool) -> Result<Vec<String>> {
-    let mut statement =
-        db.prepare("SELECT name, hidden, upper(type), pk FROM pragma_table_xinfo(?) ORDER BY cid")?;
+/// The columns of a table that can be written, quoted; first its rowid, unless it has none or a column is it.
+pub(super) fn columns(
+    db: &Connection,
+    schema: &str,
+    table: &str,
+    without_rowid: bool,
+) -> Result<Vec<String>> {
+    let mut statement = db.prepare(
+        "SELECT name, hidden, upper(type), pk FROM pragma_table_xinfo(?, ?) ORDER BY cid",
+    )?;
     let all = statement
-        .query_map([table], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+        .query_map([table, schema], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
         .collect::<Result<Vec<(String, i64, String, i64)>>>()?;
     let mut columns: Vec<String> = all
         .iter()
@@ -79,8 +86,8 @@ fn columns(db: &Connection, table: &str, without_rowid: bool) -> Result<Vec<Stri
         .collect();
     let keys: Vec<_> = all.iter().filter(|(.., pk)| *pk > 0).collect();
     // (A key INTEGER … DESC is no rowid, but then the rowid is only written once more.)
-    let is_key =
-        matches!(keys[..], [(_, _, kind, _)] if kind == "INTEGER") && has_no_key_index(db, table)?;
+    let is_key = matches!(keys[..], [(_, _, kind, _)] if kind == "INTEGER")
+        && has_no_key_index(db, schema, table)?;
     if !without_rowid && !is_key {
         let taken = |alias: &&&str| all.iter().any(|(name, ..)| name.eq_ignore_ascii_case(alias));
         if let Some(alias) = ["rowid", "_rowid_", "oid"].iter().find(|alias| !taken(alias)) {
@@ -91,10 +98,10 @@ fn columns(db: &Connection, table: &str, without_rowid: bool) -> Result<Vec<Stri
 }
 
 /// An `INTEGER PRIMARY KEY` that is the rowid needs no index of its own.
-fn has_no_key_index(db: &Connection, table: &str) -> Result<bool> {
+fn has_no_key_index(db: &Connection, schema: &str, table: &str) -> Result<bool> {
     db.query_row(
-        "SELECT NOT EXISTS (SELECT 1 FROM pragma_index_list(?) WHERE origin = 'pk')",
-        [table],
+        "SELECT NOT EXISTS (SELECT 1 FROM pragma_index_list(?, ?) WHERE origin = 'pk')",
+        [table, schema],
         |row| row.get(0),
     )
 }
@@ -102,10 +109,9 @@ fn has_no_key_index(db: &Connection, table: &str) -> Result<bool> {
 fn numbers(db: &Connection) -> Result<String> {
     let mut text = String::new();
     for pragma in ["application_id", "user_version"] {
+        // (Also when it is 0: the database that this is restored into may have another.)
         let number: i64 = db.pragma_query_value(None, pragma, |row| row.get(0))?;
-        if number != 0 {
-            text.push_str(&format!("PRAGMA {pragma}={number};\n"));
-        }
+        text.push_str(&format!("PRAGMA {pragma}={number};\n"));
     }
     Ok(text)
 }

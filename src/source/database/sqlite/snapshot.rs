@@ -146,7 +146,9 @@ impl Snapshot for SqliteSnapshot {
 
         let (sender, mut pieces) = mpsc::channel(2);
         let reading = blocking(&self.source, move || match &lease.connection {
-            Some(connection) => rows::dump(connection, &name, &columns, &sender),
+            Some(connection) => rows::dump(connection, &name, &columns, |piece| {
+                sender.blocking_send(piece.to_vec()).map_err(|_| Failure::Gone)
+            }),
             None => Err(Failure::Gone),
         });
         let taking = async move {

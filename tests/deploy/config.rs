@@ -46,13 +46,3 @@ fn the_sample_is_accepted_with_every_key_set() {
     assert!(text.contains("[auth.jwt]\n") && text.contains("store_secrets"), "{text}");
     accepts(&text);
 }
-
-#[test]
-fn the_configuration_for_kubernetes_is_accepted() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes.yaml");
-    let yaml = std::fs::read_to_string(path).unwrap();
-    let begin = yaml.find("portal-backup.toml: |\n").unwrap() + "portal-backup.toml: |\n".len();
-    let text: String =
-        yaml[begin..].lines().take_while(|line| *line != "---").collect::<Vec<_>>().join("\n");
-    accepts(&text);
-}

@@ -1,0 +1,173 @@
+//! Archives and `backup_backup`.
+
+use std::collections::{HashMap, HashSet};
+
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::catalog::ArchiveRecord;
+use crate::ops::OpError;
+use crate::ops::schedules::{base_path, params_of, slot_id};
+use crate::portal::docspace::backups::{BackupRow, INSTALLATION};
+use crate::portal::docspace::identity::Identity;
+use crate::storage::{StorageParams, StorageType, is_secret_param};
+
+/// So many in a row mean that the table takes none.
+const MOST_FAILURES: usize = 3;
+
+/// Enters what DocSpace stored, and notes what it deleted.
+pub(super) async fn pull(app: &App, identity: &Identity) -> Result<(), OpError> {
+    let upkeep = app.catalog.upkeep();
+    let known: HashMap<Uuid, _> =
+        upkeep.archive_states().await?.into_iter().map(|state| (state.id, state)).collect();
+    let mut seen = HashSet::new();
+    for row in identity.backups().await? {
+        let Ok(id) = Uuid::try_parse(&row.id) else { continue };
+        seen.insert(id);
+        match known.get(&id) {
+            None => {
+                let Some(record) = record(app, id, &row).await else { continue };
+                if app.catalog.archives().insert(&record).await? {
+                    tracing::info!(archive = %id, name = record.name, "a backup of DocSpace's was taken over");
+                    // The table says of it what it is to say.
+                    upkeep.archive_told(id, 1).await?;
+                }
+            }
+            Some(state) if state.stale => {}
+            Some(state) if row.removed && !state.removed && !state.missing => {
+                app.catalog.archives().mark_removed(id, app.clock.now()).await?;
+            }
+            Some(state) if !row.removed && (state.removed || state.missing) => {
+                upkeep.archive_untold(id).await?;
+            }
+            Some(_) => {}
+        }
+    }
+    // A restore has put back a table that does not know them.
+    for state in known.values() {
+        if !state.stale && !state.removed && !state.missing && !seen.contains(&state.id) {
+            upkeep.archive_untold(state.id).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes what the table does not show yet.
+pub(super) async fn push(app: &App, identity: &Identity) -> Result<(), OpError> {
+    let stale = app.catalog.upkeep().stale_archives().await?;
+    if stale.is_empty() {
+        return Ok(());
+    }
+    let tenants: HashSet<i64> =
+        app.portal.tenants().await?.into_iter().map(|tenant| tenant.id).collect();
+    let mut failures = Vec::new();
+    for (record, changes) in stale {
+        let row = row(&record, &app.unseal_params(&record.storage_params)?);
+        // The table takes backups of tenants only.
+        if tenants.contains(&row.tenant_id)
+            && let Err(error) = identity.put_backup(&row).await
+        {
+            // One that it does not take must not stand in the way of the others.
+            failures.push(error);
+            if failures.len() > MOST_FAILURES {
+                break;
+            }
+            continue;
+        }
+        app.catalog.upkeep().archive_told(record.id, changes).await?;
+    }
+    failures.pop().map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// An archive as DocSpace would record it. Secrets stay here.
+fn row(record: &ArchiveRecord, params: &StorageParams) -> BackupRow {
+    let params = params.clone().into_iter().filter(|(name, _)| !is_secret_param(name)).collect();
+    let url = url::Url::parse(&record.url).ok();
+    let path = match record.storage_type {
+        StorageType::Local => url
+            .filter(|url| url.scheme() == "file")
+            .and_then(|url| url.to_file_path().ok())
+            .map(|path| path.display().to_string()),
+        // Of a file in the portal, its id ends the address.
+        StorageType::Documents | StorageType::ThirdpartyDocuments => url
+            .and_then(|url| url.path_segments()?.next_back().map(str::to_owned))
+            .filter(|id| !id.is_empty()),
+        _ => None,
+    };
+    BackupRow {
+        id: record.id.to_string(),
+        tenant_id: if record.dump { INSTALLATION } else { record.tenant_id },
+        is_scheduled: record.schedule_id.is_some(),
+        name: record.name.clone(),
+        storage_type: record.storage_type as i64,
+        base_path: base_path(record.storage_type, &params),
+        path: path.unwrap_or_else(|| record.name.clone()),
+        created_on: record.created_on,
+        expires_on: record.expires_on,
+        params,
+        // facts §6: "hash column = uppercase hex SHA-256".
+        hash: record.sha256.to_ascii_uppercase(),
+        removed: record.removed_on.is_some() || record.missing_since.is_some(),
+    }
+}
+
+/// A backup of DocSpace's as the catalog keeps it. None: of no storage type that is known here.
+async fn record(app: &App, id: Uuid, row: &BackupRow) -> Option<ArchiveRecord> {
+    let storage_type = storage_type(row.storage_type)?;
+    let mut name = row.name.clone();
+    let mut params = params_of(storage_type, row.base_path.as_deref(), &row.params);
+    let mut url = format!("docspace:{}/{}", row.storage_type, row.path);
+    if storage_type == StorageType::Local {
+        let path = std::path::Path::new(&row.path);
+        if let (Some(folder), Some(file)) = (path.parent(), path.file_name()) {
+            params = [("filePath".to_owned(), folder.display().to_string())].into();
+            name = file.to_string_lossy().into_owned();
+        }
+        if let Ok(file) = url::Url::from_file_path(path) {
+            url = file.to_string();
+        }
+    }
+    let mut size = 0;
+    // Where the configuration does not reach, the record shows in the history all the same.
+    if let Ok(storage) = app.storages.resolve(storage_type, &params) {
+        url = storage.object_url(&name).to_string();
+        if !row.removed
+            && let Ok(Some(found)) = storage.size(&name).await
+        {
+            size = found;
+        }
+    }
+    let dump = row.tenant_id == INSTALLATION;
+    Some(ArchiveRecord {
+        id,
+        tenant_id: row.tenant_id,
+        name,
+        storage_type,
+        storage_params: app.seal_params(&params).ok()?,
+        url,
+        size,
+        sha256: row.hash.to_ascii_lowercase(),
+        created_on: row.created_on,
+        expires_on: row.expires_on,
+        dump,
+        mode: "full".to_owned(),
+        parent_id: None,
+        verified_on: None,
+        proved_on: None,
+        removed_on: row.removed.then_some(row.created_on),
+        missing_since: None,
+        warnings: 0,
+        job_id: None,
+        schedule_id: row.is_scheduled.then(|| slot_id(row.tenant_id, dump)),
+    })
+}
+
+/// By its number.
+pub(super) fn storage_type(number: i64) -> Option<StorageType> {
+    use StorageType::{
+        CustomCloud, DataStore, Documents, Local, ThirdPartyConsumer, ThirdpartyDocuments,
+    };
+    [Documents, ThirdpartyDocuments, CustomCloud, Local, DataStore, ThirdPartyConsumer]
+        .into_iter()
+        .find(|known| *known as i64 == number)
+}

@@ -1,0 +1,154 @@
+//! Retention: gathers what the plan needs, and carries it out as a job.
+
+use std::collections::{BTreeMap, HashMap};
+
+use futures::{StreamExt, TryStreamExt};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::catalog::{ArchiveFilter, ArchiveRecord};
+use crate::config::LayoutKind;
+use crate::jobs::{Finished, Job, JobContext, JobFailure, JobFilter, JobKind, NewJob};
+use crate::ops::{OpError, archives, schedules};
+use crate::schedule::retention::{Action, Item, Policy, Rules, plan as decide};
+
+/// How many storages are asked at once whether an archive is still there.
+const LOOKUPS: usize = 8;
+
+/// What is to become of an archive, and why.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    pub archive: ArchiveRecord,
+    pub action: Action,
+    pub reasons: Vec<String>,
+}
+
+/// What would be kept and removed now, newest first; changes nothing. `tenant_id`: None for everybody's.
+/// `dump`: None for both. `rules`: what to try instead of a schedule's own.
+pub async fn plan(
+    app: &App,
+    tenant_id: Option<i64>,
+    dump: Option<bool>,
+    rules: Option<(Uuid, Rules)>,
+) -> Result<Vec<Planned>, OpError> {
+    let now = app.clock.now();
+    let filter = ArchiveFilter { tenant_id, dump, with_missing: true };
+    let records = app.catalog.archives().list(filter, u32::MAX, 0).await?.items;
+    let tenants = app.portal.tenants().await?;
+    let mut policies = BTreeMap::new();
+    for schedule in schedules::list(app, None, None).await? {
+        let zone = schedules::zone_of(app, &tenants, &schedule);
+        policies.insert(schedule.id, Policy { rules: schedule.retention, zone });
+    }
+    if let Some((id, rules)) = rules {
+        rules.check().map_err(OpError::Invalid)?;
+        let policy = policies.get_mut(&id);
+        policy.ok_or_else(|| OpError::NotFound(format!("there is no schedule {id}")))?.rules =
+            rules;
+    }
+    let held = held(app).await?;
+    let items: Vec<Item> = records
+        .iter()
+        .map(|record| Item {
+            id: record.id,
+            created_on: record.created_on,
+            expires_on: record.expires_on,
+            schedule: record.schedule_id,
+            parent: record.parent_id,
+            missing: record.missing_since.is_some(),
+            held: held.get(&record.id).cloned().or_else(|| app.scheduling.refusal(record.id, now)),
+        })
+        .collect();
+    let mut by_id: HashMap<Uuid, ArchiveRecord> =
+        records.into_iter().map(|record| (record.id, record)).collect();
+    let planned = decide(&items, &policies, now).into_iter().filter_map(|decision| {
+        let archive = by_id.remove(&decision.id)?;
+        Some(Planned { archive, action: decision.action, reasons: decision.reasons })
+    });
+    Ok(planned.collect())
+}
+
+/// Archives that something under way reads, and what that is.
+pub(super) async fn held(app: &App) -> Result<HashMap<Uuid, String>, OpError> {
+    let filter = JobFilter { unfinished: true, ..JobFilter::default() };
+    let jobs = app.queue.list(filter, 1000, 0).await?.items;
+    let reading =
+        jobs.into_iter().filter(|job| matches!(job.kind, JobKind::Restore | JobKind::Verify));
+    Ok(reading
+        .filter_map(|job| Some((job.archive_id?, format!("job {} needs it now", job.id))))
+        .collect())
+}
+
+/// Queues a job that carries the plan out, if there is anything to be removed. None: there is not.
+pub async fn enqueue(app: &App) -> Result<Option<Job>, OpError> {
+    let planned = plan(app, None, None, None).await?;
+    if planned.iter().all(|planned| planned.action == Action::Keep) {
+        return Ok(None);
+    }
+    start(app).await.map(Some)
+}
+
+/// Queues a job that carries the plan out; returns the one that is under way already.
+pub async fn start(app: &App) -> Result<Job, OpError> {
+    let tenant_id = match app.config.portal.layout {
+        LayoutKind::Plain => 1,
+        LayoutKind::Docspace => -1,
+    };
+    let job = NewJob {
+        kind: JobKind::Prune,
+        tenant_id,
+        dump: true,
+        request: json!({}),
+        exclusive: Some("prune".to_owned()),
+        archive_id: None,
+    };
+    Ok(app.queue.enqueue(job).await?.job)
+}
+
+/// Runs the job. What cannot be removed is a warning.
+pub(super) async fn run(app: &App, ctx: &JobContext) -> Result<Finished, JobFailure> {
+    let failed = |error: OpError| JobFailure::Failed(error.to_string());
+    ctx.progress.restart();
+    ctx.progress.phase("looking for archives");
+    look(app, ctx).await?;
+    ctx.progress.phase("removing");
+    let planned = plan(app, None, None, None).await.map_err(failed)?;
+    for Planned { archive, action, reasons } in planned {
+        ctx.cancel.check()?;
+        if action == Action::Keep {
+            continue;
+        }
+        // A restore may have begun since.
+        if let Some(why) = held(app).await.map_err(failed)?.remove(&archive.id) {
+            ctx.warn(format!("{} stays: {why}", archive.name));
+            continue;
+        }
+        match archives::remove(app, &archive).await {
+            Ok(()) => {
+                let reasons = reasons.join("; ");
+                tracing::info!(archive = %archive.id, name = archive.name, reasons, "an archive was removed");
+            }
+            Err(error) => {
+                app.scheduling.refuse(archive.id, app.clock.now(), error.to_string());
+                ctx.warn(format!("{} could not be removed and stays: {error}", archive.name));
+            }
+        }
+    }
+    Ok(Finished::default())
+}
+
+/// Marks records whose object has vanished, so that they do not stand for archives that are there.
+async fn look(app: &App, ctx: &JobContext) -> Result<(), JobFailure> {
+    let filter = ArchiveFilter { with_missing: true, ..ArchiveFilter::default() };
+    let records = app.catalog.archives().list(filter, u32::MAX, 0).await;
+    let records = records.map_err(|error| JobFailure::Failed(error.to_string()))?.items;
+    let looking = futures::stream::iter(records)
+        .map(|record| archives::look(app, record))
+        .buffer_unordered(LOOKUPS)
+        .try_for_each(|_| async { Ok(()) });
+    tokio::select! {
+        looked = looking => looked.map_err(|error| JobFailure::Failed(error.to_string())),
+        () = ctx.cancel.cancelled() => Err(JobFailure::Cancelled),
+    }
+}

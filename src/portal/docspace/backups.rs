@@ -1,0 +1,114 @@
+//! DocSpace's list of backups, `backup_backup` (`facts.md` §4 and §7).
+
+use jiff::Timestamp;
+use mysql_async::params;
+
+use super::identity::Identity;
+use super::moment;
+use crate::portal::PortalError;
+use crate::storage::StorageParams;
+
+/// The tenant under which DocSpace keeps what concerns the whole installation.
+pub const INSTALLATION: i64 = -1;
+
+/// One backup as DocSpace's table has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupRow {
+    pub id: String,
+    pub tenant_id: i64,
+    pub is_scheduled: bool,
+    pub name: String,
+    /// The number of the storage type.
+    pub storage_type: i64,
+    /// The folder: an id in Documents, a path for Local.
+    pub base_path: Option<String>,
+    /// The file: an id in Documents, a full path for Local, else a key or a name.
+    pub path: String,
+    pub created_on: Timestamp,
+    pub expires_on: Option<Timestamp>,
+    pub params: StorageParams,
+    /// Upper-case hex of SHA-256; empty where DocSpace kept none.
+    pub hash: String,
+    pub removed: bool,
+}
+
+impl Identity {
+    /// All of them, removed ones included.
+    pub async fn backups(&self) -> Result<Vec<BackupRow>, PortalError> {
+        let sql = format!(
+            "SELECT id, tenant_id, is_scheduled, name, storage_type, storage_base_path, storage_path, {}, {}, \
+             storage_params, hash, removed FROM backup_backup ORDER BY created_on, id",
+            moment::as_text("created_on"),
+            moment::as_text("expires_on"),
+        );
+        let rows: Vec<mysql_async::Row> = self.database().rows(&sql, ()).await?;
+        rows.into_iter().map(read).collect()
+    }
+
+    /// Writes a backup into the table, over what it says of it.
+    pub async fn put_backup(&self, row: &BackupRow) -> Result<(), PortalError> {
+        let sql = "INSERT INTO backup_backup (id, tenant_id, is_scheduled, name, storage_type, \
+            storage_base_path, storage_path, created_on, expires_on, storage_params, hash, removed, paid) \
+            VALUES (:id, :tenant, :scheduled, :name, :type, :base, :path, :created, :expires, :params, \
+            :hash, :removed, 0) ON DUPLICATE KEY UPDATE name = VALUES(name), \
+            storage_path = VALUES(storage_path), expires_on = VALUES(expires_on), removed = VALUES(removed)";
+        let params = params! {
+            "id" => &row.id,
+            "tenant" => row.tenant_id,
+            "scheduled" => row.is_scheduled,
+            "name" => moment::cut(&row.name),
+            "type" => row.storage_type,
+            "base" => row.base_path.as_deref().map(moment::cut),
+            "path" => moment::cut(&row.path),
+            "created" => moment::to_column(Some(row.created_on)),
+            "expires" => moment::to_column(row.expires_on),
+            "params" => serde_json::to_string(&row.params).unwrap_or_default(),
+            "hash" => &row.hash,
+            "removed" => row.removed,
+        };
+        self.database().execute(sql, params).await
+    }
+
+    /// How many backups of a tenant were paid for between two moments. We make none such.
+    pub async fn paid_backups(
+        &self,
+        tenant: i64,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<u64, PortalError> {
+        let sql = "SELECT COUNT(*) FROM backup_backup WHERE paid = 1 AND tenant_id = :tenant \
+            AND created_on >= :from AND created_on <= :to";
+        let params = params! {
+            "tenant" => tenant,
+            "from" => moment::to_column(Some(from)),
+            "to" => moment::to_column(Some(to)),
+        };
+        let rows: Vec<u64> = self.database().rows(sql, params).await?;
+        Ok(rows.first().copied().unwrap_or_default())
+    }
+}
+
+fn read(mut row: mysql_async::Row) -> Result<BackupRow, PortalError> {
+    let unlike =
+        || PortalError::Database("backup_backup does not look as DocSpace's does".to_owned());
+    let mut text = |column: &str| row.take_opt::<Option<String>, _>(column);
+    let created = text("created_on").ok_or_else(unlike)?.map_err(|_| unlike())?;
+    let expires = text("expires_on").ok_or_else(unlike)?.map_err(|_| unlike())?;
+    let params = text("storage_params").ok_or_else(unlike)?.map_err(|_| unlike())?;
+    let base_path = text("storage_base_path").ok_or_else(unlike)?.map_err(|_| unlike())?;
+    let id: String = row.take("id").ok_or_else(unlike)?;
+    Ok(BackupRow {
+        id: id.trim().to_ascii_lowercase(),
+        tenant_id: row.take("tenant_id").ok_or_else(unlike)?,
+        is_scheduled: row.take("is_scheduled").ok_or_else(unlike)?,
+        name: row.take("name").ok_or_else(unlike)?,
+        storage_type: row.take("storage_type").ok_or_else(unlike)?,
+        base_path: base_path.filter(|path| !path.is_empty()),
+        path: row.take("storage_path").ok_or_else(unlike)?,
+        created_on: created.as_deref().and_then(moment::of_column).unwrap_or(Timestamp::UNIX_EPOCH),
+        expires_on: expires.as_deref().and_then(moment::of_column),
+        params: moment::params(params.as_deref()),
+        hash: row.take("hash").ok_or_else(unlike)?,
+        removed: row.take("removed").ok_or_else(unlike)?,
+    })
+}

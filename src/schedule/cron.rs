@@ -1,0 +1,216 @@
+//! Cron expressions as Quartz, and so DocSpace, writes them: seconds first, weekday 1 is Sunday, `?` where
+//! the other of the two day fields decides, an optional year.
+
+use std::fmt;
+use std::str::FromStr;
+
+use croner::parser::{CronParser, Seconds};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
+
+/// What the catalog's and DocSpace's columns hold.
+const LONGEST: usize = 120;
+
+/// An expression that can be read.
+#[derive(Debug, Clone)]
+pub struct Cron {
+    text: String,
+    parsed: croner::Cron,
+}
+
+/// Why an expression is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CronError {
+    #[error(
+        "cron: it has {0} fields; write seconds, minutes, hours, day of month, month, day of week and, if you like, a year"
+    )]
+    Fields(usize),
+    #[error("cron: it is longer than {LONGEST} characters")]
+    Long,
+    #[error(
+        "cron: one of day of month and day of week must be ?, because the other one decides: write for example \"0 0 3 ? * MON\""
+    )]
+    BothDays,
+    #[error("cron: {0}")]
+    Syntax(String),
+    #[error("cron: \"{0}\" never comes")]
+    Never(String),
+}
+
+impl FromStr for Cron {
+    type Err = CronError;
+
+    fn from_str(text: &str) -> Result<Self, CronError> {
+        if text.len() > LONGEST {
+            return Err(CronError::Long);
+        }
+        let fields: Vec<&str> = text.split_whitespace().collect();
+        let [_, _, _, day, _, weekday, ..] = fields[..] else {
+            return Err(CronError::Fields(fields.len()));
+        };
+        if fields.len() > 7 {
+            return Err(CronError::Fields(fields.len()));
+        }
+        if (day == "?") == (weekday == "?") {
+            return Err(CronError::BothDays);
+        }
+        // Beyond Quartz the parser knows `@daily` and a weekday that must hold as well as the day.
+        if text.contains(['@', '+']) {
+            return Err(CronError::Syntax("it has a character that is not known here".to_owned()));
+        }
+        let weekdays = weekday.split([',', '-']).filter_map(|day| day.parse::<u32>().ok());
+        if let Some(day) = weekdays.into_iter().find(|day| !(1..=7).contains(day)) {
+            return Err(CronError::Syntax(format!(
+                "{day} is no day of the week: 1 is Sunday, 7 Saturday"
+            )));
+        }
+        let parser = CronParser::builder()
+            .seconds(Seconds::Required)
+            .alternative_weekdays(true)
+            .sloppy_ranges(true)
+            .build();
+        let text = fields.join(" ").to_ascii_uppercase();
+        let parsed = parser.parse(&text).map_err(|error| CronError::Syntax(error.to_string()))?;
+        Ok(Self { text, parsed })
+    }
+}
+
+impl Cron {
+    /// In capital letters, with single blanks.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The first time after `after`, in `zone`. None: there is none any more.
+    ///
+    /// A time that the clocks leave out comes when they have been put forward; one that they repeat comes
+    /// once, unless the expression names no hour.
+    pub fn next_after(&self, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+        let after = Zoned::new(after, zone.clone());
+        self.parsed.find_next_occurrence(&after, false).ok().map(|next| next.timestamp())
+    }
+
+    /// The same, and an expression that never comes again is refused.
+    pub fn must_come(&self, after: Timestamp, zone: &TimeZone) -> Result<Timestamp, CronError> {
+        self.next_after(after, zone).ok_or_else(|| CronError::Never(self.text.clone()))
+    }
+}
+
+impl fmt::Display for Cron {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cron(text: &str) -> Cron {
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    fn next(text: &str, after: &str) -> String {
+        let after: Zoned = after.parse().unwrap();
+        let zone = after.time_zone().clone();
+        let next = cron(text).next_after(after.timestamp(), &zone).unwrap();
+        Zoned::new(next, zone).to_string()
+    }
+
+    #[test]
+    fn weekday_1_is_sunday() {
+        // facts §9: "weekly `0 0 H ? * D` … weekly D 1–7 with 1 = Sunday".
+        // 1 March 2026 is a Sunday.
+        let from = "2026-02-25T12:00:00[Europe/Paris]";
+        assert_eq!(next("0 0 3 ? * 1", from), "2026-03-01T03:00:00+01:00[Europe/Paris]");
+        assert_eq!(next("0 0 3 ? * 7", from), "2026-02-28T03:00:00+01:00[Europe/Paris]");
+        assert_eq!(next("0 0 3 ? * SUN", from), next("0 0 3 ? * 1", from));
+    }
+
+    #[test]
+    fn months_that_lack_the_day_are_skipped() {
+        // facts §9: "monthly 1–31, months lacking the day are skipped".
+        let cron = cron("0 0 4 31 * ?");
+        let zone = TimeZone::UTC;
+        let mut at: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let mut days = Vec::new();
+        for _ in 0..7 {
+            at = cron.next_after(at, &zone).unwrap();
+            days.push(at.strftime("%m-%d").to_string());
+        }
+        assert_eq!(days, ["01-31", "03-31", "05-31", "07-31", "08-31", "10-31", "12-31"]);
+    }
+
+    #[test]
+    fn the_clocks_change() {
+        // Forward on 29 March 2026 from 2 to 3, back on 25 October from 3 to 2.
+        let daily = "0 30 2 ? * *";
+        assert_eq!(
+            next(daily, "2026-03-28T12:00:00[Europe/Paris]"),
+            "2026-03-29T03:00:00+02:00[Europe/Paris]"
+        );
+        assert_eq!(
+            next(daily, "2026-03-29T12:00:00[Europe/Paris]"),
+            "2026-03-30T02:30:00+02:00[Europe/Paris]"
+        );
+        let first = next(daily, "2026-10-24T12:00:00[Europe/Paris]");
+        assert_eq!(first, "2026-10-25T02:30:00+02:00[Europe/Paris]");
+        assert_eq!(next(daily, &first), "2026-10-26T02:30:00+01:00[Europe/Paris]", "once that day");
+    }
+
+    #[test]
+    fn quartz_words() {
+        let from = "2026-02-25T12:00:00[UTC]";
+        for (text, expected) in [
+            ("0 0 3 L * ?", "2026-02-28T03:00:00+00:00[UTC]"),
+            ("0 0 3 ? * 6L", "2026-02-27T03:00:00+00:00[UTC]"),
+            ("0 0 3 ? * 2#1", "2026-03-02T03:00:00+00:00[UTC]"),
+            ("0 0/15 * * * ?", "2026-02-25T12:15:00+00:00[UTC]"),
+            ("0 0 3 29 2 ?", "2028-02-29T03:00:00+00:00[UTC]"),
+            ("0 0 3 1 1 ? 2030", "2030-01-01T03:00:00+00:00[UTC]"),
+            ("0 0 3 ? JAN-MAR MON-FRI", "2026-02-26T03:00:00+00:00[UTC]"),
+        ] {
+            assert_eq!(next(text, from), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for (text, error) in [
+            ("", CronError::Fields(0)),
+            ("0 3 * * *", CronError::Fields(5)),
+            ("0 0 3 ? * * * *", CronError::Fields(8)),
+            ("0 0 3 * * *", CronError::BothDays),
+            ("0 0 3 ? * ?", CronError::BothDays),
+            ("0 0 3 1 * MON", CronError::BothDays),
+        ] {
+            assert_eq!(text.parse::<Cron>().unwrap_err(), error, "{text}");
+        }
+        for text in [
+            "0 0 24 ? * *",
+            "0 60 3 ? * *",
+            "60 0 3 ? * *",
+            "0 0 3 32 * ?",
+            "0 0 3 0 * ?",
+            "0 0 3 ? * 0",
+            "0 0 3 ? * 8",
+            "0 0 3 ? 13 *",
+            "@daily 0 0 ? * *",
+            "0 0 3 ? * +MON",
+            "0 0 x ? * *",
+        ] {
+            let error = text.parse::<Cron>().unwrap_err();
+            assert!(matches!(error, CronError::Syntax(_)), "{text}: {error:?}");
+        }
+        assert_eq!("0".repeat(200).parse::<Cron>().unwrap_err(), CronError::Long);
+    }
+
+    #[test]
+    fn what_never_comes_is_refused() {
+        let now: Timestamp = "2026-02-25T12:00:00Z".parse().unwrap();
+        for text in ["0 0 3 30 2 ?", "0 0 3 31 4 ?", "0 0 3 1 1 ? 2020"] {
+            let error = cron(text).must_come(now, &TimeZone::UTC).unwrap_err();
+            assert!(matches!(error, CronError::Never(_)), "{text}");
+        }
+    }
+}

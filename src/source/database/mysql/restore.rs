@@ -1,0 +1,74 @@
+//! Putting a MySQL or MariaDB database back.
+//!
+//! An attempt stages its tables in a schema of its own beside the live one, with the live schema's defaults. The swap
+//! is one `RENAME TABLE`: the live tables go to a second schema of the attempt, the staged ones take their place.
+//! What cannot be renamed along (triggers, foreign keys of tables that stay) is dropped before and made again after,
+//! from a journal in the staging schema. How far a dead attempt came is read from that journal and from where the
+//! tables are.
+
+mod adjust;
+mod admin;
+mod digest;
+mod foreign;
+mod grants;
+mod journal;
+mod live;
+mod load;
+mod long;
+mod place;
+mod plan;
+mod ready;
+mod staging;
+mod swap;
+mod triggers;
+
+use mysql_async::Error;
+
+use super::failed;
+use crate::source::database::DatabaseError;
+
+pub(super) use live::live;
+pub(super) use staging::stage;
+pub(super) use swap::staged;
+
+/// Why a step failed, before it is known which step it was.
+#[derive(Debug)]
+enum Fault {
+    Server(Error),
+    /// A sentence of ours.
+    Text(String),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Server(error)
+    }
+}
+
+impl Fault {
+    /// `what` says what was being done.
+    fn of(self, name: &str, what: &str) -> DatabaseError {
+        match self {
+            Self::Server(error) => failed(name, what, &error),
+            Self::Text(message) => {
+                DatabaseError::Query { name: name.to_owned(), what: what.to_owned(), message }
+            }
+        }
+    }
+
+    /// The number of the server's error; 0 for any other.
+    fn code(&self) -> u16 {
+        match self {
+            Self::Server(Error::Server(error)) => error.code,
+            _ => 0,
+        }
+    }
+}
+
+/// A string literal that means the same whatever the session's modes are.
+fn literal(text: &str) -> String {
+    if text.is_empty() {
+        return "''".to_owned();
+    }
+    format!("_utf8mb4 0x{}", hex::encode_upper(text))
+}

@@ -1,0 +1,84 @@
+//! Changes to staged tables before they go live.
+
+use super::super::connect::Session;
+use super::super::render::identifier;
+use super::place::Place;
+use super::{Fault, literal};
+use crate::source::database::Adjustment;
+
+pub(super) async fn adjust(
+    session: &mut Session,
+    place: &Place,
+    adjustment: &Adjustment,
+) -> Result<(), Fault> {
+    let (Adjustment::Empty { table }
+    | Adjustment::Delete { table, .. }
+    | Adjustment::KeepNewer { table, .. }
+    | Adjustment::Replace { table, .. }) = adjustment;
+    if columns(session, &place.staging, table).await?.is_empty() {
+        return Ok(());
+    }
+    let staged = place.in_staging(table);
+    let statement = match adjustment {
+        Adjustment::Empty { .. } => format!("DELETE FROM {staged}"),
+        Adjustment::Delete { values, .. } if values.is_empty() => return Ok(()),
+        Adjustment::Delete { column, values, .. } => {
+            let values: Vec<_> = values.iter().map(|value| literal(value)).collect();
+            format!("DELETE FROM {staged} WHERE {} IN ({})", identifier(column), values.join(","))
+        }
+        Adjustment::Replace { column, from, to, .. } => {
+            let column = identifier(column);
+            format!(
+                "UPDATE {staged} SET {column} = {} WHERE {column} = {}",
+                literal(to),
+                literal(from)
+            )
+        }
+        Adjustment::KeepNewer { key, .. } => {
+            let live = columns(session, &place.live, table).await?;
+            if live.is_empty() {
+                return Ok(());
+            }
+            let both: Vec<_> = columns(session, &place.staging, table)
+                .await?
+                .into_iter()
+                .filter(|name| live.iter().any(|other| other.eq_ignore_ascii_case(name)))
+                .map(|name| identifier(&name))
+                .collect();
+            let selected: Vec<_> = both.iter().map(|name| format!("l.{name}")).collect();
+            let key = identifier(key);
+            format!(
+                "INSERT INTO {staged} ({}) SELECT {} FROM {} l LEFT JOIN {staged} s ON s.{key} = l.{key} \
+                 WHERE s.{key} IS NULL",
+                both.join(","),
+                selected.join(","),
+                place.in_live(table)
+            )
+        }
+    };
+    // No lock on the rows that are read in the live database.
+    session.run("SET TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+    Ok(session.run(&statement).await?)
+}
+
+/// A table's columns that are not generated; none: there is no such table.
+async fn columns(
+    session: &mut Session,
+    schema: &str,
+    table: &str,
+) -> Result<Vec<String>, mysql_async::Error> {
+    let query = format!(
+        "SELECT COLUMN_NAME, COALESCE(EXTRA, ''), COALESCE(GENERATION_EXPRESSION, '') \
+         FROM information_schema.COLUMNS c JOIN information_schema.TABLES t USING (TABLE_SCHEMA, TABLE_NAME) \
+         WHERE c.TABLE_SCHEMA = {} AND c.TABLE_NAME = {} AND t.TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') \
+         ORDER BY ORDINAL_POSITION",
+        literal(schema),
+        literal(table)
+    );
+    let rows: Vec<(String, String, String)> = session.rows(&query).await?;
+    Ok(rows
+        .into_iter()
+        .filter(|(_, extra, generation)| !super::super::scheme::is_generated(extra, generation))
+        .map(|(name, ..)| name)
+        .collect())
+}

@@ -1,0 +1,139 @@
+//! What a restore finds in the live database.
+
+use std::path::Path;
+
+use mysql_async::{Error, Row};
+
+use super::super::connect::Session;
+use super::super::{failed, open};
+use super::grants::Grants;
+use super::place::Place;
+use super::{admin, literal};
+use crate::source::database::mysql::Target;
+use crate::source::database::{DatabaseError, Engine, Live, LiveObject, LiveTable};
+use crate::source::restore::AttemptId;
+
+/// What a restore does in the live schema, and in those beside it.
+const IN_LIVE: &[&str] = &["SELECT", "INSERT", "CREATE", "DROP", "ALTER"];
+const BESIDE: &[&str] =
+    &["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "INDEX"];
+
+pub(in super::super) async fn live(target: &Target) -> Result<Live, DatabaseError> {
+    let (mut session, server) = open(&target.name, &target.opts).await?;
+    let found = read(&mut session, target, server.engine).await;
+    let (tables, objects, free_space, problems) =
+        found.map_err(|error| failed(&target.name, "looking at the live database", &error))?;
+    session.close().await;
+    Ok(Live { server, tables, objects, free_space, problems })
+}
+
+type Found = (Vec<LiveTable>, Vec<LiveObject>, Option<u64>, Vec<String>);
+
+async fn read(session: &mut Session, target: &Target, engine: Engine) -> Result<Found, Error> {
+    let live = literal(target.database());
+    let query = format!(
+        "SELECT TABLE_NAME, TABLE_TYPE, TABLE_ROWS, COALESCE(DATA_LENGTH, 0) + COALESCE(INDEX_LENGTH, 0) \
+         FROM information_schema.TABLES WHERE TABLE_SCHEMA = {live} ORDER BY 1"
+    );
+    let (mut tables, mut objects) = (Vec::new(), Vec::new());
+    for (name, kind, rows, bytes) in
+        session.rows::<(String, String, Option<u64>, Option<u64>)>(&query).await?
+    {
+        if admin::is_base_table(&kind) {
+            tables.push(LiveTable { name, rows: rows.unwrap_or(0), bytes: bytes.unwrap_or(0) });
+        } else {
+            let kind = if kind == "SEQUENCE" { "sequence" } else { "view" };
+            objects.push(LiveObject { kind, name });
+        }
+    }
+    for (kind, what) in [
+        ("trigger", "TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA"),
+        (
+            "procedure",
+            "ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE = 'PROCEDURE' AND ROUTINE_SCHEMA",
+        ),
+        (
+            "function",
+            "ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE = 'FUNCTION' AND ROUTINE_SCHEMA",
+        ),
+        ("event", "EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA"),
+    ] {
+        let names: Vec<String> =
+            session.rows(&format!("SELECT DISTINCT {what} = {live} ORDER BY 1")).await?;
+        objects.extend(names.into_iter().map(|name| LiveObject { kind, name }));
+    }
+    let triggers = objects.iter().any(|object| object.kind == "trigger");
+    let problems = problems(session, target, engine, triggers).await?;
+    Ok((tables, objects, free_space(session).await?, problems))
+}
+
+async fn problems(
+    session: &mut Session,
+    target: &Target,
+    engine: Engine,
+    triggers: bool,
+) -> Result<Vec<String>, Error> {
+    let mut problems = Vec::new();
+    let mut lines: Vec<String> = Vec::new();
+    for row in session.rows::<Row>("SHOW GRANTS").await? {
+        lines.extend(row.get_opt::<String, _>(0).and_then(Result::ok));
+    }
+    let grants = Grants::parse(&lines);
+    // Rights are given by patterns of names: any attempt's shows which there are.
+    let attempt = AttemptId::new("0123456789abcdef");
+    let place = attempt.map(|attempt| Place::new(target.database(), &attempt));
+    let mut more = Vec::new();
+    if triggers {
+        more.push("TRIGGER");
+    }
+    if engine == Engine::MySql {
+        more.push("REFERENCES"); // MariaDB does not ask for it.
+    }
+    let mut needed = vec![(target.database().to_owned(), [IN_LIVE, &more].concat())];
+    needed.extend(place.into_iter().flat_map(|place| {
+        [place.staging, place.kept].map(|schema| (schema, [BESIDE, &more].concat()))
+    }));
+    for (schema, wanted) in needed {
+        let missing = grants.missing(&schema, &wanted);
+        if missing.is_empty() {
+            continue;
+        }
+        let list = missing.join(", ");
+        if schema == target.database() {
+            problems.push(format!("the database's user lacks rights on {schema}: {list}"));
+        } else {
+            problems.push(format!(
+                "the database's user lacks rights on schemas beside {live} ({list}): GRANT ALL ON `{live}\\_pb\\_%`.*",
+                live = target.database()
+            ));
+            break;
+        }
+    }
+    for (variable, rights) in [
+        ("read_only", &["SUPER", "READ_ONLY ADMIN", "READ ONLY ADMIN", "CONNECTION_ADMIN"][..]),
+        ("super_read_only", &[]),
+        ("innodb_read_only", &[]),
+    ] {
+        let query = format!("SHOW GLOBAL VARIABLES LIKE '{variable}'");
+        let value: Option<(String, String)> = session.rows(&query).await?.pop();
+        let set = value.is_some_and(|(_, value)| !matches!(value.as_str(), "OFF" | "0" | "NO"));
+        // (A schema that no pattern names: only rights on everything count.)
+        let exempt = grants.missing("", rights).len() < rights.len();
+        if set && !exempt {
+            problems.push(format!("the server is read-only ({variable} is on)"));
+        }
+    }
+    Ok(problems)
+}
+
+/// Only a server of this machine has its disk here.
+async fn free_space(session: &mut Session) -> Result<Option<u64>, Error> {
+    let place: Option<(String, String)> = session.rows("SELECT @@hostname, @@datadir").await?.pop();
+    let Some((host, folder)) = place else { return Ok(None) };
+    let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if own.trim() != host || !Path::new(&folder).is_absolute() {
+        return Ok(None);
+    }
+    let disk = rustix::fs::statvfs(folder.as_str()).ok();
+    Ok(disk.map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)))
+}

@@ -1,0 +1,306 @@
+//! Loads the rows of a table: what cannot be stored exactly as the archive has it fails.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use mysql_async::prelude::Queryable;
+use mysql_async::{Error, Params};
+
+use super::super::connect::Session;
+use super::super::render::identifier;
+use super::long::{self, Parted};
+use super::place::Place;
+use super::{Fault, admin, literal};
+use crate::source::database::sql::{Chunk, Dialect, Guard, Limits, Rows, Splitter};
+use crate::source::database::{Statements, Trust};
+
+/// Rows go to the server in statements of about this size.
+const STATEMENT: usize = 1 << 20;
+/// What is committed at once, in bytes of statements: some, so that the server need not wait for its disk each time,
+/// but not so many that giving up takes long.
+const TRANSACTION: u64 = 32 << 20;
+/// What the packet has beside the rows: the table's name in its schema and the packet's own bytes.
+const SPARE: usize = 1 << 10;
+
+/// Warnings of a server that stored something else than it was given.
+const CHANGED: &[u16] = &[1048, 1062, 1264, 1265, 1292, 1364, 1366, 1406, 1411, 1441, 1526, 1586];
+const TRUNCATED: u16 = 1265;
+
+/// What loading needs to know of a staged table.
+pub(super) struct Columns {
+    all: Vec<Column>,
+}
+
+struct Column {
+    name: String,
+    generated: bool,
+    invisible: bool,
+    /// Whether it is an ENUM, and then if one of its members is ''.
+    choice: Option<bool>,
+}
+
+impl Columns {
+    pub async fn read(session: &mut Session, place: &Place, table: &str) -> Result<Self, Error> {
+        let query = format!(
+            "SELECT COLUMN_NAME, COALESCE(DATA_TYPE, ''), COLUMN_TYPE, COALESCE(EXTRA, ''), \
+             COALESCE(GENERATION_EXPRESSION, '') FROM information_schema.COLUMNS \
+             WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {} ORDER BY ORDINAL_POSITION",
+            literal(&place.staging),
+            literal(table)
+        );
+        type Found = (String, String, String, String, String);
+        let all = session.rows::<Found>(&query).await?.into_iter();
+        let all = all.map(|(name, data_type, column_type, extra, generation)| Column {
+            generated: super::super::scheme::is_generated(&extra, &generation),
+            invisible: extra.to_ascii_uppercase().contains("INVISIBLE"),
+            choice: data_type
+                .eq_ignore_ascii_case("enum")
+                .then(|| super::super::scheme::has_empty_member(&column_type)),
+            name,
+        });
+        Ok(Self { all: all.collect() })
+    }
+
+    /// The table's columns that a statement names, in its order; unknown ones are the server's to refuse.
+    fn named(&self, rows: &Rows<'_>) -> Vec<Option<&Column>> {
+        match rows.columns() {
+            None => self.all.iter().filter(|column| !column.invisible).map(Some).collect(),
+            Some(names) => names
+                .iter()
+                .map(|name| {
+                    let name = String::from_utf8_lossy(name).to_lowercase();
+                    self.all.iter().find(|column| column.name.to_lowercase() == name)
+                })
+                .collect(),
+        }
+    }
+}
+
+/// One table being loaded.
+pub(super) struct Load<'a> {
+    pub session: &'a mut Session,
+    pub place: &'a Place,
+    pub table: &'a str,
+    pub trust: Trust,
+    /// The longest statement that the server takes.
+    pub packet: usize,
+    pub columns: Arc<Columns>,
+    pub loaded: &'a (dyn for<'b> Fn(u64) + Send + Sync),
+}
+
+impl Load<'_> {
+    /// Runs everything; returns how many rows the table has then.
+    pub async fn run(mut self, mut statements: Statements) -> Result<u64, Fault> {
+        let limits = Limits {
+            // A blob's digits are twice its bytes.
+            statement: self.packet.saturating_mul(2).saturating_add(STATEMENT),
+            chunk: STATEMENT.min(self.packet.saturating_sub(SPARE)),
+        };
+        let mut splitter = Splitter::new(Dialect::MySql, limits);
+        let guard = Guard { dialect: Dialect::MySql, table: self.table, trust: self.trust };
+        // The archive says so where times are UTC; DocSpace's are the server's own.
+        self.session
+            .run("SET SESSION autocommit=0, time_zone=DEFAULT, max_error_count=65535")
+            .await?;
+        let mut count = Count::default();
+        loop {
+            let piece = statements.next().await.transpose();
+            let piece =
+                piece.map_err(|error| Fault::Text(format!("reading the archive: {error}")))?;
+            match &piece {
+                Some(piece) => splitter.push(piece),
+                None => splitter.finish(),
+            }
+            while let Some(chunk) =
+                splitter.next().map_err(|error| Fault::Text(error.to_string()))?
+            {
+                match chunk {
+                    Chunk::Rows(rows) => {
+                        guard.rows(&rows).map_err(|error| Fault::Text(error.to_string()))?;
+                        self.rows(&rows, &mut count).await?;
+                    }
+                    Chunk::Statement(statement) => {
+                        guard
+                            .statement(statement)
+                            .map_err(|error| Fault::Text(error.to_string()))?;
+                        self.setting(statement).await?;
+                    }
+                }
+            }
+            let consumed = splitter.consumed();
+            (self.loaded)(consumed - count.reported);
+            count.reported = consumed;
+            if consumed - count.committed >= TRANSACTION {
+                self.session.run("COMMIT").await?;
+                count.committed = consumed;
+            }
+            if piece.is_none() {
+                break;
+            }
+        }
+        self.session.run("COMMIT").await?;
+        self.session.run("SET SESSION autocommit=1").await?;
+        let query = format!("SELECT COUNT(*) FROM {}", self.place.in_staging(self.table));
+        let rows: Option<u64> = self.session.rows(&query).await?.pop();
+        rows.ok_or_else(|| Fault::Text("the server did not count its rows".to_owned()))
+    }
+
+    /// Runs one of the settings that our own dumps have; but our modes are stricter, and have what theirs have.
+    async fn setting(&mut self, statement: &[u8]) -> Result<(), Error> {
+        if statement.starts_with(b"SET sql_mode=") {
+            return Ok(());
+        }
+        let result = self.session.begin()?.query_drop(statement).await;
+        self.session.done(result)
+    }
+
+    async fn rows(&mut self, rows: &Rows<'_>, count: &mut Count) -> Result<(), Fault> {
+        let first = count.rows + 1;
+        count.rows += rows.count() as u64;
+        let all = Arc::clone(&self.columns);
+        let columns = all.named(rows);
+        let generated = |column: &Option<&Column>| column.is_some_and(|column| column.generated);
+        let keep: Option<Vec<bool>> = columns
+            .iter()
+            .any(generated)
+            .then(|| columns.iter().map(|column| !generated(column)).collect());
+        let mut table = self.place.in_staging(self.table);
+        if rows.columns().is_none() && keep.is_some() {
+            // All columns were meant; now those that are left must be named.
+            let left = columns.iter().flatten().filter(|column| !column.generated);
+            let left: Vec<_> = left.map(|column| identifier(&column.name)).collect();
+            table = format!("{table} ({})", left.join(","));
+        }
+        let mut statement = Vec::new();
+        rows.write(Some(&table), keep.as_deref(), &mut statement);
+        let result = match statement.len() > self.packet {
+            true => self.long_row(rows, &table, keep.as_deref(), statement.len()).await,
+            false => self.execute(&statement).await,
+        };
+        let result = match result {
+            Err(fault) if fault.code() == TRUNCATED && statement.len() <= self.packet => {
+                let choices = invalid_choices(rows, &columns);
+                self.execute_lenient(&statement, choices, fault).await
+            }
+            result => result,
+        };
+        result.map_err(|fault| match fault {
+            Fault::Server(Error::Server(error)) => Fault::Text(format!(
+                "rows {first} to {}: {} (error {})",
+                count.rows, error.message, error.code
+            )),
+            Fault::Text(text) => Fault::Text(format!("rows {first} to {}: {text}", count.rows)),
+            other => other,
+        })
+    }
+
+    /// A row that alone is too long for a statement.
+    async fn long_row(
+        &mut self,
+        rows: &Rows<'_>,
+        table: &str,
+        keep: Option<&[bool]>,
+        length: usize,
+    ) -> Result<(), Fault> {
+        let kept = |index: &usize| keep.and_then(|keep| keep.get(*index)).copied().unwrap_or(true);
+        let columns = rows.columns().map(|names| {
+            let names = names.iter().enumerate().filter(|(index, _)| kept(index));
+            let names: Vec<_> =
+                names.map(|(_, name)| identifier(&String::from_utf8_lossy(name))).collect();
+            format!(" ({})", names.join(","))
+        });
+        let head = format!("REPLACE INTO {table}{} VALUES", columns.unwrap_or_default());
+        let row = rows.rows().next().into_iter().flatten().enumerate();
+        let row = row.filter(|(index, _)| kept(index)).map(|(_, value)| value);
+        let Some(Parted { statement, values }) = long::part(&head, row, self.packet) else {
+            return Err(Fault::Text(format!(
+                "a row needs a statement of {length} bytes; the server takes {} at most (max_allowed_packet)",
+                self.packet
+            )));
+        };
+        let conn = self.session.begin()?;
+        let result = conn.exec_drop(statement, Params::Positional(values)).await;
+        let warnings = conn.get_warnings();
+        self.session.done(result)?;
+        self.judge(warnings).await
+    }
+
+    async fn execute(&mut self, statement: &[u8]) -> Result<(), Fault> {
+        let warnings = self.send(statement).await?;
+        self.judge(warnings).await
+    }
+
+    /// Fails if the server warned that it stored something else.
+    async fn judge(&mut self, warnings: u16) -> Result<(), Fault> {
+        if warnings == 0 {
+            return Ok(());
+        }
+        for (_, code, message) in
+            self.session.rows::<(String, u16, String)>("SHOW WARNINGS").await?
+        {
+            if CHANGED.contains(&code) {
+                return Err(Fault::Text(message));
+            }
+            tracing::debug!(table = self.table, code, message, "the server warns");
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, statement: &[u8]) -> Result<u16, Error> {
+        let conn = self.session.begin()?;
+        let result = conn.query_drop(statement).await;
+        let warnings = conn.get_warnings();
+        self.session.done(result)?;
+        Ok(warnings)
+    }
+
+    /// An ENUM may hold the number 0, which is no member and which no strict statement stores. Runs a statement
+    /// leniently that has some, and fails unless these were all that it changed.
+    async fn execute_lenient(
+        &mut self,
+        statement: &[u8],
+        expected: u64,
+        strict: Fault,
+    ) -> Result<(), Fault> {
+        if expected == 0 {
+            return Err(strict);
+        }
+        self.session
+            .run("SET SESSION sql_mode='NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION'")
+            .await?;
+        self.send(statement).await?;
+        let count: Option<u64> = self.session.rows("SHOW COUNT(*) WARNINGS").await?.pop();
+        let warnings: Vec<(String, u16, String)> = self.session.rows("SHOW WARNINGS").await?;
+        self.session.run(admin::SETTINGS).await?;
+        let others = warnings.iter().any(|(_, code, _)| *code != TRUNCATED);
+        if count != Some(expected) || others {
+            return Err(strict);
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Count {
+    rows: u64,
+    /// Bytes that the caller was told of, and those that were committed.
+    reported: u64,
+    committed: u64,
+}
+
+/// How many values of ENUM columns are the number 0, or the text that it shows as.
+fn invalid_choices(rows: &Rows<'_>, columns: &[Option<&Column>]) -> u64 {
+    let choices: Vec<Option<bool>> =
+        columns.iter().map(|column| column.and_then(|column| column.choice)).collect();
+    let mut count = 0;
+    for row in rows.rows() {
+        for (value, choice) in row.zip(&choices) {
+            count += u64::from(match choice {
+                Some(_) if value == b"0" => true,
+                Some(has_empty) => value == b"''" && !has_empty,
+                None => false,
+            });
+        }
+    }
+    count
+}

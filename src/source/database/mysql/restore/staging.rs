@@ -1,0 +1,272 @@
+//! Tables in the staging schema: made, loaded, adjusted.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mysql_async::prelude::Queryable;
+use mysql_async::{Error, Opts, OptsBuilder, Row};
+
+use super::super::connect::{Readers, Session};
+use super::journal::Journal;
+use super::load::{Columns, Load};
+use super::place::Place;
+use super::swap::{self, StagedTables};
+use super::{Fault, adjust, admin, digest, ready};
+use crate::catalog::is_own_table;
+use crate::source::database::mysql::Target;
+use crate::source::database::sql::{
+    Chunk, Dialect, Guard, Limits, SchemeStatement, Splitter, SqlError,
+};
+use crate::source::database::{Adjustment, DatabaseError, Staging, Statements, Trust};
+use crate::source::restore::{AttemptId, Staged};
+
+/// As many tables are loaded at once: more only make the server's disk seek.
+const LOADERS: usize = 4;
+
+/// What a server answers that cannot make a table exactly as its text says.
+const NOT_EXACTLY: &[u16] = &[1005, 1030, 1031, 1118, 1478];
+
+struct StagingTables {
+    target: Target,
+    place: Place,
+    /// The staging schema's own options.
+    opts: Opts,
+    loaders: Readers,
+    /// The longest statement that the server takes.
+    packet: usize,
+}
+
+/// Makes the attempt's schemas. What an attempt of that name left is rolled back first.
+pub(in super::super) async fn stage(
+    target: &Target,
+    attempt: &AttemptId,
+) -> Result<Box<dyn Staging>, DatabaseError> {
+    let place = Place::new(target.database(), attempt);
+    match make(target, place.clone()).await {
+        Ok(staging) => Ok(Box::new(staging)),
+        Err(fault) => {
+            if let Err(error) = swap::roll_back(&target.opts, &place).await {
+                tracing::debug!(?error, "what a failed beginning left stays");
+            }
+            Err(fault.of(&target.name, "making room for a restore"))
+        }
+    }
+}
+
+async fn make(target: &Target, place: Place) -> Result<StagingTables, Fault> {
+    swap::roll_back(&target.opts, &place).await?;
+    let (mut session, place) = admin::open(&target.opts, &place).await?;
+    admin::create_schema(&mut session, &place, &place.staging).await?;
+    Journal(&place).create(&mut session).await?;
+    admin::create_schema(&mut session, &place, &place.kept).await?;
+    let packet: Option<usize> = session.rows("SELECT @@max_allowed_packet").await?.pop();
+    session.close().await;
+
+    let builder = OptsBuilder::from_opts(target.opts.clone());
+    let opts: Opts = builder.db_name(Some(place.staging.clone())).into();
+    let mut sessions = Vec::new();
+    while sessions.len() < LOADERS {
+        match loader(&opts).await {
+            Ok(session) => sessions.push(session),
+            // A server that has no room for more connections had some for one.
+            Err(error) if sessions.is_empty() => return Err(error.into()),
+            Err(_) => break,
+        }
+    }
+    let packet = packet.unwrap_or(1 << 20).min(target.max_packet.unwrap_or(usize::MAX));
+    Ok(StagingTables {
+        target: target.clone(),
+        place,
+        opts,
+        loaders: Readers::new(sessions),
+        packet,
+    })
+}
+
+async fn loader(opts: &Opts) -> Result<Session, Error> {
+    let mut session = Session::open(opts).await?;
+    admin::prepare(&mut session).await?;
+    Ok(session)
+}
+
+impl StagingTables {
+    async fn make_table(&self, table: &str, sql: &str, trust: Trust) -> Result<(), Fault> {
+        if is_own_table(table) {
+            return Err(Fault::Text("it is a table of this service".to_owned()));
+        }
+        let statements = statements(table, sql, trust).map_err(|e| Fault::Text(e.to_string()))?;
+        let mut lease = self.lease().await?;
+        let session = lease.session()?;
+        session.run(&format!("DROP TABLE IF EXISTS {}", self.place.in_staging(table))).await?;
+        Journal(&self.place).forget_table(session, table).await?;
+        for statement in &statements {
+            self.define(session, table, statement).await?;
+        }
+        if show_create(session, &self.place, table).await?.is_none() {
+            return Err(Fault::Text("its statements do not make it".to_owned()));
+        }
+        ready::hold_back(session, &self.place, Some(table)).await
+    }
+
+    /// Runs a statement of a scheme.
+    async fn define(
+        &self,
+        session: &mut Session,
+        table: &str,
+        statement: &str,
+    ) -> Result<(), Fault> {
+        let refused = match session.run(statement).await {
+            Err(Error::Server(error)) if NOT_EXACTLY.contains(&error.code) => Error::Server(error),
+            other => return Ok(other?),
+        };
+        // The table may come from a server that is less strict; then it must at least become what it says.
+        session.run("SET SESSION innodb_strict_mode=0").await?;
+        let result = session.begin()?.query_drop(statement).await;
+        let result = session.done(result);
+        session.run("SET SESSION innodb_strict_mode=1").await?;
+        let same = match result {
+            Ok(()) => show_create(session, &self.place, table).await?.is_some_and(|made| {
+                made.trim() == statement.trim().trim_end_matches(';').trim_end()
+            }),
+            Err(_) => false,
+        };
+        if same {
+            return Ok(());
+        }
+        session.run(&format!("DROP TABLE IF EXISTS {}", self.place.in_staging(table))).await?;
+        Err(refused.into())
+    }
+
+    async fn load(
+        &self,
+        table: &str,
+        statements: Statements,
+        trust: Trust,
+        loaded: &(dyn for<'a> Fn(u64) + Send + Sync),
+    ) -> Result<u64, Fault> {
+        let mut lease = self.lease().await?;
+        let session = lease.session()?;
+        admin::prepare(session).await?;
+        let columns = Arc::new(Columns::read(session, &self.place, table).await?);
+        let load = Load {
+            session,
+            place: &self.place,
+            table,
+            trust,
+            packet: self.packet,
+            columns,
+            loaded,
+        };
+        let result = load.run(statements).await;
+        if result.is_err() {
+            // The connection may go on to serve others.
+            session.try_run("ROLLBACK").await.ok();
+            session.try_run("SET SESSION autocommit=1").await.ok();
+        }
+        result
+    }
+
+    async fn lease(&self) -> Result<super::super::connect::Lease<'_>, Fault> {
+        let lost = || Fault::Text("the connections to the server were lost".to_owned());
+        self.loaders.take().await.ok_or_else(lost)
+    }
+
+    async fn complete(&self) -> Result<Vec<String>, Fault> {
+        let (mut session, _) = admin::open(&self.target.opts, &self.place).await?;
+        admin::wait_for_tables(&mut session, self.target.lock_wait).await?;
+        let warnings = ready::check(&mut session, &self.place).await?;
+        session.close().await;
+        Ok(warnings)
+    }
+
+    fn fail(&self, table: &str, fault: Fault) -> DatabaseError {
+        fault.of(&self.target.name, &format!("table {table}"))
+    }
+}
+
+/// The statements of a scheme that are to be run.
+fn statements(table: &str, sql: &str, trust: Trust) -> Result<Vec<String>, SqlError> {
+    let guard = Guard { dialect: Dialect::MySql, table, trust };
+    let mut splitter = Splitter::new(Dialect::MySql, Limits::default());
+    splitter.push(sql.as_bytes());
+    splitter.finish();
+    let mut statements = Vec::new();
+    while let Some(chunk) = splitter.next()? {
+        let text = match chunk {
+            Chunk::Statement(text) => text.to_vec(),
+            Chunk::Rows(rows) => {
+                // The guard says that these do not belong there.
+                let mut text = Vec::new();
+                rows.write(None, None, &mut text);
+                text
+            }
+        };
+        if guard.scheme(&text)? != SchemeStatement::Session {
+            statements.push(String::from_utf8_lossy(&text).into_owned());
+        }
+    }
+    Ok(statements)
+}
+
+/// What the server says a staged table is; `None` if it is not there, or no table.
+async fn show_create(
+    session: &mut Session,
+    place: &Place,
+    table: &str,
+) -> Result<Option<String>, Error> {
+    let query = format!("SHOW CREATE TABLE {}", place.in_staging(table));
+    match session.rows::<Row>(&query).await {
+        Ok(mut rows) => Ok(rows
+            .pop()
+            .and_then(|row| row.get_opt::<String, _>(1)?.ok())
+            .filter(|text| text.starts_with("CREATE TABLE"))),
+        Err(Error::Server(error)) if error.code == 1146 => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[async_trait]
+impl Staging for StagingTables {
+    fn loaders(&self) -> usize {
+        self.loaders.count()
+    }
+
+    async fn scheme(&self, table: &str, sql: &str, trust: Trust) -> Result<(), DatabaseError> {
+        self.make_table(table, sql, trust).await.map_err(|fault| self.fail(table, fault))
+    }
+
+    async fn data(
+        &self,
+        table: &str,
+        statements: Statements,
+        trust: Trust,
+        loaded: &(dyn for<'a> Fn(u64) + Send + Sync),
+    ) -> Result<u64, DatabaseError> {
+        let rows = self.load(table, statements, trust, loaded).await;
+        rows.map_err(|fault| self.fail(table, fault))
+    }
+
+    async fn adjust(&self, adjustment: &Adjustment) -> Result<(), DatabaseError> {
+        let adjusted = async {
+            let mut lease = self.lease().await?;
+            adjust::adjust(lease.session()?, &self.place, adjustment).await
+        };
+        let (Adjustment::Empty { table }
+        | Adjustment::Delete { table, .. }
+        | Adjustment::KeepNewer { table, .. }
+        | Adjustment::Replace { table, .. }) = adjustment;
+        adjusted.await.map_err(|fault| self.fail(table, fault))
+    }
+
+    async fn digest(&self, table: &str) -> Result<Option<[u8; 32]>, DatabaseError> {
+        digest::digest(&self.opts, table).await.map_err(|fault| self.fail(table, fault))
+    }
+
+    async fn ready(self: Box<Self>) -> Result<(Box<dyn Staged>, Vec<String>), DatabaseError> {
+        let warnings = self.complete().await;
+        let warnings =
+            warnings.map_err(|fault| fault.of(&self.target.name, "checking the loaded tables"))?;
+        let Self { target, place, .. } = *self;
+        Ok((Box::new(StagedTables { target, place, expected: true }), warnings))
+    }
+}

@@ -1,0 +1,386 @@
+//! The file that tables are loaded into.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+use super::beside::{self, Beside};
+use super::carry::{self, Way, What};
+use super::load::{Pieces, load};
+use super::mark::Mark;
+use super::swap::Swap;
+use super::{OTHER, adjust};
+use crate::catalog::is_own_table;
+use crate::source::database::sql::{Chunk, Dialect, Guard, Limits, SchemeStatement, Splitter};
+use crate::source::database::sqlite::render::identifier;
+use crate::source::database::sqlite::rows::{self, Failure};
+use crate::source::database::sqlite::{Source, blocking, open, scheme};
+use crate::source::database::{Adjustment, DatabaseError, Staging, Statements, Trust, warning};
+use crate::source::restore::{AttemptId, Staged};
+
+/// The longest statement of a definition.
+const MAX_DEFINITION: usize = 16 << 20;
+
+pub(in crate::source::database::sqlite) struct SqliteStaging {
+    swap: Swap,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    source: Source,
+    beside: Beside,
+    db: Connection,
+    tables: BTreeMap<String, Waiting>,
+    numbers: BTreeMap<&'static str, i64>,
+}
+
+/// What is made when a table has its rows.
+#[derive(Default)]
+struct Waiting {
+    indexes: Vec<String>,
+    /// Where its `AUTOINCREMENT` stands.
+    sequence: Option<i64>,
+}
+
+/// Makes the empty file; blocks.
+pub(in crate::source::database::sqlite) fn stage(
+    source: Source,
+    attempt: &AttemptId,
+) -> Result<SqliteStaging, DatabaseError> {
+    let beside = Beside::new(&source.path, attempt);
+    let swap = Swap::new(source.clone(), attempt);
+    swap.roll_back(&|_| Ok(()))?;
+    let shown = beside.staged.display().to_string();
+    beside::create(&beside.staged)
+        .map_err(|error| source.failed("staging a restore", format!("{shown}: {error}")))?;
+    let failed = |error| source.failed("staging a restore", error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(&beside.staged, flags).map_err(failed)?;
+    let mut numbers = BTreeMap::new();
+    if beside.live.exists() {
+        let live = open::database(&source)?;
+        numbers = like(&db, &live).map_err(failed)?;
+    }
+    // Whoever is killed begins again with an empty file; what is on disc in the end is synced then.
+    db.execute_batch(
+        "PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF; PRAGMA main.locking_mode=EXCLUSIVE; \
+         PRAGMA cache_size=-16000; PRAGMA foreign_keys=OFF; PRAGMA ignore_check_constraints=ON; \
+         PRAGMA trusted_schema=OFF;",
+    )
+    .map_err(failed)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(failed)?;
+    let state = State { source, beside, db, tables: BTreeMap::new(), numbers };
+    Ok(SqliteStaging { swap, state: Arc::new(Mutex::new(state)) })
+}
+
+/// Gives an empty file what cannot be changed later: SQLite copies a database into another only if their pages are of
+/// one size. Returns the numbers that the live file has.
+fn like(db: &Connection, live: &Connection) -> rusqlite::Result<BTreeMap<&'static str, i64>> {
+    for pragma in ["page_size", "auto_vacuum"] {
+        let value: i64 = live.pragma_query_value(None, pragma, |row| row.get(0))?;
+        db.pragma_update(None, pragma, value)?;
+    }
+    let encoding: String = live.pragma_query_value(None, "encoding", |row| row.get(0))?;
+    db.pragma_update(None, "encoding", encoding)?;
+    ["user_version", "application_id"]
+        .into_iter()
+        .map(|pragma| Ok((pragma, live.pragma_query_value(None, pragma, |row| row.get(0))?)))
+        .collect()
+}
+
+impl SqliteStaging {
+    /// Does something with the file on a thread that may block.
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut State) -> Result<T, DatabaseError> + Send + 'static,
+    ) -> Result<T, DatabaseError> {
+        let state = self.state.clone();
+        let work = move || work(&mut state.lock().unwrap_or_else(PoisonError::into_inner));
+        blocking(self.swap.source(), work).await?
+    }
+}
+
+#[async_trait]
+impl Staging for SqliteStaging {
+    fn loaders(&self) -> usize {
+        1
+    }
+
+    async fn scheme(&self, table: &str, sql: &str, trust: Trust) -> Result<(), DatabaseError> {
+        let (table, sql) = (table.to_owned(), sql.to_owned());
+        self.with(move |state| state.scheme(&table, sql.as_bytes(), trust)).await
+    }
+
+    async fn data(
+        &self,
+        table: &str,
+        mut statements: Statements,
+        trust: Trust,
+        loaded: &(dyn for<'a> Fn(u64) + Send + Sync),
+    ) -> Result<u64, DatabaseError> {
+        let name = table.to_owned();
+        let (pieces, receiver) = mpsc::channel(4);
+        let (report, mut reports) = mpsc::unbounded_channel();
+        let work = self.with(move |state| {
+            let mut loaded = |bytes| {
+                let _ = report.send(bytes); // Whoever does not listen any more does not want to know.
+            };
+            state.known(&name)?;
+            load(&state.source, &state.db, &name, trust, &mut Receiver(receiver), &mut loaded)
+        });
+        let feed = async move {
+            while let Some(piece) = statements.next().await {
+                // When the thread has failed there is nobody to send to.
+                if pieces.send(piece).await.is_err() {
+                    break;
+                }
+            }
+        };
+        tokio::pin!(work, feed);
+        let mut fed = false;
+        let result = loop {
+            tokio::select! {
+                result = &mut work => break result,
+                Some(bytes) = reports.recv() => loaded(bytes),
+                () = &mut feed, if !fed => fed = true,
+            }
+        };
+        while let Ok(bytes) = reports.try_recv() {
+            loaded(bytes);
+        }
+        result
+    }
+
+    async fn adjust(&self, adjustment: &Adjustment) -> Result<(), DatabaseError> {
+        let adjustment = adjustment.clone();
+        self.with(move |state| state.adjust(&adjustment)).await
+    }
+
+    async fn digest(&self, table: &str) -> Result<Option<[u8; 32]>, DatabaseError> {
+        let table = table.to_owned();
+        self.with(move |state| state.digest(&table)).await
+    }
+
+    async fn ready(self: Box<Self>) -> Result<(Box<dyn Staged>, Vec<String>), DatabaseError> {
+        let attempt = self.swap.attempt().to_string();
+        let warnings = self.with(move |state| state.ready(attempt)).await?;
+        Ok((Box::new(self.swap), warnings))
+    }
+}
+
+struct Receiver(mpsc::Receiver<std::io::Result<Bytes>>);
+
+impl Pieces for Receiver {
+    fn next(&mut self) -> Option<std::io::Result<Bytes>> {
+        self.0.blocking_recv()
+    }
+}
+
+impl State {
+    fn known(&self, table: &str) -> Result<(), DatabaseError> {
+        match self.tables.contains_key(table) {
+            true => Ok(()),
+            false => {
+                Err(self.source.failed(&format!("table {table}"), "its definition is missing"))
+            }
+        }
+    }
+
+    fn scheme(&mut self, table: &str, sql: &[u8], trust: Trust) -> Result<(), DatabaseError> {
+        let what = format!("the definition of table {table}");
+        if is_own_table(table) {
+            return Err(self.source.failed(&what, "tables of this name are the catalog's own"));
+        }
+        let guard = Guard { dialect: Dialect::Sqlite, table, trust };
+        let limits = Limits { statement: MAX_DEFINITION, ..Limits::default() };
+        let mut splitter = Splitter::new(Dialect::Sqlite, limits);
+        splitter.push(sql);
+        splitter.finish();
+        let mut waiting = Waiting::default();
+        loop {
+            let chunk = splitter.next().map_err(|error| self.source.failed(&what, error))?;
+            let (text, judged) = match chunk {
+                None => break,
+                Some(Chunk::Statement(text)) => (text, guard.scheme(text)),
+                Some(Chunk::Rows(rows)) => (&b""[..], guard.sequence(&rows)),
+            };
+            match judged.map_err(|error| self.source.failed(&what, error))? {
+                SchemeStatement::Drop => {
+                    self.run(&what, &format!("DROP TABLE IF EXISTS main.{}", identifier(table)))?;
+                }
+                SchemeStatement::Create { .. } => self.run(&what, &self.text(&what, text)?)?,
+                SchemeStatement::Index => waiting.indexes.push(self.text(&what, text)?),
+                SchemeStatement::Number { pragma, value } => {
+                    self.numbers.insert(pragma, value);
+                }
+                SchemeStatement::Sequence(last) => waiting.sequence = last,
+                SchemeStatement::Session => {}
+            }
+        }
+        let made = self
+            .db
+            .query_row(
+                "SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ? COLLATE NOCASE",
+                [table],
+                |_| Ok(()),
+            )
+            .optional();
+        if made.map_err(|error| self.source.failed(&what, error))?.is_none() {
+            return Err(self.source.failed(&what, "it makes no table"));
+        }
+        self.tables.insert(table.to_owned(), waiting);
+        Ok(())
+    }
+
+    fn text(&self, what: &str, statement: &[u8]) -> Result<String, DatabaseError> {
+        // Our dumps put a line's end before the `;`. The rest is what SQLite keeps of a definition, to the last blank.
+        match std::str::from_utf8(statement.strip_suffix(b"\n").unwrap_or(statement)) {
+            Ok(text) => Ok(text.to_owned()),
+            Err(_) => Err(self.source.failed(what, "it is not UTF-8")),
+        }
+    }
+
+    fn run(&self, what: &str, sql: &str) -> Result<(), DatabaseError> {
+        self.db.execute_batch(sql).map_err(|error| self.source.failed(what, error))
+    }
+
+    fn adjust(&mut self, adjustment: &Adjustment) -> Result<(), DatabaseError> {
+        let table = adjust::table(adjustment);
+        if !self.tables.contains_key(table) {
+            return Ok(());
+        }
+        let what = format!("adjusting table {table}");
+        let live = matches!(adjustment, Adjustment::KeepNewer { .. }) && self.beside.live.exists();
+        if live {
+            self.attach(&what)?;
+        }
+        let result = adjust::adjust(&self.db, adjustment, live);
+        if live {
+            self.run(&what, &format!("DETACH {OTHER}"))?;
+        }
+        result.map_err(|error| self.source.failed(&what, error))
+    }
+
+    fn attach(&self, what: &str) -> Result<(), DatabaseError> {
+        let attach = format!("ATTACH ? AS {OTHER}");
+        let path = self.beside.live.to_string_lossy();
+        let attached = self.db.execute(&attach, [&path]).map(drop);
+        attached.map_err(|error| self.source.failed(what, error))
+    }
+
+    fn digest(&self, table: &str) -> Result<Option<[u8; 32]>, DatabaseError> {
+        let what = format!("table {table}");
+        let failed = |error: rusqlite::Error| self.source.failed(&what, error);
+        self.known(table)?;
+        let without_rowid: bool = self
+            .db
+            .query_row(
+                "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ? COLLATE NOCASE",
+                [table],
+                |row| row.get(0),
+            )
+            .map_err(failed)?;
+        let columns = scheme::columns(&self.db, "main", table, without_rowid).map_err(failed)?;
+        let mut digest = Sha256::new();
+        let rows = rows::dump(&self.db, table, &columns, |piece| {
+            digest.update(piece);
+            Ok(())
+        });
+        match rows {
+            Ok(0) => Ok(None),
+            Ok(_) => Ok(Some(digest.finalize().into())),
+            Err(Failure::Sqlite(error)) => Err(failed(error)),
+            Err(Failure::Gone) => Err(self.source.failed(&what, "reading it ended early")),
+        }
+    }
+
+    /// Makes what had to wait, and tries whether everything fits what the live file has besides.
+    fn ready(&mut self, attempt: String) -> Result<Vec<String>, DatabaseError> {
+        let what = "completing what was loaded";
+        for (table, waiting) in &self.tables {
+            let what = format!("indexes of table {table}");
+            waiting.indexes.iter().try_for_each(|index| self.run(&what, index))?;
+        }
+        let source = self.source.clone();
+        let failed = |error: rusqlite::Error| source.failed(what, error);
+        self.sequences().map_err(failed)?;
+        for (pragma, value) in &self.numbers {
+            self.db.pragma_update(None, pragma, value).map_err(failed)?;
+        }
+        self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false).map_err(failed)?;
+        let loaded: Vec<String> = self.tables.keys().cloned().collect();
+        let created = !self.beside.live.exists();
+        let mut warnings = Vec::new();
+        if !created {
+            carry::prepare(&self.db).map_err(failed)?;
+            self.attach(what)?;
+            warnings = try_out(&self.db, &loaded).map_err(failed)?;
+            self.run(what, &format!("DETACH {OTHER}"))?;
+        }
+        Mark { attempt, created, loaded }.write(&self.db, "main").map_err(failed)?;
+        // (An empty one in its place, for the connection must be closed before the file is synced.)
+        let empty = Connection::open_in_memory().map_err(failed)?;
+        let db = std::mem::replace(&mut self.db, empty);
+        db.close().map_err(|(_, error)| failed(error))?;
+        beside::sync(&self.beside.staged)
+            .and_then(|()| self.beside.sync_folder())
+            .map_err(|error| source.failed(what, error))?;
+        Ok(warnings)
+    }
+
+    /// An id that was given once must not be given again.
+    fn sequences(&self) -> rusqlite::Result<()> {
+        for (table, waiting) in &self.tables {
+            let Some(last) = waiting.sequence else { continue };
+            self.db.execute(
+                "DELETE FROM main.sqlite_sequence WHERE name = ? COLLATE NOCASE",
+                [table],
+            )?;
+            self.db.execute(
+                "INSERT INTO main.sqlite_sequence (name, seq) SELECT name, ? FROM main.sqlite_schema \
+                 WHERE type = 'table' AND name = ? COLLATE NOCASE",
+                rusqlite::params![last, table],
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Carries the definitions over, looks whether they work, and takes it back.
+fn try_out(db: &Connection, loaded: &[String]) -> rusqlite::Result<Vec<String>> {
+    let way = Way { from: OTHER, to: "main" };
+    let analysed: bool = db.query_row(
+        &format!("SELECT EXISTS (SELECT 1 FROM {OTHER}.sqlite_schema WHERE name = 'sqlite_stat1')"),
+        [],
+        |row| row.get(0),
+    )?;
+    if analysed {
+        db.execute_batch("PRAGMA analysis_limit=1000; ANALYZE main;")?;
+    }
+    let transaction = db.unchecked_transaction()?;
+    let left = carry::carry(db, way, What::AllBut(loaded), false)?;
+    let broken = carry::broken(db, way)?;
+    let mut names = db.prepare(&format!(
+        "SELECT name FROM {OTHER}.sqlite_schema WHERE type = 'table' AND rootpage = 0 ORDER BY 1"
+    ))?;
+    let virtual_tables =
+        names.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    drop(names);
+    transaction.rollback()?;
+    db.execute_batch("PRAGMA writable_schema=RESET; PRAGMA writable_schema=ON;")?;
+    Ok([
+        warning("left behind, because the archive has a table of that name", &left),
+        warning("stay, but do not fit the restored tables", &broken),
+        warning("virtual tables stay with the contents that they have", &virtual_tables),
+    ]
+    .into_iter()
+    .flatten()
+    .collect())
+}

@@ -1,0 +1,193 @@
+//! Staging files in a bucket, and the journal of its swap. A journal of many files is many objects, written and read
+//! as a stream.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use object_store::path::Path;
+use object_store::{Error, ObjectStore, ObjectStoreExt, PutPayload};
+use twox_hash::XxHash3_128;
+
+use super::bucket_swap::BucketStaged;
+use super::keys::Keys;
+use super::paths::Paths;
+use super::upload::{self, failed};
+use super::{Replaced, sized};
+use crate::source::files::store::Bucket;
+use crate::source::files::{Content, Excluded, FileMeta, FilesError, Listed, STAGING_FOLDER};
+use crate::source::restore::AttemptId;
+
+/// How large an object of the journal gets.
+const JOURNAL_PART: usize = 1 << 20;
+
+pub struct BucketStaging {
+    bucket: Arc<Bucket>,
+    staged: BucketStaged,
+}
+
+impl BucketStaging {
+    pub async fn create(bucket: Arc<Bucket>, attempt: &AttemptId) -> Result<Self, FilesError> {
+        let staged = BucketStaged::new(Arc::clone(&bucket), attempt);
+        staged.undo().await?;
+        Ok(Self { bucket, staged })
+    }
+
+    pub async fn put(&self, file: &FileMeta, content: Content) -> Result<(), FilesError> {
+        let mut content = sized(file, content);
+        if file.is_directory {
+            // Buckets have no folders.
+            while content.try_next().await?.is_some() {}
+            return Ok(());
+        }
+        let key = self.staged.keys.staged(&file.path)?;
+        upload::write(self.bucket.store(), &key, &file.path, file.size, content).await
+    }
+
+    pub async fn ready(self, replaced: Replaced) -> Result<BucketStaged, FilesError> {
+        let (folders, mut kept) = match replaced {
+            Replaced::Folders { folders, kept } => (Paths::new(folders), kept),
+            Replaced::Staged => (Paths::default(), Vec::new()),
+        };
+        kept.push(STAGING_FOLDER.to_owned());
+        let kept = Paths::new(kept);
+        let store = self.bucket.store();
+        let mut journal = JournalWriter::new(store, &self.staged.keys);
+        // By hash, so that millions of names fit into memory.
+        let mut staged = HashSet::new();
+        let new = self.staged.keys.all_staged();
+        let mut found = store.list(Some(&new));
+        while let Some(object) = found.next().await {
+            let object = object.map_err(|error| failed(STAGING_FOLDER, error))?;
+            let Some(path) = object.location.as_ref().strip_prefix(new.as_ref()) else { continue };
+            let path = path.trim_start_matches('/');
+            staged.insert(XxHash3_128::oneshot(path.as_bytes()));
+            if !kept.hold(path.as_bytes()) {
+                journal.add(&Record { path: path.to_owned(), staged: true }).await?;
+            }
+        }
+        for folder in folders.outermost() {
+            let folder = String::from_utf8_lossy(folder);
+            let mut live = self.bucket.list(&folder, Excluded(Vec::new()));
+            while let Some(found) = live.next().await {
+                // An object that stands for a folder is no file.
+                if let Listed::File(file) = found?
+                    && !file.is_directory
+                    && !kept.hold(file.path.as_bytes())
+                    && !staged.contains(&XxHash3_128::oneshot(file.path.as_bytes()))
+                {
+                    journal.add(&Record { path: file.path, staged: false }).await?;
+                }
+            }
+        }
+        journal.finish().await?;
+        Ok(self.staged)
+    }
+}
+
+/// Tries whether a restore may write here, and leaves nothing.
+pub async fn check_writable(bucket: &Bucket) -> Result<(), FilesError> {
+    let path = format!("{STAGING_FOLDER}/check-{}", uuid::Uuid::new_v4().simple());
+    let key = bucket.full(&path)?;
+    let put = bucket.store().put(&key, PutPayload::default()).await;
+    put.map_err(|error| failed(&path, error))?;
+    upload::delete(bucket.store(), &key).await
+}
+
+/// What happens to one object.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Record {
+    pub path: String,
+    /// Whether what is staged replaces it; else it is removed.
+    pub staged: bool,
+}
+
+struct JournalWriter<'a> {
+    store: &'a dyn ObjectStore,
+    keys: &'a Keys,
+    lines: String,
+    parts: u64,
+}
+
+impl<'a> JournalWriter<'a> {
+    fn new(store: &'a dyn ObjectStore, keys: &'a Keys) -> Self {
+        Self { store, keys, lines: String::new(), parts: 0 }
+    }
+
+    /// Paths of objects hold no line breaks: the client refuses them.
+    async fn add(&mut self, record: &Record) -> Result<(), FilesError> {
+        self.lines.push_str(if record.staged { "replace " } else { "remove " });
+        self.lines.push_str(&record.path);
+        self.lines.push('\n');
+        if self.lines.len() < JOURNAL_PART { Ok(()) } else { self.flush().await }
+    }
+
+    async fn flush(&mut self) -> Result<(), FilesError> {
+        let lines = Bytes::from(std::mem::take(&mut self.lines));
+        put(self.store, &self.keys.journal(self.parts), lines).await?;
+        self.parts += 1;
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<(), FilesError> {
+        self.flush().await?;
+        put(self.store, &self.keys.ready(), self.parts.to_string().into()).await
+    }
+}
+
+/// How many objects the journal has; None when there is none.
+pub async fn journal_parts(
+    store: &dyn ObjectStore,
+    keys: &Keys,
+) -> Result<Option<u64>, FilesError> {
+    let Some(text) = get(store, &keys.ready()).await? else { return Ok(None) };
+    let parts = str::from_utf8(&text).ok().and_then(|text| text.parse().ok());
+    parts.map(Some).ok_or_else(damaged)
+}
+
+pub fn journal<'a>(
+    store: &'a dyn ObjectStore,
+    keys: &'a Keys,
+    parts: u64,
+) -> impl Stream<Item = Result<Record, FilesError>> + Send + 'a {
+    let lines = stream::iter(0..parts).then(move |number| async move {
+        let part = get(store, &keys.journal(number)).await?.ok_or_else(damaged)?;
+        let text = String::from_utf8(part.into()).map_err(|_| damaged())?;
+        let records: Vec<_> = text.lines().map(|line| parse(line).ok_or_else(damaged)).collect();
+        Ok::<_, FilesError>(stream::iter(records))
+    });
+    lines.try_flatten()
+}
+
+fn parse(line: &str) -> Option<Record> {
+    let (kind, path) = line.split_once(' ')?;
+    let staged = match kind {
+        "replace" => true,
+        "remove" => false,
+        _ => return None,
+    };
+    Some(Record { path: path.to_owned(), staged })
+}
+
+fn damaged() -> FilesError {
+    FilesError::Read {
+        path: STAGING_FOLDER.to_owned(),
+        message: "the journal of the restore is damaged".to_owned(),
+    }
+}
+
+pub async fn put(store: &dyn ObjectStore, key: &Path, content: Bytes) -> Result<(), FilesError> {
+    let put = store.put(key, content.into()).await;
+    put.map(drop).map_err(|error| failed(key.as_ref(), error))
+}
+
+/// A small object; None when it is not there.
+pub async fn get(store: &dyn ObjectStore, key: &Path) -> Result<Option<Bytes>, FilesError> {
+    let read = async { store.get(key).await?.bytes().await };
+    match read.await {
+        Ok(content) => Ok(Some(content)),
+        Err(Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(failed(key.as_ref(), error)),
+    }
+}

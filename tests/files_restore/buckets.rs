@@ -1,0 +1,394 @@
+//! Buckets: a server in this process, and a store that stops at any of its changes as a kill would.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+};
+use portal_backup::config::Options;
+use portal_backup::source::files::{Filesystem, Replaced};
+use portal_backup::source::restore::Staged;
+
+use super::s3::S3Server;
+use super::{attempt, content, file, in_folders, listed, put, refusal};
+
+type Objects = BTreeMap<String, Bytes>;
+
+/// All objects of a store.
+async fn objects(store: &dyn ObjectStore) -> Objects {
+    let mut found = Objects::new();
+    let all: Vec<_> = store.list(None).try_collect().await.unwrap();
+    for object in all {
+        let bytes = store.get(&object.location).await.unwrap().bytes().await.unwrap();
+        found.insert(object.location.to_string(), bytes);
+    }
+    found
+}
+
+async fn fill(store: &dyn ObjectStore, paths: &[&str]) {
+    for path in paths {
+        store.put(&Path::from(*path), format!("old {path}").into()).await.unwrap();
+    }
+}
+
+/// Passes on a number of changes, and then nothing more at all.
+#[derive(Debug, Clone)]
+struct Stopping {
+    inner: Arc<InMemory>,
+    left: Arc<AtomicUsize>,
+}
+
+impl Stopping {
+    fn after(inner: &Arc<InMemory>, changes: usize) -> Self {
+        Self { inner: Arc::clone(inner), left: Arc::new(changes.into()) }
+    }
+
+    fn change(&self) -> object_store::Result<()> {
+        let taken =
+            self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        taken.map(drop).map_err(|_| stopped())
+    }
+
+    fn alive(&self) -> object_store::Result<()> {
+        if self.left.load(Ordering::SeqCst) == 0 { Err(stopped()) } else { Ok(()) }
+    }
+}
+
+fn stopped() -> Error {
+    Error::Generic { store: "test", source: "stopped".into() }
+}
+
+impl fmt::Display for Stopping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Stopping {
+    async fn put_opts(
+        &self,
+        at: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> object_store::Result<PutResult> {
+        self.change()?;
+        self.inner.put_opts(at, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        at: &Path,
+        options: PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn MultipartUpload>> {
+        self.change()?;
+        self.inner.put_multipart_opts(at, options).await
+    }
+
+    async fn get_opts(&self, at: &Path, options: GetOptions) -> object_store::Result<GetResult> {
+        self.alive()?;
+        self.inner.get_opts(at, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        paths: BoxStream<'static, object_store::Result<Path>>,
+    ) -> BoxStream<'static, object_store::Result<Path>> {
+        let this = self.clone();
+        let passed = paths.and_then(move |path| {
+            let this = this.clone();
+            async move { this.change().map(|()| path) }
+        });
+        let inner = Arc::clone(&self.inner);
+        let deleted = passed.then(move |path| {
+            let inner = Arc::clone(&inner);
+            async move {
+                let path = path?;
+                inner.delete(&path).await.map(|()| path)
+            }
+        });
+        deleted.boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+        match self.alive() {
+            Ok(()) => self.inner.list(prefix),
+            Err(error) => stream::once(async { Err(error) }).boxed(),
+        }
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
+        self.alive()?;
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(
+        &self,
+        from: &Path,
+        to: &Path,
+        options: CopyOptions,
+    ) -> object_store::Result<()> {
+        self.change()?;
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+fn bucket(store: impl ObjectStore) -> Filesystem {
+    Filesystem::from_store(Arc::new(store), &"s3://bucket/portal".parse().unwrap()).unwrap()
+}
+
+fn staged(store: &Arc<InMemory>, changes: usize) -> Box<dyn Staged> {
+    bucket(Stopping::after(store, changes)).staged(&attempt("a"))
+}
+
+const LIVE: &[&str] = &[
+    "portal/a/1",
+    "portal/a/2",
+    "portal/a/deep/3",
+    "portal/b/4",
+    "portal/b/backups/x.tar.gz",
+    "portal/c/5",
+    "portal/c/6",
+    "other/7",
+    "portal2/8",
+];
+const STAGED: &[&str] = &["a/2", "a/new/9", "b/backups/ours", "c/6", "d/10"];
+
+/// A bucket with something ready to be swapped in, what is in it apart from that, and what will be.
+async fn scene() -> (Arc<InMemory>, Objects, Objects) {
+    let store = Arc::new(InMemory::new());
+    fill(&*store, LIVE).await;
+    let old = objects(&*store).await;
+    let mut new = old.clone();
+    for gone in ["portal/a/1", "portal/a/deep/3", "portal/b/4"] {
+        new.remove(gone).unwrap();
+    }
+    let staging = bucket(Arc::clone(&store)).stage(&attempt("a")).await.unwrap();
+    for path in STAGED {
+        put(&staging, path, format!("new {path}")).await;
+        if !path.starts_with("b/backups") {
+            new.insert(format!("portal/{path}"), format!("new {path}").into());
+        }
+    }
+    staging.ready(in_folders(&["a", "b", "none"], &["b/backups"])).await.unwrap();
+    (store, old, new)
+}
+
+fn without_staging(mut objects: Objects) -> Objects {
+    objects.retain(|path, _| !path.contains(".portal-backup"));
+    objects
+}
+
+#[tokio::test]
+async fn a_swap_stopped_anywhere_is_undone_or_completed() {
+    let mut changes = 0;
+    loop {
+        let when = format!("stopped after {changes} changes");
+        let (store, old, _) = scene().await;
+        let ended = staged(&store, changes).swap().await.is_ok();
+        staged(&store, usize::MAX).roll_back().await.unwrap();
+        assert_eq!(objects(&*store).await, old, "{when}");
+
+        let (store, _, new) = scene().await;
+        assert_eq!(staged(&store, changes).swap().await.is_ok(), ended);
+        let other = staged(&store, usize::MAX);
+        other.swap().await.unwrap();
+        other.swap().await.unwrap();
+        assert_eq!(without_staging(objects(&*store).await), new, "{when}");
+        other.finish().await.unwrap();
+        other.finish().await.unwrap();
+        other.roll_back().await.unwrap();
+        assert_eq!(objects(&*store).await, new, "{when}");
+        if ended {
+            break;
+        }
+        changes += 1;
+    }
+    assert!(changes > 10, "only {changes} changes");
+}
+
+#[tokio::test]
+async fn an_undoing_or_an_end_stopped_anywhere_is_completed() {
+    for swapped in [3, 9, 12, usize::MAX] {
+        let mut changes = 0;
+        loop {
+            let when = format!("the undoing of {swapped} changes stopped after {changes}");
+            let (store, old, _) = scene().await;
+            let _ = staged(&store, swapped).swap().await;
+            let ended = staged(&store, changes).roll_back().await.is_ok();
+            staged(&store, usize::MAX).roll_back().await.unwrap();
+            assert_eq!(objects(&*store).await, old, "{when}");
+            if ended {
+                break;
+            }
+            changes += 1;
+        }
+        assert!(changes > 5, "only {changes} changes");
+    }
+    let mut changes = 0;
+    loop {
+        let (store, _, new) = scene().await;
+        staged(&store, usize::MAX).swap().await.unwrap();
+        let ended = staged(&store, changes).finish().await.is_ok();
+        assert_eq!(without_staging(objects(&*store).await), new);
+        staged(&store, usize::MAX).finish().await.unwrap();
+        assert_eq!(objects(&*store).await, new, "the end stopped after {changes} changes");
+        if ended {
+            break;
+        }
+        changes += 1;
+    }
+    assert!(changes > 10, "only {changes} changes");
+}
+
+#[tokio::test]
+async fn staging_stopped_anywhere_leaves_the_bucket_as_it_was() {
+    let mut changes = 0;
+    loop {
+        let store = Arc::new(InMemory::new());
+        fill(&*store, LIVE).await;
+        let old = objects(&*store).await;
+        let filesystem = bucket(Stopping::after(&store, changes));
+        let stage = async {
+            let staging = filesystem.stage(&attempt("a")).await?;
+            for path in STAGED {
+                staging.put(&file(path, 3), content(b"new")).await?;
+            }
+            let big = vec![1; 6 << 20];
+            staging.put(&file("big", big.len()), content(&big)).await?;
+            staging.ready(in_folders(&[""], &[])).await.map(drop)
+        };
+        let ended = stage.await.is_ok();
+        assert_eq!(without_staging(objects(&*store).await), old);
+        staged(&store, usize::MAX).roll_back().await.unwrap();
+        assert_eq!(objects(&*store).await, old, "stopped after {changes} changes");
+        if ended {
+            break;
+        }
+        changes += 1;
+    }
+    assert!(changes > 10, "only {changes} changes");
+}
+
+#[tokio::test]
+async fn what_came_later_is_not_removed_with_what_was_to_go() {
+    let (store, old, _) = scene().await;
+    store.delete(&Path::from("portal/a/1")).await.unwrap();
+    let swap = staged(&store, usize::MAX);
+    swap.swap().await.unwrap();
+    fill(&*store, &["portal/a/1", "portal/a/later"]).await;
+    swap.swap().await.unwrap();
+    swap.roll_back().await.unwrap();
+    let mut expected = old;
+    expected.insert("portal/a/later".to_owned(), "old portal/a/later".into());
+    assert_eq!(objects(&*store).await, expected);
+}
+
+/// A journal of several objects.
+#[tokio::test]
+async fn many_objects() {
+    let store = Arc::new(InMemory::new());
+    let long = "x".repeat(150);
+    let live: Vec<_> = (0..10_000).map(|number| format!("portal/{number}/{long}")).collect();
+    fill(&*store, &live.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let filesystem = bucket(Arc::clone(&store));
+    let staging = filesystem.stage(&attempt("a")).await.unwrap();
+    for number in 9_000..12_000 {
+        put(&staging, &format!("{number}/{long}"), "new").await;
+    }
+    let staged = staging.ready(in_folders(&[""], &[])).await.unwrap();
+    assert!(objects(&*store).await.contains_key("portal/.portal-backup/a/journal/1"));
+    staged.swap().await.unwrap();
+    assert_eq!(listed(&filesystem).await.len(), 3_000);
+    staged.roll_back().await.unwrap();
+    let now = objects(&*store).await;
+    assert!(now.len() == 10_000 && live.iter().all(|path| now[path] == format!("old {path}")));
+}
+
+#[tokio::test]
+async fn hostile_names_and_wrong_sizes_are_refused() {
+    let store = Arc::new(InMemory::new());
+    let filesystem = bucket(Arc::clone(&store));
+    filesystem.check_writable().await.unwrap();
+    assert_eq!(filesystem.free_space().await, None);
+    let staging = filesystem.stage(&attempt("a")).await.unwrap();
+    for name in ["", "/x", "..", "../x", "a/../x", "a//b", "a\0b", "a\nb", ".portal-backup/x"] {
+        let error = refusal(&staging, name, b"x", 1).await;
+        assert!(error.contains("cannot be restored"), "{name:?}: {error}");
+    }
+    let big = vec![7; 12 << 20];
+    assert!(refusal(&staging, "short", b"12", 3).await.contains("ends after 2 of 3 bytes"));
+    assert!(refusal(&staging, "long", b"1234", 3).await.contains("longer than the 3 bytes"));
+    assert!(refusal(&staging, "short", &big, big.len() + 1).await.contains("ends after"));
+    assert!(refusal(&staging, "long", &big, big.len() - 1).await.contains("longer than"));
+    assert_eq!(objects(&*store).await, Objects::new());
+    let refusing = bucket(Stopping::after(&store, 0));
+    assert!(refusing.check_writable().await.is_err());
+}
+
+fn files_below(folder: &std::path::Path) -> usize {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths.map(|path| if path.is_dir() { files_below(&path) } else { 1 }).sum()
+}
+
+#[tokio::test]
+async fn a_server_is_restored_and_put_back() {
+    let server = S3Server::start().await;
+    let options = Options(server.options().into_iter().collect());
+    let url = format!("s3://{}/portal", server.bucket).parse().unwrap();
+    let filesystem = Filesystem::open(&url, &options).unwrap();
+    filesystem.check_writable().await.unwrap();
+    let live = filesystem.stage(&attempt("first")).await.unwrap();
+    for path in ["a/1", "a/2", "b/3", "kept/4"] {
+        put(&live, path, format!("old {path}")).await;
+    }
+    let live = live.ready(Replaced::Staged).await.unwrap();
+    live.swap().await.unwrap();
+    live.finish().await.unwrap();
+    let old = listed(&filesystem).await;
+    assert_eq!(old, ["a/1", "a/2", "b/3", "kept/4"]);
+
+    let big: Vec<u8> = (0..11 << 20).map(|at: u32| (at / 5) as u8).collect();
+    let names = ["a/2", "a b/ü+%/x&y", "c/5"];
+    let read = async |path: &str| {
+        let content = filesystem.read(&file(path, 0)).await.unwrap();
+        content.try_collect::<Vec<_>>().await.unwrap().concat()
+    };
+    for ending in ["roll back", "finish"] {
+        let staging = filesystem.stage(&attempt("a")).await.unwrap();
+        for name in names {
+            put(&staging, name, format!("new {name}")).await;
+        }
+        put(&staging, "a/big", &big).await;
+        assert!(refusal(&staging, "cut", &big, big.len() + 1).await.contains("ends after"));
+        assert_eq!(listed(&filesystem).await, old, "what is staged is no part of a backup");
+        let staged = staging.ready(in_folders(&[""], &["kept"])).await.unwrap();
+        staged.swap().await.unwrap();
+        assert_eq!(listed(&filesystem).await, ["a b/ü+%/x&y", "a/2", "a/big", "c/5", "kept/4"]);
+        assert!(read("a/big").await == big);
+        assert_eq!(read("kept/4").await, b"old kept/4");
+        let staged = Filesystem::open(&url, &options).unwrap().staged(&attempt("a"));
+        if ending == "finish" {
+            staged.finish().await.unwrap();
+            assert_eq!(read("a/2").await, b"new a/2");
+            assert_eq!(listed(&filesystem).await.len(), 5);
+        } else {
+            staged.roll_back().await.unwrap();
+            assert_eq!(listed(&filesystem).await, old);
+            assert_eq!(read("a/2").await, b"old a/2");
+        }
+        assert_eq!(files_below(&server.bucket_dir().join("portal/.portal-backup")), 0, "{ending}");
+        assert_eq!(server.open_uploads(), Vec::<String>::new());
+    }
+}
