@@ -2,6 +2,7 @@
 
 mod hex;
 mod mysql;
+mod postgres;
 mod sql;
 mod sqlite;
 mod staging;
@@ -48,6 +49,11 @@ pub trait Snapshot: Send + Sync {
     /// How many tables can be read at once.
     fn readers(&self) -> usize;
 
+    /// What is carried beside the tables: two texts, or one for each view, trigger and so on. None by default.
+    async fn objects(&self) -> Result<Vec<ObjectText>, DatabaseError> {
+        Ok(Vec::new())
+    }
+
     /// The statements that make the empty table.
     async fn scheme(&self, table: &Table) -> Result<String, DatabaseError>;
 
@@ -71,6 +77,7 @@ pub struct SinkClosed;
 pub enum Engine {
     MySql,
     MariaDb,
+    Postgres,
     Sqlite,
 }
 
@@ -80,6 +87,7 @@ impl Engine {
         match self {
             Self::MySql => "mysql",
             Self::MariaDb => "mariadb",
+            Self::Postgres => "postgres",
             Self::Sqlite => "sqlite",
         }
     }
@@ -91,6 +99,15 @@ pub struct ServerInfo {
     pub version: String,
     /// Where the snapshot stands in the server's log, when the server tells.
     pub position: Option<String>,
+}
+
+/// Definitions that belong to no one table: the member `extra/objects/{database}/{kind}/{name}.sql`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectText {
+    /// `view`, `trigger`, `routine` …; `schema` for texts of all kinds.
+    pub kind: String,
+    pub name: String,
+    pub sql: String,
 }
 
 #[derive(Debug, Clone)]
@@ -131,13 +148,12 @@ pub fn open(
     match url.split_once("://").map(|(scheme, _)| scheme) {
         Some("mysql" | "mariadb") => Ok(Box::new(mysql::MySql::new(&config.name, url)?)),
         Some("sqlite") => Ok(Box::new(sqlite::Sqlite::new(&config.name, url, temp_dir)?)),
-        Some("postgres" | "postgresql") => Err(DatabaseError::Configuration {
-            name: config.name.clone(),
-            message: "PostgreSQL databases cannot be backed up yet".to_owned(),
-        }),
+        Some("postgres" | "postgresql") => {
+            Ok(Box::new(postgres::Postgres::new(&config.name, url)?))
+        }
         _ => Err(DatabaseError::Configuration {
             name: config.name.clone(),
-            message: "its url must begin with mysql:// or sqlite://".to_owned(),
+            message: "its url must begin with mysql://, postgres:// or sqlite://".to_owned(),
         }),
     }
 }

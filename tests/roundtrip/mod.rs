@@ -3,6 +3,7 @@
 mod cloud;
 pub mod docspace;
 mod plain;
+mod postgres;
 pub mod restore;
 
 /// The file of an archive as `/v1/archives` shows it.

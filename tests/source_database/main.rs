@@ -6,6 +6,8 @@ mod mysql_live;
 mod mysql_restore;
 mod mysql_restore_faults;
 mod mysql_restore_load;
+mod postgres;
+mod postgres_restore;
 mod sqlite;
 mod sqlite_restore;
 mod support;

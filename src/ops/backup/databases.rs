@@ -11,21 +11,33 @@ use tokio::task::JoinSet;
 use super::run::RunError;
 use crate::catalog::is_own_table;
 use crate::jobs::Progress;
-use crate::source::database::{DataSink, DatabaseError, SinkClosed, Snapshot, Table};
+use crate::source::database::{DataSink, DatabaseError, ObjectText, SinkClosed, Snapshot, Table};
 
 /// Where a database's members lie in the archive.
 pub struct Members {
     prefix: String,
+    database: String,
 }
 
 impl Members {
-    /// `extra`: the name of a database that is not the portal's own first one.
-    pub fn new(extra: Option<&str>) -> Self {
+    /// `first`: it is the portal's own database.
+    pub fn new(database: &str, first: bool) -> Self {
         Self {
-            prefix: match extra {
-                None => "databases".to_owned(),
-                Some(name) => format!("extra/databases/{name}"),
+            prefix: match first {
+                true => "databases".to_owned(),
+                false => format!("extra/databases/{database}"),
             },
+            database: database.to_owned(),
+        }
+    }
+
+    fn object(&self, object: &ObjectText, now: i64) -> NewEntry {
+        NewEntry {
+            path: format!("extra/objects/{}/{}/{}.sql", self.database, object.kind, object.name),
+            kind: EntryKind::Object,
+            mtime: now,
+            rows: None,
+            note: None,
         }
     }
 
@@ -41,8 +53,13 @@ impl Members {
     }
 }
 
-/// One table, read whole.
-pub struct Dumped {
+/// One table, or what belongs to none, read whole.
+pub enum Dumped {
+    Table(Box<DumpedTable>),
+    Objects { members: Arc<Members>, objects: Vec<ObjectText> },
+}
+
+pub struct DumpedTable {
     members: Arc<Members>,
     table: Table,
     scheme: String,
@@ -76,6 +93,7 @@ impl Dumps {
                 b.estimated_bytes.cmp(&a.estimated_bytes).then(a.name.cmp(&b.name))
             });
             let pending = Arc::new(Mutex::new(VecDeque::from(tables)));
+            readers.spawn(objects(Arc::clone(&snapshot), Arc::clone(&members), sender.clone()));
             for _ in 0..snapshot.readers().max(1) {
                 let reader = Reader {
                     snapshot: Arc::clone(&snapshot),
@@ -108,7 +126,16 @@ impl Dumps {
 
     /// Appends a table's definition and, if it has rows, its data.
     pub async fn append(&self, dumped: Dumped, writer: &mut Writer) -> Result<(), RunError> {
-        let Dumped { members, table, scheme, spool, rows } = dumped;
+        let DumpedTable { members, table, scheme, spool, rows } = match dumped {
+            Dumped::Table(dumped) => *dumped,
+            Dumped::Objects { members, objects } => {
+                for object in objects {
+                    let entry = members.object(&object, self.now);
+                    writer.append(entry, object.sql.as_bytes()).await?;
+                }
+                return Ok(());
+            }
+        };
         let entry = members.entry(EntryKind::Scheme, &table.name, self.now, None);
         writer.append(entry, scheme.as_bytes()).await?;
         if rows > 0 {
@@ -117,6 +144,18 @@ impl Dumps {
         }
         Ok(())
     }
+}
+
+async fn objects(
+    snapshot: Arc<dyn Snapshot>,
+    members: Arc<Members>,
+    finished: mpsc::Sender<Dumped>,
+) -> Result<(), RunError> {
+    let objects = snapshot.objects().await?;
+    if objects.is_empty() {
+        return Ok(());
+    }
+    finished.send(Dumped::Objects { members, objects }).await.map_err(|_| RunError::Stopped)
 }
 
 struct Reader {
@@ -151,7 +190,8 @@ impl Reader {
             let spool = sink.spool;
             self.progress.correct_total(spool.len() as i64 - sink.expected as i64);
             let members = Arc::clone(&self.members);
-            if finished.send(Dumped { members, table, scheme, spool, rows }).await.is_err() {
+            let dumped = DumpedTable { members, table, scheme, spool, rows };
+            if finished.send(Dumped::Table(Box::new(dumped))).await.is_err() {
                 return Err(RunError::Stopped);
             }
         }

@@ -282,7 +282,7 @@ impl Attempt<'_> {
         let infos = snapshots.iter().map(Opened::info).collect();
         // Handed over, so that each snapshot is closed as soon as its tables are read.
         let databases = snapshots.into_iter().enumerate().map(|(position, opened)| {
-            let members = databases::Members::new((position > 0).then_some(opened.name.as_str()));
+            let members = databases::Members::new(&opened.name, position == 0);
             (opened.snapshot, members)
         });
         let dumps = databases::Dumps::start(databases.collect(), &writer.spools(), progress, now);

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 
 use crate::portal::{Placed, Placing};
+use crate::source::database::ObjectText;
 
 /// More than this in one definition of a table is no definition.
 const LONGEST_SCHEME: u64 = 16 << 20;
@@ -35,6 +36,8 @@ pub struct ArchivedDatabase {
     /// As the manifest calls it.
     pub engine: Option<String>,
     pub tables: BTreeMap<String, ArchivedTable>,
+    /// Definitions that belong to no one table; only when everything is wanted.
+    pub objects: Vec<ObjectText>,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +76,14 @@ pub fn database_member(path: &str) -> Option<DatabaseMember> {
         "data" => Some(DatabaseMember::Data { database, table }),
         _ => None,
     }
+}
+
+/// What a member is of a database's objects: which database by its configured name, which kind, which name.
+fn object_member(path: &str) -> Option<(String, String, String)> {
+    let (database, rest) = path.strip_prefix("extra/objects/")?.split_once('/')?;
+    let (kind, name) = rest.split_once('/')?;
+    let name = name.strip_suffix(".sql")?;
+    Some((database.to_owned(), kind.to_owned(), name.to_owned()))
 }
 
 /// Which members are wanted.
@@ -135,6 +146,9 @@ pub async fn read(
                 if list.is_scheme(&entry, only)? {
                     let content = archive.read(&entry, None).try_collect::<BytesMut>();
                     list.scheme(&entry.path, content.await.map_err(text)?.freeze())?;
+                } else if list.is_object(&entry, only)? {
+                    let content = archive.read(&entry, None).try_collect::<BytesMut>();
+                    list.object(&entry.path, content.await.map_err(text)?.freeze())?;
                 }
                 list.take(entry, &mut placing, only)?;
             }
@@ -209,6 +223,8 @@ fn text(error: archive::Error) -> String {
 struct Lister {
     dump: bool,
     databases: BTreeMap<Option<String>, ArchivedDatabase>,
+    /// By the names of their databases.
+    objects: BTreeMap<String, Vec<ObjectText>>,
     files: BTreeMap<usize, Counted>,
     warnings: Vec<String>,
     omitted: usize,
@@ -237,6 +253,24 @@ impl Lister {
         let sql = String::from_utf8(content.into())
             .map_err(|_| format!("{path}: the definition of a table is not UTF-8"))?;
         self.table(database, table).scheme = Some(sql);
+        Ok(())
+    }
+
+    fn is_object(&self, entry: &EntryRecord, only: &Only) -> Result<bool, String> {
+        let wanted = entry.kind == EntryKind::Object && only.is_everything();
+        match wanted && object_member(&entry.path).is_some() {
+            true if entry.size > LONGEST_SCHEME => {
+                Err(format!("{} is too long for a definition", entry.path))
+            }
+            wanted => Ok(wanted),
+        }
+    }
+
+    fn object(&mut self, path: &str, content: Bytes) -> Result<(), String> {
+        let Some((database, kind, name)) = object_member(path) else { return Ok(()) };
+        let sql = String::from_utf8(content.into())
+            .map_err(|_| format!("{path}: a definition is not UTF-8"))?;
+        self.objects.entry(database).or_default().push(ObjectText { kind, name, sql });
         Ok(())
     }
 
@@ -319,6 +353,9 @@ impl Lister {
                 Some(name) => info.databases.iter().find(|known| known.name == *name),
             });
             database.engine = described.map(|described| described.engine.clone());
+            let called = described.map(|described| described.name.as_str());
+            let objects = called.and_then(|called| self.objects.remove(called));
+            database.objects = objects.unwrap_or_default();
             if info.is_none() && position == 0 {
                 database.engine = Some("mysql".to_owned());
             }

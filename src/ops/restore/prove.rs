@@ -78,9 +78,11 @@ pub async fn prove(
                 live.server.engine.as_str()
             )));
         }
+        let staging = target.database.stage(attempt).await?;
+        staging.objects(database.objects, verified.trust).await?;
         loading.push(LoadingDatabase {
             archived: database.name,
-            staging: Arc::new(target.database.stage(attempt).await?),
+            staging: Arc::new(staging),
             tables: Arc::new(database.tables),
             trust: verified.trust,
         });

@@ -351,6 +351,7 @@ impl Attempt<'_> {
             tables.retain(|name, _| !crate::catalog::is_own_table(name));
             let staging: Box<dyn Staging> =
                 targets.databases[position].database.stage(&remains.attempt).await?;
+            staging.objects(database.objects, trust).await?;
             loading.push((
                 position,
                 LoadingDatabase {

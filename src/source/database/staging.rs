@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use super::{DatabaseError, ServerInfo};
+use super::{DatabaseError, ObjectText, ServerInfo};
 use crate::source::restore::Staged;
 
 /// What a restore finds.
@@ -66,6 +66,11 @@ pub type Statements = BoxStream<'static, std::io::Result<Bytes>>;
 pub trait Staging: Send + Sync {
     /// How many tables should be loaded at once.
     fn loaders(&self) -> usize;
+
+    /// Takes the definitions that belong to no one table, before the first table is made. By default they are left out.
+    async fn objects(&self, _objects: Vec<ObjectText>, _trust: Trust) -> Result<(), DatabaseError> {
+        Ok(())
+    }
 
     /// Makes an empty table from the text of its scheme member. Foreign keys may name tables that do not exist yet.
     async fn scheme(&self, table: &str, sql: &str, trust: Trust) -> Result<(), DatabaseError>;

@@ -1,0 +1,187 @@
+//! Connections: how they are set up, shared, and given up.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgCopyIn};
+use sqlx::{AssertSqlSafe, Connection, Error, Executor, Row};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How values are written, and that no setting of the user's or the database's changes it.
+const SETTINGS: &str = "SET DateStyle = ISO; SET IntervalStyle = postgres; SET extra_float_digits = 3; \
+    SET bytea_output = hex; SET TimeZone = 'UTC'; SET standard_conforming_strings = on; \
+    SET synchronize_seqscans = off; SET row_security = off; SET xmloption = content; \
+    SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = 0; \
+    SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; \
+    SET check_function_bodies = off; SET client_min_messages = warning; \
+    SET lc_monetary = 'C'; SELECT pg_catalog.set_config('search_path', '', false)";
+
+/// One row of a small result, as text.
+pub(super) type Texts = Vec<Option<String>>;
+
+/// One connection.
+pub(super) struct Session {
+    conn: PgConnection,
+    /// A statement runs, or was given up in the middle: the connection cannot be used again.
+    busy: bool,
+}
+
+impl Session {
+    pub async fn open(options: &PgConnectOptions) -> Result<Self, Error> {
+        let connecting = PgConnection::connect_with(options);
+        let conn = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+            .await
+            .map_err(|_| Error::Protocol("the server did not answer in time".to_owned()))??;
+        let mut session = Self { conn, busy: false };
+        session.run(SETTINGS).await?;
+        Ok(session)
+    }
+
+    /// Whether a statement was given up while it ran.
+    pub fn is_broken(&self) -> bool {
+        self.busy
+    }
+
+    fn begin(&mut self) -> Result<&mut PgConnection, Error> {
+        if self.busy {
+            return Err(Error::Protocol("the connection was given up in a statement".to_owned()));
+        }
+        self.busy = true;
+        Ok(&mut self.conn)
+    }
+
+    fn done<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+        self.busy = result.as_ref().is_err_and(is_fatal);
+        result
+    }
+
+    /// Runs one statement, or several at once.
+    pub async fn run(&mut self, sql: &str) -> Result<(), Error> {
+        let conn = self.begin()?;
+        let result = conn.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await;
+        self.done(result).map(drop)
+    }
+
+    /// All rows of a small result. Every column must be of type text (or name).
+    pub async fn rows(&mut self, query: &str) -> Result<Vec<Texts>, Error> {
+        let conn = self.begin()?;
+        let result = conn.fetch_all(sqlx::raw_sql(AssertSqlSafe(query.to_owned()))).await;
+        let rows = self.done(result)?;
+        rows.iter().map(|row| (0..row.len()).map(|index| row.try_get(index)).collect()).collect()
+    }
+
+    /// The first column of the first row.
+    pub async fn value(&mut self, query: &str) -> Result<Option<String>, Error> {
+        let row = self.rows(query).await?.into_iter().next();
+        Ok(row.and_then(|row| row.into_iter().next()).flatten())
+    }
+
+    /// The first column of every row.
+    pub async fn column(&mut self, query: &str) -> Result<Vec<String>, Error> {
+        let rows = self.rows(query).await?;
+        Ok(rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
+    }
+
+    /// Starts a `COPY … TO STDOUT`; [`Self::copied`] says that it ended.
+    pub async fn copy_out(
+        &mut self,
+        statement: &str,
+    ) -> Result<BoxStream<'_, Result<bytes::Bytes, Error>>, Error> {
+        let stream = self.begin()?.copy_out_raw(statement).await?;
+        Ok(stream.fuse().boxed())
+    }
+
+    /// The stream of [`Self::copy_out`] was read to its end.
+    pub fn copied(&mut self) {
+        self.busy = false;
+    }
+
+    /// Starts a `COPY … FROM STDIN`. The connection is lost unless [`Self::copied`] is called after its end.
+    pub async fn copy_in(&mut self, statement: &str) -> Result<PgCopyIn<&mut PgConnection>, Error> {
+        self.begin()?.copy_in_raw(statement).await
+    }
+
+    pub async fn close(self) {
+        if !self.busy {
+            let _ = self.conn.close().await; // Nothing was at stake.
+        }
+    }
+}
+
+/// Whether the connection is gone with the error.
+fn is_fatal(error: &Error) -> bool {
+    match error.as_database_error().and_then(|error| error.code()) {
+        // Ended by an administrator, by a crash, by a server that goes down.
+        Some(code) => matches!(code.as_ref(), "57P01" | "57P02" | "57P03" | "57P05" | "25P03"),
+        None => true,
+    }
+}
+
+/// The connections of a snapshot.
+pub(super) struct Readers {
+    idle: Mutex<Vec<Session>>,
+    free: Semaphore,
+    alive: AtomicUsize,
+    count: usize,
+}
+
+impl Readers {
+    pub fn new(sessions: Vec<Session>) -> Self {
+        let count = sessions.len();
+        Self {
+            idle: Mutex::new(sessions),
+            free: Semaphore::new(count),
+            alive: AtomicUsize::new(count),
+            count,
+        }
+    }
+
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Waits for a connection. `None`: all were lost.
+    pub async fn take(&self) -> Option<Lease<'_>> {
+        let permit = self.free.acquire().await.ok()?;
+        let session = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+        Some(Lease { session: Some(session), readers: self, permit: Some(permit) })
+    }
+}
+
+/// A connection that somebody uses; it goes back when dropped.
+pub(super) struct Lease<'a> {
+    session: Option<Session>,
+    readers: &'a Readers,
+    permit: Option<SemaphorePermit<'a>>,
+}
+
+impl Lease<'_> {
+    pub fn session(&mut self) -> Result<&mut Session, Error> {
+        self.session.as_mut().ok_or(Error::PoolClosed)
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        match self.session.take() {
+            Some(session) if !session.busy => {
+                self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
+            }
+            // Its snapshot is gone with it; the last one's waiters must not wait for ever. Dropping the connection
+            // closes its socket, and the server ends the statement when it cannot write.
+            _ => {
+                if let Some(permit) = self.permit.take() {
+                    permit.forget();
+                }
+                if self.readers.alive.fetch_sub(1, Ordering::SeqCst) == 1 {
+                    self.readers.free.close();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Putting a PostgreSQL database back.
+//!
+//! An attempt does everything in one transaction on one connection: the live schemas are renamed aside, which nobody
+//! else sees, schemas of their names are made anew, and filled with the archive's own text, in which no name needs to
+//! be changed. The swap is the commit. An attempt that dies before it has left nothing; after it, the old schemas
+//! are beside the new ones under names of the attempt's, with a journal that was committed along with them.
+
+mod aside;
+mod bind;
+mod build;
+mod extensions;
+mod guard;
+mod journal;
+mod large;
+mod live;
+mod load;
+mod staging;
+mod swap;
+
+use sqlx::Error;
+
+use super::failed;
+use crate::source::database::DatabaseError;
+
+pub(super) use live::live;
+pub(super) use staging::stage;
+pub(super) use swap::staged;
+
+/// Why a step failed, before it is known which step it was.
+#[derive(Debug)]
+enum Fault {
+    Server(Error),
+    /// A sentence of ours.
+    Text(String),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Server(error)
+    }
+}
+
+impl Fault {
+    /// `what` says what was being done.
+    fn of(self, name: &str, what: &str) -> DatabaseError {
+        match self {
+            Self::Server(error) => failed(name, what, &error),
+            Self::Text(message) => {
+                DatabaseError::Query { name: name.to_owned(), what: what.to_owned(), message }
+            }
+        }
+    }
+
+    /// The same, with what it was about.
+    fn at(self, what: &str) -> Self {
+        match self {
+            Self::Server(error) => Self::Text(format!("{what}: {}", super::describe(&error))),
+            Self::Text(text) => Self::Text(format!("{what}: {text}")),
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! One moment of a PostgreSQL database.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use sqlx::Error;
+
+use super::catalog::{self, Relation};
+use super::connect::{Lease, Readers, Session};
+use super::items::{self, Item};
+use super::large::{self, Found};
+use super::members::{self, Members};
+use super::names::{LARGE_OBJECTS, qualified};
+use super::rows::{self, Failure};
+use super::url::Target;
+use super::{describe, failed, sequences, table_failed, tool};
+use crate::source::database::{DataSink, DatabaseError, ObjectText, ServerInfo, Snapshot, Table};
+
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+
+/// A lock that is held lets a portal's ALTER TABLE wait, and everybody behind it, until the dump ends: going back to
+/// a savepoint releases that of a table that was read.
+const MARK: &str = "SAVEPOINT portal_backup";
+const RELEASE: &str = "ROLLBACK TO SAVEPOINT portal_backup";
+
+/// How long somebody else's ALTER TABLE may make us wait.
+const LOCK_WAIT: &str = "SET lock_timeout = '300s'";
+
+pub(super) struct PostgresSnapshot {
+    name: String,
+    info: ServerInfo,
+    encoding: &'static str,
+    tables: Vec<Table>,
+    relations: BTreeMap<String, Relation>,
+    members: Members,
+    warnings: Vec<String>,
+    readers: Readers,
+}
+
+/// Opens a snapshot with up to `readers` connections.
+pub(super) async fn open(
+    target: &Target,
+    readers: usize,
+) -> Result<PostgresSnapshot, DatabaseError> {
+    let (mut first, server) = super::open(target).await?;
+    let name = &target.name;
+    let fail = |error| failed(name, "opening the snapshot", &error);
+    let encoding = server.client_encoding();
+    let Some(folder) = tool::find(server.number).await else {
+        return Err(DatabaseError::Configuration {
+            name: name.clone(),
+            message: format!(
+                "pg_dump and pg_restore of version {} or newer are needed for its definitions, and are not installed",
+                server.number / 10_000
+            ),
+        });
+    };
+    first.run(LOCK_WAIT).await.map_err(fail)?;
+    first.run(BEGIN).await.map_err(fail)?;
+    let exported = first.value("SELECT pg_catalog.pg_export_snapshot()").await.map_err(fail)?;
+    let exported = exported.unwrap_or_default();
+    let position = position(&mut first).await.map_err(fail)?;
+
+    let mut sessions = vec![first];
+    join(target, &mut sessions, &exported, readers.clamp(1, 16), encoding).await?;
+    let text =
+        tool::definitions(target, &folder, &exported, encoding).await.map_err(|message| {
+            DatabaseError::Query {
+                name: name.clone(),
+                what: "reading the definitions".to_owned(),
+                message,
+            }
+        })?;
+    let session = &mut sessions[0];
+    let relations = catalog::relations(session).await.map_err(fail)?;
+    let mut warnings = catalog::warnings(session).await.map_err(fail)?;
+    let values = sequences::values(session).await.map_err(fail)?;
+    let refresh = refresh(session).await.map_err(fail)?;
+    let items = items::parse(&text);
+    let members = members::divide(items, &relations, &values, &refresh, encoding);
+    let mut tables: Vec<Table> = relations.values().map(Relation::table).collect();
+    if let Some(missing) = tables.iter().find(|table| {
+        !members.tables.contains_key(&table.name) && !crate::catalog::is_own_table(&table.name)
+    }) {
+        return Err(DatabaseError::DefinitionChanged {
+            name: name.clone(),
+            table: missing.name.clone(),
+        });
+    }
+    tables.retain(|table| members.tables.contains_key(&table.name));
+    match large::find(session).await.map_err(fail)? {
+        Found::None => {}
+        Found::Table(table) => tables.push(table),
+        Found::Forbidden(count) => warnings.push(format!(
+            "{count} large objects are not carried: the database's user may not read pg_largeobject"
+        )),
+    }
+    tables.sort_by(|a, b| a.name.cmp(&b.name));
+    for session in &mut sessions {
+        session.run(MARK).await.map_err(fail)?;
+    }
+    let info = ServerInfo { position, ..server.info() };
+    Ok(PostgresSnapshot {
+        name: name.clone(),
+        info,
+        encoding,
+        tables,
+        relations,
+        members,
+        warnings,
+        readers: Readers::new(sessions),
+    })
+}
+
+/// Opens further connections with the same snapshot.
+async fn join(
+    target: &Target,
+    sessions: &mut Vec<Session>,
+    exported: &str,
+    wanted: usize,
+    encoding: &str,
+) -> Result<(), DatabaseError> {
+    while sessions.len() < wanted {
+        let joined = async {
+            let mut session = Session::open(&target.options).await?;
+            session.run(&format!("SET client_encoding = '{encoding}'; {LOCK_WAIT}")).await?;
+            session.run(BEGIN).await?;
+            session
+                .run(&format!("SET TRANSACTION SNAPSHOT {}", super::names::literal(exported)))
+                .await?;
+            Ok::<_, Error>(session)
+        };
+        match joined.await {
+            Ok(session) => sessions.push(session),
+            // A server that has no room for more connections still has one for us.
+            Err(error) => {
+                tracing::info!(reason = %describe(&error), "no further connection");
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where the server's log stands.
+async fn position(session: &mut Session) -> Result<Option<String>, Error> {
+    session
+        .value(
+            "SELECT (CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() \
+             ELSE pg_catalog.pg_current_wal_lsn() END)::text",
+        )
+        .await
+}
+
+/// Fills the materialised views that are filled, in the order in which they were made.
+async fn refresh(session: &mut Session) -> Result<Vec<Item>, Error> {
+    let query = "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind = 'm' AND c.relispopulated AND n.nspname !~ '^portal_backup_' \
+         AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e') \
+         ORDER BY c.oid";
+    let views = session.rows(query).await?;
+    Ok(views
+        .iter()
+        .map(|row| {
+            let (schema, name) = (catalog::text(row, 0), catalog::text(row, 1));
+            let sql = format!("REFRESH MATERIALIZED VIEW {};", qualified(&schema, &name));
+            Item::new("MATERIALIZED VIEW DATA", &schema, &name, sql)
+        })
+        .collect())
+}
+
+impl PostgresSnapshot {
+    async fn lease(&self, table: &str) -> Result<Lease<'_>, DatabaseError> {
+        self.readers.take().await.ok_or_else(|| DatabaseError::Query {
+            name: self.name.clone(),
+            what: format!("table {table}"),
+            message: "the connection with the snapshot was lost".to_owned(),
+        })
+    }
+
+    fn changed(&self, table: &str) -> DatabaseError {
+        DatabaseError::DefinitionChanged { name: self.name.clone(), table: table.to_owned() }
+    }
+
+    /// Rows under a lock, after a look whether they still are those of the snapshot: TRUNCATE and some kinds of
+    /// ALTER TABLE let a table look empty to snapshots from before.
+    async fn rows(
+        &self,
+        session: &mut Session,
+        table: &Table,
+        sink: &mut dyn DataSink,
+    ) -> Result<u64, DatabaseError> {
+        let fail = |error| table_failed(&self.name, &table.name, &error);
+        let result = match self.relations.get(&table.name) {
+            Some(relation) => {
+                let lock = format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", relation.sql());
+                session.run(&lock).await.map_err(fail)?;
+                if catalog::file_now(session, relation.oid).await.map_err(fail)?
+                    != Some(relation.file)
+                {
+                    return Err(self.changed(&table.name));
+                }
+                rows::dump(session, relation, self.encoding, sink).await
+            }
+            None if table.name == LARGE_OBJECTS => large::dump(session, "true", sink).await,
+            None => return Err(self.changed(&table.name)),
+        };
+        result.map_err(|failure| match failure {
+            Failure::Server(error) => fail(error),
+            Failure::Sink(closed) => closed.into(),
+        })
+    }
+}
+
+#[async_trait]
+impl Snapshot for PostgresSnapshot {
+    fn server(&self) -> &ServerInfo {
+        &self.info
+    }
+
+    fn tables(&self) -> &[Table] {
+        &self.tables
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    fn readers(&self) -> usize {
+        self.readers.count()
+    }
+
+    async fn objects(&self) -> Result<Vec<ObjectText>, DatabaseError> {
+        let object = |name: &str, sql: &str| ObjectText {
+            kind: "schema".to_owned(),
+            name: name.to_owned(),
+            sql: sql.to_owned(),
+        };
+        Ok(vec![object("pre-data", &self.members.before), object("post-data", &self.members.after)])
+    }
+
+    async fn scheme(&self, table: &Table) -> Result<String, DatabaseError> {
+        if let Some(scheme) = self.members.tables.get(&table.name) {
+            return Ok(scheme.clone());
+        }
+        if table.name != LARGE_OBJECTS {
+            return Err(self.changed(&table.name));
+        }
+        let mut lease = self.lease(&table.name).await?;
+        let scheme = match lease.session() {
+            Ok(session) => large::scheme(session).await,
+            Err(error) => Err(error),
+        };
+        scheme.map_err(|error| table_failed(&self.name, &table.name, &error))
+    }
+
+    async fn data(&self, table: &Table, sink: &mut dyn DataSink) -> Result<u64, DatabaseError> {
+        if !table.with_data {
+            return Ok(0);
+        }
+        let fail = |error| table_failed(&self.name, &table.name, &error);
+        let mut lease = self.lease(&table.name).await?;
+        let session = lease.session().map_err(fail)?;
+        let rows = self.rows(session, table, sink).await;
+        if !session.is_broken() {
+            // Also after an error of the server's: that aborts no more than what follows the savepoint.
+            session.run(RELEASE).await.map_err(fail)?;
+        }
+        rows
+    }
+}

@@ -1,0 +1,146 @@
+//! The server's own `pg_dump`, asked for the definitions of a snapshot.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::names::BESIDE;
+use super::url::Target;
+
+/// Where distributions put versions side by side.
+const ROOTS: &[&str] =
+    &["/usr/lib/postgresql", "/usr/pgsql", "/opt/homebrew/opt", "/usr/local/pgsql"];
+
+/// How long an ALTER TABLE may make it wait.
+const LOCK_WAIT: &str = "--lock-wait-timeout=120s";
+
+/// A folder with a `pg_dump` and a `pg_restore` that can dump a server of a version.
+pub(super) async fn find(server: u32) -> Option<PathBuf> {
+    let wanted = server / 10_000;
+    let search = move || {
+        let mut found: Vec<(u32, PathBuf)> = candidates()
+            .into_iter()
+            .filter(|folder| folder.join("pg_restore").is_file())
+            .filter_map(|folder| Some((version(&folder.join("pg_dump"))?, folder)))
+            .filter(|(version, _)| *version >= wanted)
+            .collect();
+        // The nearest: its text is what the server itself understands best.
+        found.sort_by_key(|(version, _)| *version);
+        found.into_iter().next().map(|(_, folder)| folder)
+    };
+    tokio::task::spawn_blocking(search).await.ok().flatten()
+}
+
+fn candidates() -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    for root in ROOTS {
+        folders.push(Path::new(root).join("bin"));
+        let Ok(versions) = std::fs::read_dir(root) else { continue };
+        folders.extend(versions.flatten().map(|version| version.path().join("bin")));
+    }
+    folders.retain(|folder| folder.join("pg_dump").is_file());
+    folders
+}
+
+/// The major version that a `pg_dump` says it is of.
+fn version(program: &Path) -> Option<u32> {
+    let output = Command::new(program).arg("--version").stdin(Stdio::null()).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let number =
+        text.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+    number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// The definitions of everything, in `pg_restore --verbose`'s text: each with its number and those it depends on.
+/// (`pg_dump` itself writes the same text without most of the dependencies.)
+pub(super) async fn definitions(
+    target: &Target,
+    folder: &Path,
+    snapshot: &str,
+    encoding: &str,
+) -> Result<String, String> {
+    let mut dump = Command::new(folder.join("pg_dump"));
+    dump.args(["--format=custom", "--compress=0", "--schema-only", "--no-password", LOCK_WAIT])
+        .arg(format!("--snapshot={snapshot}"))
+        .arg(format!("--encoding={encoding}"))
+        .arg(format!("--exclude-table=public.{BESIDE}*"))
+        .arg(format!("--exclude-schema={BESIDE}*"))
+        .envs(target.environment.iter().map(|(key, value)| (key, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut print = Command::new(folder.join("pg_restore"));
+    print.args(["--verbose", "--file=-"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let running = Running::default();
+    let children = Arc::clone(&running.0);
+    let run = move || pipe(dump, print, &children);
+    tokio::task::spawn_blocking(run).await.map_err(|error| error.to_string())?
+}
+
+/// Ends what runs when it is dropped.
+#[derive(Default)]
+struct Running(Arc<Mutex<Vec<Child>>>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for child in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+            let _ = child.kill(); // It has ended by itself.
+        }
+    }
+}
+
+fn pipe(
+    mut dump: Command,
+    mut print: Command,
+    children: &Mutex<Vec<Child>>,
+) -> Result<String, String> {
+    let failed = |what: &str, error: std::io::Error| format!("{what} cannot be run: {error}");
+    let mut dumping = dump.spawn().map_err(|error| failed("pg_dump", error))?;
+    let between = dumping.stdout.take().map_or_else(Stdio::null, Stdio::from);
+    let mut complaints = vec![drain(dumping.stderr.take())];
+    let printing = print.stdin(between).spawn();
+    let mut printing = match printing {
+        Ok(printing) => printing,
+        Err(error) => {
+            let _ = dumping.kill();
+            let _ = dumping.wait();
+            return Err(failed("pg_restore", error));
+        }
+    };
+    // Else our copy of the pipe would keep pg_dump writing to nobody.
+    drop(print);
+    let output = printing.stdout.take();
+    complaints.push(drain(printing.stderr.take()));
+    children.lock().unwrap_or_else(PoisonError::into_inner).extend([dumping, printing]);
+    let mut text = Vec::new();
+    let read = output.map_or(Ok(0), |mut output| output.read_to_end(&mut text));
+    let complaints: Vec<String> =
+        complaints.into_iter().map(|thread| thread.join().unwrap_or_default()).collect();
+    for (child, (what, said)) in children
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .iter_mut()
+        .zip(["pg_dump", "pg_restore"].into_iter().zip(&complaints))
+    {
+        let status = child.wait().map_err(|error| failed(what, error))?;
+        if !status.success() {
+            let said = said.lines().rev().take(5).collect::<Vec<_>>();
+            let said = said.into_iter().rev().collect::<Vec<_>>().join(" ");
+            return Err(format!("{what} failed: {said}"));
+        }
+    }
+    read.map_err(|error| failed("pg_restore", error))?;
+    String::from_utf8(text).map_err(|_| "the definitions are not UTF-8".to_owned())
+}
+
+fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut text = Vec::new();
+        if let Some(mut pipe) = pipe {
+            let _ = pipe.read_to_end(&mut text); // What was read is all there is to say.
+        }
+        String::from_utf8_lossy(&text).into_owned()
+    })
+}

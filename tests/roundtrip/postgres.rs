@@ -1,0 +1,111 @@
+//! A portal whose database is PostgreSQL's, through the API: one of every kind of thing, backed up and put back.
+
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::local_path;
+use crate::support::portal::{PlainPortal, members};
+use crate::support::service::Service;
+
+const EVERY_KIND: &str = include_str!("../source_database/postgres_every_kind.sql");
+const ROLE: &str = "DO $$ BEGIN CREATE ROLE pb_test_reader; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$";
+
+/// A database that goes when the test ends.
+struct Database(String);
+
+impl Database {
+    fn new() -> Self {
+        let name = format!("pb_test_{}", uuid::Uuid::new_v4().simple());
+        psql("postgres", ROLE);
+        psql("postgres", &format!("CREATE DATABASE {name} TEMPLATE template0"));
+        Self(name)
+    }
+
+    fn dump(&self) -> String {
+        let output = Command::new("pg_dump")
+            .args(["--blobs", "-N", "portal_backup_*", &url(&self.0)])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines()
+            .filter(|line| !line.contains("restrict "))
+            .map(|line| format!("{line}\n"))
+            .collect()
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        psql("postgres", &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.0));
+    }
+}
+
+fn url(database: &str) -> String {
+    format!("postgres://postgres@127.0.0.1:5432/{database}")
+}
+
+fn psql(database: &str, sql: &str) -> String {
+    let mut child = Command::new("psql")
+        .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", &url(database)])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let sql = sql.to_owned();
+    let feed = std::thread::spawn(move || {
+        let _ = std::io::Write::write_all(&mut stdin, sql.as_bytes());
+    });
+    let output = child.wait_with_output().unwrap();
+    feed.join().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn a_portal_in_postgresql_comes_back_as_it_was() {
+    let (portal, database) = (PlainPortal::new(1), Database::new());
+    psql(&database.0, EVERY_KIND);
+    let before = database.dump();
+    let config = portal
+        .config()
+        .replace(&format!("sqlite://{}", portal.database().display()), &url(&database.0));
+    assert!(config.contains(&database.0));
+    let service = Service::start(&config).await;
+    let archive = service.backup("Local", json!([])).await;
+    let members = members(&local_path(&archive));
+    for wanted in [
+        "databases/scheme/everything",
+        "databases/data/crm.child",
+        "extra/objects/main/schema/pre-data.sql",
+    ] {
+        assert!(members.contains_key(wanted), "{wanted} is not in {:?}", members.keys());
+    }
+    psql(
+        &database.0,
+        "DROP TABLE everything CASCADE; UPDATE crm.child SET excl = NULL; CREATE TABLE later (a integer); INSERT INTO later VALUES (1);
+         DROP SCHEMA \"Odd \"\"schema\"\"; x\" CASCADE; SELECT nextval('numbers'), lo_unlink(70001)",
+    );
+    let plan = service
+        .post("/v1/restores", &json!({"archiveId": archive["id"], "dump": true, "dryRun": true}))
+        .await;
+    let plan: Value = plan.json().await.unwrap();
+    assert_eq!(plan["problems"], json!([]), "{plan}");
+    assert_eq!(plan["tablesKept"], json!(["later"]));
+    service.restore(&json!({"backupId": archive["id"], "dump": true})).await;
+    assert_eq!(psql(&database.0, "SELECT a FROM later; DROP TABLE later"), "1\n");
+    let after = database.dump();
+    assert!(after == before, "{}", differences(&after, &before));
+    assert_eq!(
+        psql(&database.0, "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'portal%'"),
+        ""
+    );
+}
+
+fn differences(left: &str, right: &str) -> String {
+    let known: std::collections::HashSet<_> = right.lines().collect();
+    left.lines().filter(|line| !known.contains(line)).take(20).collect::<Vec<_>>().join("\n")
+}
