@@ -308,7 +308,8 @@ async fn who_may_read_may_do_nothing_else() {
         for path in [PROGRESS, "/api/2.0/backup/getbackuphistory?dump=true", "/v1/jobs"] {
             assert_eq!(status(&service, path, &[("authorization", &bearer)]).await, 200, "{path}");
         }
-        for (method, path) in &writes {
+        // A plan of retention removes nothing.
+        for (method, path) in writes.iter().filter(|(_, path)| path != "/v1/retention/plan") {
             let answer = service
                 .http
                 .request(method.clone(), format!("{}{path}", service.base))

@@ -65,9 +65,8 @@ fn what_is_copied_is_there_and_is_a_package_that_cargo_reads() {
                 continue;
             }
             let source = std::fs::read_to_string(&path).unwrap();
-            for part in
-                source.split("include_str!(\"").chain(source.split("include_bytes!(\"")).skip(1)
-            {
+            let texts = source.split("include_str!(\"").skip(1);
+            for part in texts.chain(source.split("include_bytes!(\"").skip(1)) {
                 if let Some((name, _)) = part.split_once("\")")
                     && !name.contains('\n')
                 {

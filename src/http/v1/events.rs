@@ -26,7 +26,7 @@ type Jobs = BoxStream<'static, Result<Job, OpError>>;
     get, path = "/v1/jobs/{id}/events", operation_id = "watchJob", tag = "Jobs",
     params(("id" = Uuid, Path, description = "The job's id")),
     responses(
-        (status = 200, description = "Events whose data is a `Job`", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "Events whose data is a `Job`", body = inline(JobEvent), content_type = "text/event-stream"),
         (status = 404, description = "No such job", body = ErrorBody),
     ),
 )]
@@ -43,6 +43,20 @@ pub async fn stream(
         // nginx would hold the events back otherwise.
         .insert_header(("X-Accel-Buffering", "no"))
         .streaming(events(jobs, KEEP_ALIVE)))
+}
+
+/// One server-sent event.
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code, reason = "a schema")]
+struct JobEvent {
+    /// Its number.
+    #[schema(nullable = false)]
+    id: Option<String>,
+    /// `error` if the stream ends before the job: connect again.
+    #[schema(nullable = false)]
+    event: Option<String>,
+    /// A `Job` as JSON.
+    data: String,
 }
 
 struct Follow {

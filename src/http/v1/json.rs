@@ -48,6 +48,10 @@ fn is_json(request: &HttpRequest) -> bool {
 }
 
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, V1Error> {
+    // The members of a struct would also be read from an array, in their order.
+    if body.trim_ascii_start().first().is_some_and(|&first| first == b'[') {
+        return Err(V1Error::invalid("The body: it must be an object".to_owned()));
+    }
     serde_json::from_slice(body).map_err(|error| V1Error::invalid(format!("The body: {error}")))
 }
 
