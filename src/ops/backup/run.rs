@@ -147,7 +147,7 @@ impl Attempt<'_> {
             .storage
             .upload(
                 &name,
-                UploadHint { expected_bytes: archive_guess, memory: memory / 6 },
+                UploadHint { expected_bytes: archive_guess, memory: memory / 4 },
                 Arc::new(RemainsJournal(self.ctx.clone())),
             )
             .await?;

@@ -20,7 +20,9 @@ use crate::source::database::{Staging, Trust};
 use crate::source::files::{Content, FileMeta, FilesError, FilesStaging};
 
 /// Files being written at once: enough to hide the waiting for a distant archive or bucket.
-const FILES_AT_ONCE: usize = 6;
+const FILES_AT_ONCE: usize = 3;
+/// Tables being loaded at once: each holds a few frames, and a server's disk is no faster for more.
+const TABLES_AT_ONCE: usize = 2;
 /// Members of a streamed archive that are still being written while the next is read.
 const BEHIND: usize = 4;
 /// Pieces of a member that wait to be written.
@@ -232,7 +234,7 @@ async fn load_databases(
             .filter_map(|(name, table)| Some((name.clone(), table.data.clone()?)))
             .collect();
         tables.sort_by_key(|(_, data)| std::cmp::Reverse(data.size));
-        let room = Arc::new(Semaphore::new(database.staging.loaders().max(1)));
+        let room = Arc::new(Semaphore::new(database.staging.loaders().clamp(1, TABLES_AT_ONCE)));
         let mut loading = JoinSet::new();
         for (name, entry) in tables {
             let (database, archive) = (database.clone(), archive.clone());
