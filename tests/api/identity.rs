@@ -18,7 +18,7 @@ const COOKIE_SETTINGS: &str = "16FB8E67-E96D-4B22-B217-C80F25C5DE1B";
 
 pub fn config(docspace: &DocSpace) -> String {
     format!(
-        "[portal]\nlayout = \"docspace\"\n[[portal.database]]\nname = \"docspace\"\nurl = \"{}\"\n[[portal.filesystem]]\nname = \"data\"\nurl = \"file://{}\"\n[portal.docspace]\nmachine_key = \"{MACHINE_KEY}\"\n",
+        "[portal]\nlayout = \"docspace\"\n[[portal.database]]\nname = \"docspace\"\nurl = \"{}\"\n[[portal.filesystem]]\nname = \"data\"\nurl = \"file://{}\"\n[portal.docspace]\nmachine_key = \"{MACHINE_KEY}\"\nmirror = false\n",
         docspace.url,
         docspace.root().display()
     )
