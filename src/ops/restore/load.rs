@@ -20,7 +20,7 @@ use crate::source::database::{Staging, Trust};
 use crate::source::files::{Content, FileMeta, FilesError, FilesStaging};
 
 /// Files being written at once: enough to hide the waiting for a distant archive or bucket.
-const FILES_AT_ONCE: usize = 3;
+const FILES_AT_ONCE: usize = 2;
 /// Tables being loaded at once: each holds a few frames, and a server's disk is no faster for more.
 const TABLES_AT_ONCE: usize = 2;
 /// Members of a streamed archive that are still being written while the next is read.

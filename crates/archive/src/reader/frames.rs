@@ -16,7 +16,7 @@ use crate::{Digest, EntryRecord, Error, FrameRecord, MAX_FRAME, ManifestInfo, Re
 /// A manifest of up to this many compressed bytes is fetched once and kept.
 const KEEP: u64 = 4 << 20;
 /// Groups of frames fetched and unpacked ahead.
-const AHEAD: usize = 3;
+const AHEAD: usize = 2;
 /// Unpacked frames kept, for the neighbours of what was read.
 const RECENT: usize = 4;
 /// The most compressed bytes that are fetched at once; a frame may be larger by itself.
