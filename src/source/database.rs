@@ -3,6 +3,7 @@
 mod hex;
 mod mysql;
 mod postgres;
+mod readers;
 mod sql;
 mod sqlite;
 mod staging;

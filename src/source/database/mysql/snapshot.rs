@@ -3,10 +3,11 @@
 use async_trait::async_trait;
 use mysql_async::Opts;
 
-use super::connect::{Lease, Readers, Session};
+use super::connect::Session;
 use super::rows::Failure;
 use super::scheme::{self, Catalog};
 use super::{failed, lock, objects, rows, table_failed};
+use crate::source::database::readers::{Lease, Readers};
 use crate::source::database::{DataSink, DatabaseError, ServerInfo, Snapshot, Table};
 
 /// Held metadata locks would let a portal's ALTER TABLE wait, and everybody behind it, until the dump ends:
@@ -19,7 +20,7 @@ pub(super) struct MySqlSnapshot {
     server: ServerInfo,
     catalog: Catalog,
     warnings: Vec<String>,
-    readers: Readers,
+    readers: Readers<Session>,
 }
 
 /// Opens a snapshot with up to `readers` connections.
@@ -90,7 +91,7 @@ async fn count_tables(session: &mut Session) -> Result<usize, mysql_async::Error
 }
 
 impl MySqlSnapshot {
-    async fn lease(&self, what: &str) -> Result<Lease<'_>, DatabaseError> {
+    async fn lease(&self, what: &str) -> Result<Lease<'_, Session>, DatabaseError> {
         self.readers.take().await.ok_or_else(|| DatabaseError::Query {
             name: self.name.clone(),
             what: what.to_owned(),

@@ -1,14 +1,13 @@
 //! Connections: how they are set up, shared, and given up.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgCopyIn};
 use sqlx::{AssertSqlSafe, Connection, Error, Executor, Row};
-use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::source::database::readers::Reader;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -122,66 +121,14 @@ fn is_fatal(error: &Error) -> bool {
     }
 }
 
-/// The connections of a snapshot.
-pub(super) struct Readers {
-    idle: Mutex<Vec<Session>>,
-    free: Semaphore,
-    alive: AtomicUsize,
-    count: usize,
-}
+impl Reader for Session {
+    type Error = Error;
 
-impl Readers {
-    pub fn new(sessions: Vec<Session>) -> Self {
-        let count = sessions.len();
-        Self {
-            idle: Mutex::new(sessions),
-            free: Semaphore::new(count),
-            alive: AtomicUsize::new(count),
-            count,
-        }
+    fn is_busy(&self) -> bool {
+        self.busy
     }
 
-    pub fn count(&self) -> usize {
-        self.count
-    }
-
-    /// Waits for a connection. `None`: all were lost.
-    pub async fn take(&self) -> Option<Lease<'_>> {
-        let permit = self.free.acquire().await.ok()?;
-        let session = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
-        Some(Lease { session: Some(session), readers: self, permit: Some(permit) })
-    }
-}
-
-/// A connection that somebody uses; it goes back when dropped.
-pub(super) struct Lease<'a> {
-    session: Option<Session>,
-    readers: &'a Readers,
-    permit: Option<SemaphorePermit<'a>>,
-}
-
-impl Lease<'_> {
-    pub fn session(&mut self) -> Result<&mut Session, Error> {
-        self.session.as_mut().ok_or(Error::PoolClosed)
-    }
-}
-
-impl Drop for Lease<'_> {
-    fn drop(&mut self) {
-        match self.session.take() {
-            Some(session) if !session.busy => {
-                self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
-            }
-            // Its snapshot is gone with it; the last one's waiters must not wait for ever. Dropping the connection
-            // closes its socket, and the server ends the statement when it cannot write.
-            _ => {
-                if let Some(permit) = self.permit.take() {
-                    permit.forget();
-                }
-                if self.readers.alive.fetch_sub(1, Ordering::SeqCst) == 1 {
-                    self.readers.free.close();
-                }
-            }
-        }
+    fn gone() -> Error {
+        Error::PoolClosed
     }
 }

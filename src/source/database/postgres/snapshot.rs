@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use sqlx::Error;
 
 use super::catalog::{self, Relation};
-use super::connect::{Lease, Readers, Session};
+use super::connect::Session;
 use super::items::{self, Item};
 use super::large::{self, Found};
 use super::members::{self, Members};
@@ -14,6 +14,7 @@ use super::names::{LARGE_OBJECTS, qualified};
 use super::rows::{self, Failure};
 use super::url::Target;
 use super::{describe, failed, sequences, table_failed, tool};
+use crate::source::database::readers::{Lease, Readers};
 use crate::source::database::{DataSink, DatabaseError, ObjectText, ServerInfo, Snapshot, Table};
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
@@ -34,7 +35,7 @@ pub(super) struct PostgresSnapshot {
     relations: BTreeMap<String, Relation>,
     members: Members,
     warnings: Vec<String>,
-    readers: Readers,
+    readers: Readers<Session>,
 }
 
 /// Opens a snapshot with up to `readers` connections.
@@ -171,7 +172,7 @@ async fn refresh(session: &mut Session) -> Result<Vec<Item>, Error> {
 }
 
 impl PostgresSnapshot {
-    async fn lease(&self, table: &str) -> Result<Lease<'_>, DatabaseError> {
+    async fn lease(&self, table: &str) -> Result<Lease<'_, Session>, DatabaseError> {
         self.readers.take().await.ok_or_else(|| DatabaseError::Query {
             name: self.name.clone(),
             what: format!("table {table}"),

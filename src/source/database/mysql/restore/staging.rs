@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Error, Opts, OptsBuilder, Row};
 
-use super::super::connect::{Readers, Session};
+use super::super::connect::Session;
 use super::journal::Journal;
 use super::load::{Columns, Load};
 use super::place::Place;
@@ -14,6 +14,7 @@ use super::swap::{self, StagedTables};
 use super::{Fault, adjust, admin, digest, ready};
 use crate::catalog::is_own_table;
 use crate::source::database::mysql::Target;
+use crate::source::database::readers::{Lease, Readers};
 use crate::source::database::sql::{
     Chunk, Dialect, Guard, Limits, SchemeStatement, Splitter, SqlError,
 };
@@ -31,7 +32,7 @@ struct StagingTables {
     place: Place,
     /// The staging schema's own options.
     opts: Opts,
-    loaders: Readers,
+    loaders: Readers<Session>,
     /// The longest statement that the server takes.
     packet: usize,
 }
@@ -166,7 +167,7 @@ impl StagingTables {
         result
     }
 
-    async fn lease(&self) -> Result<super::super::connect::Lease<'_>, Fault> {
+    async fn lease(&self) -> Result<Lease<'_, Session>, Fault> {
         let lost = || Fault::Text("the connections to the server were lost".to_owned());
         self.loaders.take().await.ok_or_else(lost)
     }
