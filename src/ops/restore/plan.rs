@@ -140,15 +140,21 @@ async fn judge_archive(
     }
     let portal = &app.portal;
     let layout = portal.layout();
+    let ours = app.layout_name();
     let made_for = match &contents.info {
         Some(info) => info.layout.as_str(),
         None => LayoutKind::Docspace.as_str(),
     };
-    if request.into.is_none() && made_for != layout.as_str() {
-        plan.problems.push(format!(
-            "the archive is of a portal of the {made_for} layout, and this one is {}",
-            layout.as_str()
-        ));
+    if request.into.is_none() && made_for != ours {
+        plan.problems.push(match made_for {
+            "source" => {
+                "the archive is of one database or filesystem: name the source to restore it into"
+                    .to_owned()
+            }
+            _ => format!(
+                "the archive is of a portal of the {made_for} layout, and this one is {ours}"
+            ),
+        });
     }
     if layout == LayoutKind::Docspace && !contents.dump && request.into.is_none() {
         plan.problems.push(
