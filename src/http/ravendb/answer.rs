@@ -149,11 +149,6 @@ impl Asked {
         }
     }
 
-    /// Path and query, as sent.
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
     pub fn empty(&self, status: StatusCode) -> HttpResponse {
         self.begin(status).finish()
     }

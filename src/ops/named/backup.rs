@@ -136,7 +136,7 @@ fn kind_word(kind: SourceKind) -> &'static str {
 
 /// Names are compared in any case, and a key has its limits.
 fn exclusive(name: &str) -> String {
-    name.to_lowercase().chars().take(40).collect()
+    name.to_lowercase().chars().take(150).collect()
 }
 
 /// The folder of an increment that begins now; a moment that is taken is waited for to pass.
@@ -172,7 +172,7 @@ pub(in crate::ops) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Fini
         operations::say(app, ctx.job.id, Message::now(warning)).await;
     }
     match &result {
-        Ok(_) => operations::say(app, ctx.job.id, Message::now("Voron backup db finished")).await,
+        Ok(_) => operations::say(app, ctx.job.id, Message::now(operations::FINISHED)).await,
         Err(JobFailure::Failed(why)) if ctx.cancel.reason().is_none() => {
             mark_failure(app, &request, why).await;
         }
@@ -238,15 +238,14 @@ impl Run<'_> {
             }
             false => {}
         }
-        let mut began = self.ctx.job.created_on;
         let finished = loop {
             self.wait_for_portal(&source).await?;
+            let began = Timestamp::now();
             let finished = self.archive(&source, &root).await?;
             if !self.was_restored_since(&source, began).await? {
                 break finished;
             }
             // A portal's restore began meanwhile: half of the archive may be of another time.
-            began = Timestamp::now();
             Folder::open(self.app, &self.request.target)
                 .map_err(failed)?
                 .remove(ARCHIVE)

@@ -103,6 +103,19 @@ pub(super) async fn say(app: &App, job: Uuid, message: Message) {
     }
 }
 
+/// What a backup says last.
+pub(super) const FINISHED: &str = "Voron backup db finished";
+
+/// Whether an operation without a job left what only a success leaves.
+async fn was_good(app: &App, operation: &Operation, job: Uuid) -> Result<bool, OpError> {
+    Ok(match operation.task {
+        Task::Backup => operation.messages.last().is_some_and(|last| last.text == FINISHED),
+        Task::Restore => {
+            app.catalog.sources().of_job(job).await?.is_some_and(|source| source.ready)
+        }
+    })
+}
+
 /// A job's end makes its operation's. It may have ended in ways that its handler did not see.
 async fn settled(app: &App, mut operation: Operation) -> Result<Operation, OpError> {
     let (None, Some(id)) = (operation.ending, operation.job_id) else { return Ok(operation) };
@@ -114,6 +127,10 @@ async fn settled(app: &App, mut operation: Operation) -> Result<Operation, OpErr
     operation = app.catalog.operations().get(operation.id).await?.unwrap_or(operation);
     let (state, error, at) = match job {
         Some(job) => (job.state, job.error, job.finished_on.unwrap_or_else(Timestamp::now)),
+        // Old jobs are forgotten, maybe before anybody has asked how they ended.
+        None if was_good(app, &operation, id).await? => {
+            (JobState::Succeeded, None, operation.started_on)
+        }
         None => (JobState::Failed, None, Timestamp::now()),
     };
     operation.completed_on = Some(at);

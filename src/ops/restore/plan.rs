@@ -121,7 +121,8 @@ pub async fn make(
     let bytes = plan.size / 200_000_000 + contents.data_bytes() / 10_000_000;
     let files: u64 = plan.filesystems.iter().map(|f| f.bytes / 80_000_000 + f.files / 2000).sum();
     plan.seconds = 1 + bytes + files;
-    if plan.tables.is_empty() && plan.filesystems.is_empty() {
+    // A source of its own may well be empty.
+    if plan.tables.is_empty() && plan.filesystems.is_empty() && !app.single {
         plan.problems.push("the archive has nothing that could be restored here".to_owned());
     }
     Ok(plan)
