@@ -96,6 +96,8 @@ impl Modify for CommonErrors {
                 operations(item).for_each(|operation| describe_errors(operation, own_error));
             } else if path.starts_with("/api/2.0/") {
                 operations(item).for_each(|operation| describe_errors(operation, docspace_error));
+            } else if operations(item).any(|operation| is_ravendb(operation)) {
+                operations(item).for_each(|operation| describe_errors(operation, ravendb_error));
             }
         }
     }
@@ -127,6 +129,14 @@ fn describe_errors(operation: &mut Operation, form: fn(&str, &str) -> RefOr<Resp
 }
 
 const UNEXPECTED: &str = "500";
+
+fn is_ravendb(operation: &Operation) -> bool {
+    operation.tags.as_ref().is_some_and(|tags| tags.iter().any(|tag| tag == "RavenDB"))
+}
+
+fn ravendb_error(status: &str, text: &str) -> RefOr<Response> {
+    error(text, Some(if status == UNEXPECTED { "RavenUnhandled" } else { "RavenError" }))
+}
 
 fn own_error(_: &str, text: &str) -> RefOr<Response> {
     error(text, Some("Error"))

@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::answer::{Asked, RavenError};
 use super::fields::Fields;
 use super::model::{DatabaseBackupRequest, FilesystemBackupRequest, OperationStarted};
-use super::{ErrorBody, MessageBody, UnhandledBody, administrator, flag, missing, source, version};
+use super::{ErrorBody, UnhandledBody, administrator, flag, missing, source, version};
 use crate::catalog::{Scope, SourceKind};
 use crate::config::RavenVersion;
 use crate::http::{HttpState, body};
@@ -27,11 +27,9 @@ use crate::ops::named::location::Location;
         (status = 201, description = "Started (3.0)"),
         (status = 202, description = "Started (3.5)", body = OperationStarted),
         (status = 400, description = "The body cannot be read (`RavenUnhandled`), or the location may not be named (`RavenError`)"),
-        (status = 401, description = "Only for administrators", body = ErrorBody),
         (status = 404, description = "No such portal, or a bucket does not exist", body = ErrorBody),
         (status = 408, description = "The body did not arrive in time", body = ErrorBody),
         (status = 413, description = "The body is too large", body = ErrorBody),
-        (status = 429, description = "Too many wrong credentials from this address", body = ErrorBody),
         (status = 500, description = "A backup is running, BackupLocation is missing, or something else that RavenDB has no answer for", body = UnhandledBody),
         (status = 503, description = "No such database, or something the service depends on does not answer", body = ErrorBody),
     ),
@@ -56,12 +54,10 @@ pub async fn database(
     responses(
         (status = 201, description = "Started (3.0)"),
         (status = 202, description = "Started (3.5)", body = OperationStarted),
-        (status = 400, description = "The body cannot be read (`RavenUnhandled`), or the location may not be named or written (`RavenMessage`)", body = MessageBody),
-        (status = 401, description = "Only for administrators", body = ErrorBody),
+        (status = 400, description = "The body cannot be read (`RavenUnhandled`), or the location may not be named or written (`RavenMessage`)"),
         (status = 404, description = "No such portal, or a bucket does not exist", body = ErrorBody),
         (status = 408, description = "The body did not arrive in time", body = ErrorBody),
         (status = 413, description = "The body is too large", body = ErrorBody),
-        (status = 429, description = "Too many wrong credentials from this address", body = ErrorBody),
         (status = 500, description = "No such file system (3.0), a backup is running, BackupLocation is missing, or something else that RavenDB has no answer for", body = UnhandledBody),
         (status = 503, description = "No such file system (3.5), or something the service depends on does not answer", body = ErrorBody),
     ),

@@ -28,10 +28,7 @@ const PAGE: usize = 25;
     ),
     responses(
         (status = 200, description = "The status (`BackupStatus`), or an array of names"),
-        (status = 401, description = "Only for administrators", body = ErrorBody),
         (status = 404, description = "No such item (`RavenUnhandled`), or no such portal"),
-        (status = 429, description = "Too many wrong credentials from this address", body = ErrorBody),
-        (status = 500, description = "Unexpected"),
         (status = 503, description = "No such file system, or something the service depends on does not answer", body = ErrorBody),
     ),
 )]

@@ -17,10 +17,7 @@ use crate::ops::named::{document, operations, sources};
     params(("db" = String, Path, description = "A configured or restored database")),
     responses(
         (status = 200, description = "The status", body = BackupStatus),
-        (status = 401, description = "Only for administrators", body = ErrorBody),
         (status = 404, description = "There was no backup (no body), or no such portal"),
-        (status = 429, description = "Too many wrong credentials from this address", body = ErrorBody),
-        (status = 500, description = "Unexpected"),
         (status = 503, description = "No such database, or something the service depends on does not answer", body = ErrorBody),
     ),
 )]
@@ -54,11 +51,7 @@ pub(super) async fn backup_of(
     get, path = "/docs/Raven/Restore/Status", operation_id = "getDatabaseRestoreStatus", tag = "RavenDB",
     responses(
         (status = 200, description = "The status; within `restoreStatus` when nobody said what was to be restored", body = RestoreStatus),
-        (status = 401, description = "Only for administrators", body = ErrorBody),
         (status = 404, description = "There was no restore, or it has said nothing yet (no body); or no such portal"),
-        (status = 429, description = "Too many wrong credentials from this address", body = ErrorBody),
-        (status = 500, description = "Unexpected"),
-        (status = 503, description = "Something the service depends on does not answer", body = ErrorBody),
     ),
 )]
 pub async fn restore_status(state: Data<HttpState>, request: HttpRequest) -> HttpResponse {
@@ -71,11 +64,7 @@ pub async fn restore_status(state: Data<HttpState>, request: HttpRequest) -> Htt
     params(("fs" = String, Path, description = "The file system that is restored")),
     responses(
         (status = 200, description = "The status", body = RestoreStatus),
-        (status = 401, description = "Only for administrators", body = ErrorBody),
         (status = 404, description = "There was no restore, or it has said nothing yet (no body); or no such portal"),
-        (status = 429, description = "Too many wrong credentials from this address", body = ErrorBody),
-        (status = 500, description = "Unexpected"),
-        (status = 503, description = "Something the service depends on does not answer", body = ErrorBody),
     ),
 )]
 pub async fn filesystem_restore_status(
@@ -113,11 +102,7 @@ async fn restore(
     get, path = "/docs/Raven/Restore/InProgress", operation_id = "getRestoreInProgress", tag = "RavenDB",
     responses(
         (status = 200, description = "It", body = RestoreInProgress),
-        (status = 401, description = "Only for administrators", body = ErrorBody),
         (status = 404, description = "Nothing is restored now (no body), or no such portal"),
-        (status = 429, description = "Too many wrong credentials from this address", body = ErrorBody),
-        (status = 500, description = "Unexpected"),
-        (status = 503, description = "Something the service depends on does not answer", body = ErrorBody),
     ),
 )]
 pub async fn in_progress(state: Data<HttpState>, request: HttpRequest) -> HttpResponse {

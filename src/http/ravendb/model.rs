@@ -276,40 +276,31 @@ impl OperationStatus {
 
 /// An operation in the list, in the form of 3.0 or of 3.5.
 #[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-pub enum ListedOperation {
-    V30(ListedOperation30),
-    V35(ListedOperation35),
-}
-
-/// An operation in the list of 3.0.
-#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]
-pub struct ListedOperation30 {
+pub struct ListedOperation {
     id: i64,
-    /// By .NET's name: `Running`, `RanToCompletion`, `Faulted`.
-    task_status: &'static str,
+    /// By .NET's name: `Running`, `RanToCompletion`, `Faulted`. Of 3.0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task_status: Option<&'static str>,
+    /// The same in 3.5, which also knows `Canceled`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'static str>,
     #[schema(required)]
     exception: Option<OperationException>,
-    payload: String,
-    task_type: &'static str,
-    start_time: String,
-}
-
-/// An operation in the list of 3.5.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "PascalCase")]
-pub struct ListedOperation35 {
-    id: i64,
-    /// By .NET's name: `Running`, `RanToCompletion`, `Faulted`, `Canceled`.
-    status: &'static str,
-    #[schema(required)]
-    exception: Option<OperationException>,
-    killable: bool,
-    completed: bool,
-    faulted: bool,
-    canceled: bool,
-    description: String,
+    /// What it does. Of 3.0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    killable: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completed: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    faulted: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canceled: Option<bool>,
+    /// What it does. Of 3.5, as are the four before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
     task_type: &'static str,
     start_time: String,
 }
@@ -339,29 +330,20 @@ impl ListedOperation {
                 ("RestoreFilesystem", format!("Restoring filesystem {name} from {location}"))
             }
         };
-        let (id, start_time) = (operation.id, time(operation.started_on));
-        let exception = exception(operation);
-        match version {
-            RavenVersion::V30 => Self::V30(ListedOperation30 {
-                id,
-                task_status: word,
-                exception,
-                payload: text,
-                task_type,
-                start_time,
-            }),
-            RavenVersion::V35 => Self::V35(ListedOperation35 {
-                id,
-                status: word,
-                exception,
-                killable: operation.task == Task::Backup && !status.completed,
-                completed: status.completed,
-                faulted: status.faulted,
-                canceled,
-                description: text,
-                task_type,
-                start_time,
-            }),
+        let v35 = version == RavenVersion::V35;
+        Self {
+            id: operation.id,
+            task_status: (!v35).then_some(word),
+            status: v35.then_some(word),
+            exception: exception(operation),
+            payload: (!v35).then(|| text.clone()),
+            killable: v35.then_some(operation.task == Task::Backup && !status.completed),
+            completed: v35.then_some(status.completed),
+            faulted: v35.then_some(status.faulted),
+            canceled: v35.then_some(canceled),
+            description: v35.then_some(text),
+            task_type,
+            start_time: time(operation.started_on),
         }
     }
 }

@@ -24,11 +24,7 @@ const LISTED: SignedDuration = SignedDuration::from_mins(1);
     responses(
         (status = 200, description = "The operation", body = OperationStatus),
         (status = 400, description = "No number", body = ErrorBody),
-        (status = 401, description = "Only for administrators", body = ErrorBody),
         (status = 404, description = "No such operation (no body), or no such portal"),
-        (status = 429, description = "Too many wrong credentials from this address", body = ErrorBody),
-        (status = 500, description = "Unexpected"),
-        (status = 503, description = "Something the service depends on does not answer", body = ErrorBody),
     ),
 )]
 pub async fn status(state: Data<HttpState>, request: HttpRequest) -> HttpResponse {
@@ -48,11 +44,7 @@ pub async fn status(state: Data<HttpState>, request: HttpRequest) -> HttpRespons
     responses(
         (status = 200, description = "The operation", body = OperationStatus),
         (status = 400, description = "No number", body = ErrorBody),
-        (status = 401, description = "Only for administrators", body = ErrorBody),
         (status = 404, description = "No such operation (no body), or no such portal"),
-        (status = 429, description = "Too many wrong credentials from this address", body = ErrorBody),
-        (status = 500, description = "Unexpected"),
-        (status = 503, description = "Something the service depends on does not answer", body = ErrorBody),
     ),
 )]
 pub async fn kill(state: Data<HttpState>, request: HttpRequest) -> HttpResponse {
@@ -74,11 +66,6 @@ pub async fn kill(state: Data<HttpState>, request: HttpRequest) -> HttpResponse 
     get, path = "/operations", operation_id = "listOperations", tag = "RavenDB",
     responses(
         (status = 200, description = "The operations", body = Vec<ListedOperation>),
-        (status = 401, description = "Only for administrators", body = ErrorBody),
-        (status = 404, description = "No such portal", body = ErrorBody),
-        (status = 429, description = "Too many wrong credentials from this address", body = ErrorBody),
-        (status = 500, description = "Unexpected"),
-        (status = 503, description = "Something the service depends on does not answer", body = ErrorBody),
     ),
 )]
 pub async fn list(state: Data<HttpState>, request: HttpRequest) -> HttpResponse {
