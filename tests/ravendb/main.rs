@@ -4,6 +4,7 @@
 mod support;
 
 mod increments;
+mod killed;
 mod raven;
 mod refusals;
 mod roundtrip;

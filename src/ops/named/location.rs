@@ -60,7 +60,7 @@ impl Location {
         let root = self.storage_params.values().all(|value| value.is_empty());
         let last = url
             .path_segments()
-            .and_then(|parts| parts.filter(|part| !part.is_empty()).next_back().map(str::to_owned));
+            .and_then(|mut parts| parts.rfind(|part| !part.is_empty()).map(str::to_owned));
         let last = last.filter(|_| !root);
         Ok(last.map(|part| {
             percent_encoding::percent_decode_str(&part).decode_utf8_lossy().into_owned()

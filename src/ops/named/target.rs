@@ -246,14 +246,12 @@ pub async fn make(app: &App, name: &str, place: &SourcePlace) -> Result<bool, Op
                 let bucket =
                     Filesystem::open(url, options).map_err(|error| failed(error.to_string()))?;
                 let mut listing = bucket.list("");
-                let first = loop {
-                    match listing.next().await {
-                        None => break false,
-                        Some(Ok(Listed::File(_) | Listed::Skipped(_))) => break true,
-                        Some(Err(error)) => return Err(failed(error.to_string())),
-                    }
+                let used = match listing.next().await {
+                    None => false,
+                    Some(Ok(Listed::File(_) | Listed::Skipped(_))) => true,
+                    Some(Err(error)) => return Err(failed(error.to_string())),
                 };
-                (false, !first)
+                (false, !used)
             }
         },
     };
