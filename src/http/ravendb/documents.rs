@@ -5,7 +5,9 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::answer::{Asked, RavenError};
-use super::model::{BackupStatus, NestedStatus, RestoreInProgress, RestoreStatus};
+use super::model::{
+    BackupStatus, ConfigurationDocument, NestedStatus, RestoreInProgress, RestoreStatus,
+};
 use super::{ErrorBody, administrator, source, version};
 use crate::catalog::{Operation, Scope, SourceKind, Task};
 use crate::http::HttpState;
@@ -116,6 +118,14 @@ pub async fn in_progress(state: Data<HttpState>, request: HttpRequest) -> HttpRe
 }
 
 /// A database's configuration document, as a backup would store it.
+#[utoipa::path(
+    get, path = "/docs/Raven/Databases/{db}", operation_id = "getDatabaseDocument", tag = "RavenDB",
+    params(("db" = String, Path, description = "A configured or restored database")),
+    responses(
+        (status = 200, description = "The document, without secrets", body = ConfigurationDocument),
+        (status = 404, description = "There is none (no body), or no such portal"),
+    ),
+)]
 pub async fn database(
     state: Data<HttpState>,
     request: HttpRequest,
@@ -125,6 +135,14 @@ pub async fn database(
 }
 
 /// A file system's configuration document, as a backup would store it.
+#[utoipa::path(
+    get, path = "/docs/Raven/FileSystems/{fs}", operation_id = "getFilesystemDocument", tag = "RavenDB",
+    params(("fs" = String, Path, description = "A configured or restored filesystem")),
+    responses(
+        (status = 200, description = "The document, without secrets", body = ConfigurationDocument),
+        (status = 404, description = "There is none (no body), or no such portal"),
+    ),
+)]
 pub async fn filesystem(
     state: Data<HttpState>,
     request: HttpRequest,
@@ -150,11 +168,23 @@ async fn configuration(
 }
 
 /// The names of all databases, configured and restored.
+#[utoipa::path(
+    get, path = "/databases", operation_id = "listDatabases", tag = "RavenDB",
+    responses(
+        (status = 200, description = "The names", body = Vec<String>),
+    ),
+)]
 pub async fn databases(state: Data<HttpState>, request: HttpRequest) -> HttpResponse {
     names(&state, &request, SourceKind::Database).await
 }
 
 /// The names of all file systems, configured and restored.
+#[utoipa::path(
+    get, path = "/fs", operation_id = "listFilesystems", tag = "RavenDB",
+    responses(
+        (status = 200, description = "The names", body = Vec<String>),
+    ),
+)]
 pub async fn filesystems(state: Data<HttpState>, request: HttpRequest) -> HttpResponse {
     names(&state, &request, SourceKind::Filesystem).await
 }
