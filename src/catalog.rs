@@ -6,8 +6,10 @@ mod cache;
 mod db;
 pub(crate) mod jobs;
 mod migrate;
+mod operations;
 mod place;
 mod schedules;
+mod sources;
 mod upkeep;
 
 use std::fmt;
@@ -31,9 +33,11 @@ pub use api_keys::{ApiKey, ApiKeyInfo, ApiKeys};
 pub use archives::{ArchiveFilter, Archives, Page};
 pub(crate) use cache::Cache;
 use db::{Db, Dialect};
+pub use operations::{Ending, Message, Operation, Operations, Task};
 pub use place::sqlite_file;
 use place::{Place, create_file};
 pub use schedules::{Fired, ScheduleRecord, Schedules};
+pub use sources::{SourceKind, SourceRecord, Sources};
 pub(crate) use upkeep::{Told, Upkeep};
 
 /// An archive that was stored, read back and found whole.
@@ -193,6 +197,16 @@ impl Catalog {
     /// The table of schedules.
     pub fn schedules(&self) -> Schedules<'_> {
         Schedules { catalog: self }
+    }
+
+    /// The table of databases and filesystems that restores made.
+    pub fn sources(&self) -> Sources<'_> {
+        Sources { catalog: self }
+    }
+
+    /// The table of operations on one source.
+    pub fn operations(&self) -> Operations<'_> {
+        Operations { catalog: self }
     }
 
     /// What is done to the tables from time to time.

@@ -15,7 +15,9 @@ pub use load::{ConfigError, load};
 pub use portal::{
     DatabaseConfig, DocSpaceConfig, FilesystemConfig, IndexConfig, LayoutKind, PortalConfig,
 };
-pub use server::{BackupConfig, CatalogConfig, EncryptionConfig, RavenConfig, Role, ServerConfig};
+pub use server::{
+    BackupConfig, CatalogConfig, EncryptionConfig, RavenConfig, RavenVersion, Role, ServerConfig,
+};
 pub use storage::{LocalConfig, StorageConfig, UrlConfig};
 pub use value::{ByteSize, Options, Secret};
 

@@ -13,6 +13,7 @@ pub mod openapi;
 mod pages;
 mod paths;
 mod range;
+pub mod ravendb;
 mod schema;
 mod track;
 pub mod v1;
@@ -121,6 +122,7 @@ pub fn application(
         .app_data(web::PathConfig::default().error_handler(methods::bad_path))
         .configure(docspace::configure)
         .configure(v1::configure)
+        .configure(ravendb::configure)
         .configure(health::configure)
         .configure(pages::configure)
         .default_service(web::to(methods::not_found))

@@ -33,6 +33,10 @@ pub enum JobKind {
     Restore,
     Verify,
     Prune,
+    /// Of one database or filesystem, into a place of its own.
+    SourceBackup,
+    /// Of such a backup, as a new database or filesystem.
+    SourceRestore,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

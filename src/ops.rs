@@ -11,6 +11,7 @@ pub mod import;
 pub mod jobs;
 pub mod links;
 pub mod mirror;
+pub mod named;
 pub mod presence;
 mod proving;
 pub mod recent;

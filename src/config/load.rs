@@ -200,9 +200,6 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if config.storage.max_parts == 0 {
         return invalid("storage.max_parts must be at least 1".to_owned());
     }
-    if !matches!(config.ravendb.version.as_str(), "3.0" | "3.5") {
-        return invalid("ravendb.version must be \"3.0\" or \"3.5\"".to_owned());
-    }
     Ok(())
 }
 

@@ -26,7 +26,7 @@ use contents::Only;
 use targets::Targets;
 
 pub use plan::{FilesystemPlan, RestorePlan, TableAction, TablePlan};
-pub(super) use run::{clean, run};
+pub(super) use run::{clean, clean_into, run, run_request};
 
 /// Where the archive of a restore lies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -34,6 +34,15 @@ pub trait Database: Send + Sync {
 
     /// What an attempt staged and maybe swapped, also when there is nothing (any more).
     async fn staged(&self, attempt: &AttemptId) -> Result<Box<dyn Staged>, DatabaseError>;
+
+    /// Makes the database, empty, where there is none. True: it was made.
+    async fn create(&self) -> Result<bool, DatabaseError>;
+
+    /// Drops the database if there is nothing in it.
+    async fn discard(&self) -> Result<(), DatabaseError>;
+
+    /// Gives space that is not used back; tables are locked meanwhile.
+    async fn compact(&self) -> Result<(), DatabaseError>;
 }
 
 /// One moment of a database. Dropping it closes its connections and ends what they were running.

@@ -178,6 +178,16 @@ impl Cloud {
         Ok(stream::iter(archives).boxed())
     }
 
+    pub(super) async fn folders(&self) -> Result<Vec<String>, StorageError> {
+        let prefix = Some(&self.prefix).filter(|prefix| !prefix.as_ref().is_empty());
+        let listed = self.quick.list_with_delimiter(prefix).await;
+        let listed = listed.map_err(|error| self.fail("list", "", &error))?;
+        let name = |folder: &Path| folder.filename().map(str::to_owned);
+        let mut names: Vec<_> = listed.common_prefixes.iter().filter_map(name).collect();
+        names.sort();
+        Ok(names)
+    }
+
     pub(super) async fn upload(
         self: Arc<Self>,
         name: &str,

@@ -187,6 +187,15 @@ impl Storage {
         }
     }
 
+    /// Names of the folders directly in this storage, in their order; none where storages have no folders.
+    pub async fn folders(&self) -> Result<Vec<String>, StorageError> {
+        match &self.0 {
+            Kind::Folder(folder) => folder.folders().await,
+            Kind::Cloud(cloud) => cloud.folders().await,
+            Kind::Consumer(_) | Kind::Documents(_) => Ok(Vec::new()),
+        }
+    }
+
     /// Removes what a dead attempt left: open parts, a staged file, and an object that this very attempt
     /// wrote and nobody recorded. Fine to repeat, and when nothing is there. The caller makes sure that
     /// no finished archive is of this attempt, and that the attempt runs no longer.

@@ -67,6 +67,8 @@ pub enum Kind {
     Restore,
     Verify,
     Prune,
+    SourceBackup,
+    SourceRestore,
 }
 
 /// How far the work is.

@@ -230,7 +230,8 @@ impl Shared {
             let cleaned = self.clean(&run.job, remains).await;
             let stop =
                 matches!(run.cancel.reason(), Some(CancelReason::Lost | CancelReason::Shutdown));
-            if cleaned.is_some() || stop || run.job.kind != JobKind::Restore {
+            let restores = matches!(run.job.kind, JobKind::Restore | JobKind::SourceRestore);
+            if cleaned.is_some() || stop || !restores {
                 return cleaned;
             }
             tokio::time::sleep(CLEAN_AGAIN).await;
@@ -248,7 +249,7 @@ impl Shared {
         let task = AbortOnDropHandle::new(task);
         // Putting a portal back takes as long as it takes.
         let timeout = match job.kind {
-            JobKind::Restore => Duration::from_secs(24 * 3600),
+            JobKind::Restore | JobKind::SourceRestore => Duration::from_secs(24 * 3600),
             _ => self.options.clean_timeout,
         };
         let reason = match tokio::time::timeout(timeout, task).await {

@@ -141,7 +141,10 @@ impl Attempt<'_> {
         let archive_guess = source_bytes / 3 * 2;
         progress.add_total(source_bytes + archive_guess);
 
-        let name = self.storage.unused_name(&self.archive_name(started)).await?;
+        let name = match &self.request.file_name {
+            Some(name) => name.clone(),
+            None => self.storage.unused_name(&self.archive_name(started)).await?,
+        };
         let memory = self.app.config.backup.memory.0 as usize;
         let upload = self
             .storage
@@ -304,7 +307,7 @@ impl Attempt<'_> {
             program: format!("portal-backup {}", env!("CARGO_PKG_VERSION")),
             id: self.ctx.job.id.to_string(),
             portal: config.name.clone(),
-            layout: config.layout.as_str().to_owned(),
+            layout: self.app.layout_name().to_owned(),
             dump: self.ctx.job.dump,
             mode: "full".to_owned(),
             tenants: tenants

@@ -121,7 +121,8 @@ pub async fn make(
     let bytes = plan.size / 200_000_000 + contents.data_bytes() / 10_000_000;
     let files: u64 = plan.filesystems.iter().map(|f| f.bytes / 80_000_000 + f.files / 2000).sum();
     plan.seconds = 1 + bytes + files;
-    if plan.tables.is_empty() && plan.filesystems.is_empty() {
+    // A source of its own may well be empty.
+    if plan.tables.is_empty() && plan.filesystems.is_empty() && !app.single {
         plan.problems.push("the archive has nothing that could be restored here".to_owned());
     }
     Ok(plan)
@@ -140,15 +141,21 @@ async fn judge_archive(
     }
     let portal = &app.portal;
     let layout = portal.layout();
+    let ours = app.layout_name();
     let made_for = match &contents.info {
         Some(info) => info.layout.as_str(),
         None => LayoutKind::Docspace.as_str(),
     };
-    if request.into.is_none() && made_for != layout.as_str() {
-        plan.problems.push(format!(
-            "the archive is of a portal of the {made_for} layout, and this one is {}",
-            layout.as_str()
-        ));
+    if request.into.is_none() && made_for != ours {
+        plan.problems.push(match made_for {
+            "source" => {
+                "the archive is of one database or filesystem: name the source to restore it into"
+                    .to_owned()
+            }
+            _ => format!(
+                "the archive is of a portal of the {made_for} layout, and this one is {ours}"
+            ),
+        });
     }
     if layout == LayoutKind::Docspace && !contents.dump && request.into.is_none() {
         plan.problems.push(

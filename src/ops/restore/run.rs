@@ -73,7 +73,16 @@ enum Phase {
 /// Runs the restore that a job asks for. When it fails, [`clean`] puts the portal back.
 pub(in crate::ops) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Finished, JobFailure> {
     let request = request(app, &ctx.job).map_err(JobFailure::Failed)?;
-    match (Attempt { app, ctx, request: &request }).run().await {
+    run_request(app, ctx, &request).await
+}
+
+/// The same, as `request` says.
+pub(in crate::ops) async fn run_request(
+    app: &Arc<App>,
+    ctx: &JobContext,
+    request: &RestoreRequest,
+) -> Result<Finished, JobFailure> {
+    match (Attempt { app, ctx, request }).run().await {
         Ok(finished) => Ok(finished),
         Err(RunError::Cancelled) => Err(JobFailure::Cancelled),
         Err(error) => Err(JobFailure::Failed(error.to_string())),
@@ -86,11 +95,20 @@ pub(in crate::ops) async fn clean(
     job: &Job,
     remains: &serde_json::Value,
 ) -> Result<Cleaned, String> {
+    let request = request(app, job)?;
+    clean_into(app, job, request.into.as_deref(), remains).await
+}
+
+/// The same, into what `into` names.
+pub(in crate::ops) async fn clean_into(
+    app: &App,
+    job: &Job,
+    into: Option<&str>,
+    remains: &serde_json::Value,
+) -> Result<Cleaned, String> {
     let remains: Remains =
         serde_json::from_value(remains.clone()).map_err(|error| error.to_string())?;
-    let request = request(app, job)?;
-    let targets =
-        Targets::resolve(app, request.into.as_deref()).map_err(|error| error.to_string())?;
+    let targets = Targets::resolve(app, into).map_err(|error| error.to_string())?;
     if remains.phase == Phase::Proved {
         finish(app, &targets, &remains).await.map_err(|error| error.to_string())?;
         return Ok(Cleaned::Succeeded(Box::default()));

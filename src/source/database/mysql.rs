@@ -2,6 +2,7 @@
 
 mod connect;
 mod lock;
+mod making;
 mod objects;
 mod render;
 mod restore;
@@ -75,6 +76,18 @@ impl Database for MySql {
 
     async fn staged(&self, attempt: &AttemptId) -> Result<Box<dyn Staged>, DatabaseError> {
         restore::staged(&self.target, attempt).await
+    }
+
+    async fn create(&self) -> Result<bool, DatabaseError> {
+        making::create(&self.target).await
+    }
+
+    async fn discard(&self) -> Result<(), DatabaseError> {
+        making::discard(&self.target).await
+    }
+
+    async fn compact(&self) -> Result<(), DatabaseError> {
+        making::compact(&self.target).await
     }
 }
 
