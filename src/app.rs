@@ -7,6 +7,7 @@ use url::Url;
 use crate::catalog::{Catalog, CatalogError};
 use crate::config::{Config, ConfigError};
 use crate::jobs::{Queue, Worker, WorkerHandle, WorkerOptions};
+use crate::limits::Limits;
 use crate::notify::socket::Socket;
 use crate::notify::{LogNotifier, Notifier};
 use crate::ops::OpError;
@@ -28,6 +29,7 @@ pub struct App {
     pub portal: Portal,
     pub storages: Storages,
     pub links: Links,
+    pub limits: Limits,
     pub presence: Presence,
     /// DocSpace's socket service, when its address is configured.
     pub socket: Option<Arc<Socket>>,
@@ -77,6 +79,7 @@ impl App {
         let socket = Socket::of(&config.portal.docspace).map_err(ConfigError::Invalid)?;
         let catalog = Catalog::open(&config.catalog.url).await?;
         let links = Links::new(public_url(&config)?, &sealer.signing_key("download links")?);
+        let limits = Limits::new(&config.limits);
         Ok(Arc::new_cyclic(|app| Self {
             recent: Recent::new(app.clone()),
             queue: Queue::new(catalog.clone()),
@@ -86,6 +89,7 @@ impl App {
             portal,
             storages,
             links,
+            limits,
             socket,
             clock,
             notifier,

@@ -3,6 +3,7 @@
 mod api_keys;
 mod archives;
 mod cache;
+mod copies;
 mod db;
 pub(crate) mod jobs;
 mod migrate;
@@ -30,6 +31,7 @@ use crate::storage::{StorageParams, StorageType};
 pub use api_keys::{ApiKey, ApiKeyInfo, ApiKeys};
 pub use archives::{ArchiveFilter, Archives, Page};
 pub(crate) use cache::Cache;
+pub use copies::{Copied, Copies, CopyRecord, CopyState};
 use db::{Db, Dialect};
 pub use place::sqlite_file;
 use place::{Place, create_file};
@@ -188,6 +190,11 @@ impl Catalog {
     /// The table of archives.
     pub fn archives(&self) -> Archives<'_> {
         Archives { catalog: self }
+    }
+
+    /// The table of copies.
+    pub fn copies(&self) -> Copies<'_> {
+        Copies { catalog: self }
     }
 
     /// The table of schedules.

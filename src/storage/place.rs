@@ -201,7 +201,7 @@ impl Storage {
     }
 
     /// An address that anybody can download the archive from until it expires (a cloud's limit is seven
-    /// days). None for folders and documents.
+    /// days). None for folders and documents, and where whoever reads must send a key.
     pub async fn presigned_link(
         &self,
         name: &str,
@@ -211,10 +211,10 @@ impl Storage {
         match &self.0 {
             // DocSpace asks whoever opens a document who they are.
             Kind::Folder(_) | Kind::Documents(_) => Ok(None),
-            Kind::Cloud(cloud) => cloud.presigned_link(name, expires).await.map(Some),
+            Kind::Cloud(cloud) => cloud.presigned_link(name, expires).await,
             Kind::Consumer(consumer) => {
                 let cloud = consumer.cloud().await?;
-                cloud.presigned_link(&consumer.key(name), expires).await.map(Some)
+                cloud.presigned_link(&consumer.key(name), expires).await
             }
         }
     }
