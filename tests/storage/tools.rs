@@ -60,6 +60,22 @@ pub fn cloud_config(server: &S3Server, url: &str, more: &[(&str, &str)]) -> Conf
     config
 }
 
+/// A bucket by its server's options as `CustomCloud`, with more of them.
+pub fn custom(
+    server: Vec<(String, String)>,
+    url: &str,
+    more: &[(&str, &str)],
+    max_parts: u32,
+) -> Storage {
+    let mut config = config(Path::new("/nonexistent"));
+    let mut options = Options(server.into_iter().collect());
+    options.0.extend(more.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
+    config.storage.max_parts = max_parts;
+    config.storage.custom_cloud = Some(UrlConfig { url: url.parse().unwrap(), options });
+    let storages = Storages::new(&config).unwrap();
+    storages.resolve(StorageType::CustomCloud, &params(&[])).unwrap()
+}
+
 pub fn cloud(server: &S3Server, url: &str, more: &[(&str, &str)]) -> Storage {
     let storages = Storages::new(&cloud_config(server, url, more)).unwrap();
     storages.resolve(StorageType::CustomCloud, &params(&[])).unwrap()
