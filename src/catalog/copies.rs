@@ -87,7 +87,9 @@ impl Copies<'_> {
 
     /// Those that are still to be made, of archives that are still there.
     pub async fn unfinished(&self) -> Result<Vec<CopyRecord>, CatalogError> {
-        self.list("state in ('waiting', 'failed')".to_owned(), Vec::new()).await
+        let chosen = "state in ('waiting', 'failed') and exists (select 1 from portal_backup_archives \
+                      where id = archive_id and removed_on is null)";
+        self.list(chosen.to_owned(), Vec::new()).await
     }
 
     async fn list(

@@ -18,6 +18,7 @@ use object_store::signer::Signer;
 use object_store::{
     Attribute, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 };
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use url::Url;
 
 use super::location::Bucket;
@@ -32,6 +33,9 @@ mod upload;
 
 pub(super) use upload::CloudUpload;
 
+/// What a path in an address must not hold as it is: all but RFC 3986's unreserved characters and `/`.
+const IN_ADDRESS: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 /// What providers sign at most.
 const LONGEST_LINK: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -286,7 +290,17 @@ impl Cloud {
             // Only who sends the key can read it, and a link sends none.
             return Ok(None);
         }
-        let (get, key) = (object_store::signer::Method::GET, self.key(name)?);
+        let get = object_store::signer::Method::GET;
+        let key = match self.config.provider {
+            // There object_store puts the path into the address as it is.
+            Provider::Google => {
+                let key = self.key(name)?;
+                let encoded = percent_encode(key.as_ref().as_bytes(), IN_ADDRESS);
+                Path::parse(encoded.to_string())
+                    .map_err(|error| StorageError::Invalid(error.to_string()))?
+            }
+            Provider::S3 | Provider::Azure => self.key(name)?,
+        };
         let signed = self.signer.signed_url(get, &key, expires.min(LONGEST_LINK)).await;
         signed.map(Some).map_err(|error| self.fail("make a link to", name, &error))
     }
