@@ -291,15 +291,16 @@ impl Cloud {
             return Ok(None);
         }
         let get = object_store::signer::Method::GET;
+        let key = self.key(name)?;
+        let encoded = percent_encode(key.as_ref().as_bytes(), IN_ADDRESS).to_string();
         let key = match self.config.provider {
             // There object_store puts the path into the address as it is.
             Provider::Google => {
-                let key = self.key(name)?;
-                let encoded = percent_encode(key.as_ref().as_bytes(), IN_ADDRESS);
-                Path::parse(encoded.to_string())
-                    .map_err(|error| StorageError::Invalid(error.to_string()))?
+                Path::parse(encoded).map_err(|error| StorageError::Invalid(error.to_string()))?
             }
-            Provider::S3 | Provider::Azure => self.key(name)?,
+            // There it signs the encoded name, and Azure compares with the decoded one.
+            Provider::Azure if encoded != key.as_ref() => return Ok(None),
+            Provider::S3 | Provider::Azure => key,
         };
         let signed = self.signer.signed_url(get, &key, expires.min(LONGEST_LINK)).await;
         signed.map(Some).map_err(|error| self.fail("make a link to", name, &error))

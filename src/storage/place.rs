@@ -201,7 +201,8 @@ impl Storage {
     }
 
     /// An address that anybody can download the archive from until it expires (a cloud's limit is seven
-    /// days). None for folders and documents, and where whoever reads must send a key.
+    /// days). None for folders and documents, and where whoever reads must send a key, or the
+    /// provider's signature cannot be made.
     pub async fn presigned_link(
         &self,
         name: &str,

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -140,13 +139,4 @@ pub async fn names(storage: &Storage) -> Vec<String> {
         storage.list().await.unwrap().map(|entry| entry.unwrap().0).collect().await;
     names.sort();
     names
-}
-
-/// Waits for what happens in the background.
-pub async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !check() {
-        assert!(begun.elapsed() < Duration::from_secs(10), "not within ten seconds: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }

@@ -49,7 +49,7 @@ fn server() -> &'static Server {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let begun = Instant::now();
         while std::net::TcpStream::connect(free).is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(30), "azurite does not start");
+            assert!(begun.elapsed() < Duration::from_secs(120), "azurite does not start");
             std::thread::sleep(Duration::from_millis(50));
         }
         Server { address: format!("http://{free}"), _child: child }

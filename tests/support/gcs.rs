@@ -243,7 +243,10 @@ impl State {
         for (name, value) in &object.headers {
             reply = reply.with(Box::leak(name.clone().into_boxed_str()), value.clone());
         }
+        // An answer to HEAD has no body to tell it by.
+        let length = reply.body.len().to_string();
         reply
+            .with("content-length", length)
             .with("etag", format!("\"{}\"", object.generation))
             .with("x-goog-generation", object.generation.to_string())
             .with("last-modified", MODIFIED.to_owned())

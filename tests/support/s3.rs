@@ -27,6 +27,7 @@ pub struct S3Server {
 
 /// A request as it came.
 #[derive(Debug, Clone)]
+#[allow(dead_code)]
 pub struct Request {
     pub method: String,
     pub uri: String,
