@@ -44,11 +44,13 @@ impl Request {
 /// The status, and S3's code and message.
 type Refusal = (u16, &'static str, &'static str);
 
+type Refuse = Box<dyn FnMut(&Request) -> Option<Refusal> + Send>;
+
 /// What every request passes first.
 #[derive(Default)]
 struct Gate {
     requests: Vec<Request>,
-    refuse: Option<Box<dyn FnMut(&Request) -> Option<Refusal> + Send>>,
+    refuse: Option<Refuse>,
 }
 
 impl Gate {
