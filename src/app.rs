@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::catalog::{Catalog, CatalogError};
 use crate::config::{Config, ConfigError, PortalConfig};
 use crate::jobs::{Queue, Worker, WorkerHandle, WorkerOptions};
+use crate::limits::Limits;
 use crate::notify::socket::Socket;
 use crate::notify::{LogNotifier, Notifier};
 use crate::ops::OpError;
@@ -30,6 +31,7 @@ pub struct App {
     pub portal: Portal,
     pub storages: Arc<Storages>,
     pub links: Arc<Links>,
+    pub limits: Limits,
     pub presence: Presence,
     /// DocSpace's socket service, when its address is configured.
     pub socket: Option<Arc<Socket>>,
@@ -81,6 +83,7 @@ impl App {
         let socket = Socket::of(&config.portal.docspace).map_err(ConfigError::Invalid)?;
         let catalog = Catalog::open(&config.catalog.url).await?;
         let links = Links::new(public_url(&config)?, &sealer.signing_key("download links")?);
+        let limits = Limits::new(&config.limits);
         Ok(Arc::new_cyclic(|app| Self {
             recent: Recent::new(app.clone()),
             queue: Queue::new(catalog.clone()),
@@ -90,6 +93,7 @@ impl App {
             portal,
             storages: Arc::new(storages),
             links: Arc::new(links),
+            limits,
             socket,
             clock,
             notifier,
@@ -117,6 +121,7 @@ impl App {
             portal,
             storages: Arc::clone(&self.storages),
             links: Arc::clone(&self.links),
+            limits: self.limits.clone(),
             socket: None,
             clock: Arc::clone(&self.clock),
             notifier: Arc::clone(&self.notifier),

@@ -3,6 +3,7 @@
 mod api_keys;
 mod archives;
 mod cache;
+mod copies;
 mod db;
 pub(crate) mod jobs;
 mod migrate;
@@ -32,6 +33,7 @@ use crate::storage::{StorageParams, StorageType};
 pub use api_keys::{ApiKey, ApiKeyInfo, ApiKeys};
 pub use archives::{ArchiveFilter, Archives, Page};
 pub(crate) use cache::Cache;
+pub use copies::{Copied, Copies, CopyRecord, CopyState};
 use db::{Db, Dialect};
 pub use operations::{Ending, Message, Operation, Operations, Task};
 pub use place::sqlite_file;
@@ -192,6 +194,11 @@ impl Catalog {
     /// The table of archives.
     pub fn archives(&self) -> Archives<'_> {
         Archives { catalog: self }
+    }
+
+    /// The table of copies.
+    pub fn copies(&self) -> Copies<'_> {
+        Copies { catalog: self }
     }
 
     /// The table of schedules.

@@ -115,6 +115,7 @@ pub async fn plan(
     let placing = app.portal.placing();
     let mut contents = contents::read(&archive, placing, &only).await.map_err(unreadable)?;
     let mut plan = plan::make(app, request, &only, &chosen, &contents, &targets).await?;
+    plan.warnings.extend(chosen.notice.clone());
     if only.is_everything() && targets.live {
         plan::count_removed(&archive, &mut contents, &targets, &mut plan).await?;
     }

@@ -210,7 +210,8 @@ impl Storage {
     }
 
     /// An address that anybody can download the archive from until it expires (a cloud's limit is seven
-    /// days). None for folders and documents.
+    /// days). None for folders and documents, and where whoever reads must send a key, or the
+    /// provider's signature cannot be made.
     pub async fn presigned_link(
         &self,
         name: &str,
@@ -220,10 +221,10 @@ impl Storage {
         match &self.0 {
             // DocSpace asks whoever opens a document who they are.
             Kind::Folder(_) | Kind::Documents(_) => Ok(None),
-            Kind::Cloud(cloud) => cloud.presigned_link(name, expires).await.map(Some),
+            Kind::Cloud(cloud) => cloud.presigned_link(name, expires).await,
             Kind::Consumer(consumer) => {
                 let cloud = consumer.cloud().await?;
-                cloud.presigned_link(&consumer.key(name), expires).await.map(Some)
+                cloud.presigned_link(&consumer.key(name), expires).await
             }
         }
     }

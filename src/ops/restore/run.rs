@@ -279,6 +279,7 @@ impl Attempt<'_> {
         let only = Only::new(&self.request.only).map_err(RunError::Failed)?;
         ctx.progress.restart();
         let chosen = chosen::find(app, None, self.request).await?;
+        chosen.notice.iter().for_each(|notice| ctx.warn(notice.clone()));
         ctx.progress.add_total(chosen.source.len());
         let verified = verified(app, &chosen, self.request.trust, &ctx.progress).await?;
         let placing = app.portal.placing();

@@ -3,7 +3,7 @@
 use url::Url;
 
 use super::super::allow::Prefix;
-use super::super::cloud::{ClientConfig, Cloud};
+use super::super::cloud::Cloud;
 use super::super::folder::Folder;
 use super::super::location::{self, Bucket, Location};
 use super::super::params::find;
@@ -98,11 +98,11 @@ impl Storages {
         if wanted.has_credentials() {
             set_credentials(&mut options, &wanted)?;
         }
-        let config = ClientConfig { bucket: &bucket, options: &options, environment: false };
-        let cloud = Cloud::new(&config, self.max_parts).map_err(|error| match error {
-            StorageError::Configuration(text) => StorageError::Invalid(text),
-            other => other,
-        })?;
+        let cloud =
+            Cloud::new(&bucket, &options, false, self.max_parts).map_err(|error| match error {
+                StorageError::Configuration(text) => StorageError::Invalid(text),
+                other => other,
+            })?;
         Ok(Storage::cloud(cloud))
     }
 
