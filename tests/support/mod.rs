@@ -7,6 +7,7 @@ pub mod disk;
 pub mod docspace;
 pub mod files;
 pub mod issuer;
+pub mod lucene;
 pub mod portal;
 pub mod proxy;
 pub mod s3;
