@@ -11,6 +11,7 @@ use crate::notify::socket::Socket;
 use crate::notify::{LogNotifier, Notifier};
 use crate::ops::OpError;
 use crate::ops::handler::OpsHandler;
+use crate::ops::index_copies::Live;
 use crate::ops::links::Links;
 use crate::ops::presence::Presence;
 use crate::ops::recent::Recent;
@@ -37,6 +38,8 @@ pub struct App {
     pub notifier: Arc<dyn Notifier>,
     pub(crate) scheduling: Scheduling,
     pub recent: Recent,
+    /// The copy of the index that this process makes.
+    pub(crate) index_copy: Live,
     sealer: Sealer,
 }
 
@@ -90,12 +93,14 @@ impl App {
             clock,
             notifier,
             scheduling: Scheduling::default(),
+            index_copy: Live::default(),
             sealer,
         }))
     }
 
     /// Starts running queued jobs, until the handle is shut down.
     pub fn start_worker(self: &Arc<Self>, options: WorkerOptions) -> std::io::Result<WorkerHandle> {
+        self.portal.sweep_indexes();
         let handler = Arc::new(OpsHandler(Arc::downgrade(self)));
         Worker::start(self.queue.clone(), handler, options)
     }

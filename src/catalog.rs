@@ -4,6 +4,7 @@ mod api_keys;
 mod archives;
 mod cache;
 mod db;
+mod index_copies;
 pub(crate) mod jobs;
 mod migrate;
 mod place;
@@ -31,6 +32,7 @@ pub use api_keys::{ApiKey, ApiKeyInfo, ApiKeys};
 pub use archives::{ArchiveFilter, Archives, Page};
 pub(crate) use cache::Cache;
 use db::{Db, Dialect};
+pub use index_copies::{IndexCopies, IndexCopy};
 pub use place::sqlite_file;
 use place::{Place, create_file};
 pub use schedules::{Fired, ScheduleRecord, Schedules};
@@ -193,6 +195,11 @@ impl Catalog {
     /// The table of schedules.
     pub fn schedules(&self) -> Schedules<'_> {
         Schedules { catalog: self }
+    }
+
+    /// The table of copies that sensenet's API made of the index.
+    pub fn index_copies(&self) -> IndexCopies<'_> {
+        IndexCopies { catalog: self }
     }
 
     /// What is done to the tables from time to time.

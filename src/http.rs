@@ -14,6 +14,7 @@ mod pages;
 mod paths;
 mod range;
 mod schema;
+pub mod sensenet;
 mod track;
 pub mod v1;
 
@@ -120,6 +121,7 @@ pub fn application(
         .app_data(state)
         .app_data(web::PathConfig::default().error_handler(methods::bad_path))
         .configure(docspace::configure)
+        .configure(sensenet::configure)
         .configure(v1::configure)
         .configure(health::configure)
         .configure(pages::configure)

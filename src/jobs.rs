@@ -33,6 +33,8 @@ pub enum JobKind {
     Restore,
     Verify,
     Prune,
+    /// A copy of the index, by sensenet's API.
+    Index,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -27,7 +27,7 @@ mod error;
 mod plan;
 mod upload;
 
-pub(super) use client::ClientConfig;
+pub(super) use client::{ClientConfig, is_own};
 pub(super) use upload::CloudUpload;
 
 /// The name of the mark among an object's metadata.

@@ -67,6 +67,8 @@ pub enum Kind {
     Restore,
     Verify,
     Prune,
+    /// A copy of the index, by sensenet's API.
+    Index,
 }
 
 /// How far the work is.

@@ -233,6 +233,7 @@ impl Patience {
     }
 }
 
-fn is_own(name: &str) -> bool {
+/// Whether an option is ours and not object_store's.
+pub(in super::super) fn is_own(name: &str) -> bool {
     matches!(name, "max_retries" | "retry_timeout")
 }
