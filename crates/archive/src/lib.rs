@@ -21,6 +21,7 @@ mod extract;
 mod foreign;
 mod frame;
 mod header;
+mod igzip;
 mod inflate;
 mod manifest;
 mod manifest_reader;
