@@ -161,7 +161,7 @@ async fn backup(
 #[allow(dead_code, reason = "a description")]
 pub async fn describe_backup() {}
 
-/// Tells how far the copy is that runs, and how all before it ended. POST does the same.
+/// Tells how far the copy is that runs, and how all before it ended.
 #[utoipa::path(
     get, path = "/odata.svc/(%27Root%27)/QueryIndexBackup", operation_id = "queryIndexBackup", tag = "sensenet",
     summary = "Ask about copies of the index",
@@ -171,6 +171,17 @@ pub async fn describe_backup() {}
 )]
 #[allow(dead_code, reason = "a description")]
 pub async fn describe_query() {}
+
+/// The same as with GET.
+#[utoipa::path(
+    post, path = "/odata.svc/(%27Root%27)/QueryIndexBackup", operation_id = "queryIndexBackupByPost", tag = "sensenet",
+    summary = "Ask about copies of the index",
+    responses(
+        (status = 200, description = "`Executing`; or by the latest of the history `Initial`, `Finished`, `Canceled` or `Faulted`", body = BackupResponse, content_type = "application/json;odata=verbose;charset=utf-8"),
+    ),
+)]
+#[allow(dead_code, reason = "a description")]
+pub async fn describe_query_by_post() {}
 
 /// Asks the copy that runs to stop; it does so also in the middle of a file, and the target stays as it was.
 #[utoipa::path(
