@@ -14,6 +14,7 @@ use crate::notify::socket::Socket;
 use crate::notify::{LogNotifier, Notifier};
 use crate::ops::OpError;
 use crate::ops::handler::OpsHandler;
+use crate::ops::index_copies::Live;
 use crate::ops::links::Links;
 use crate::ops::presence::Presence;
 use crate::ops::recent::Recent;
@@ -43,6 +44,8 @@ pub struct App {
     pub recent: Recent,
     /// Whether this is one database or filesystem taken for a portal of its own.
     pub single: bool,
+    /// The copy of the index that this process makes.
+    pub(crate) index_copy: Arc<Live>,
     sealer: Arc<Sealer>,
 }
 
@@ -99,6 +102,7 @@ impl App {
             notifier,
             scheduling: Scheduling::default(),
             single: false,
+            index_copy: Arc::default(),
             sealer: Arc::new(sealer),
         }))
     }
@@ -127,6 +131,7 @@ impl App {
             notifier: Arc::clone(&self.notifier),
             scheduling: Scheduling::default(),
             single: true,
+            index_copy: Arc::clone(&self.index_copy),
             sealer: Arc::clone(&self.sealer),
         }))
     }
@@ -138,6 +143,7 @@ impl App {
 
     /// Starts running queued jobs, until the handle is shut down.
     pub fn start_worker(self: &Arc<Self>, options: WorkerOptions) -> std::io::Result<WorkerHandle> {
+        self.portal.sweep_indexes();
         let handler = Arc::new(OpsHandler(Arc::downgrade(self)));
         Worker::start(self.queue.clone(), handler, options)
     }

@@ -5,6 +5,7 @@ mod archives;
 mod cache;
 mod copies;
 mod db;
+mod index_copies;
 pub(crate) mod jobs;
 mod migrate;
 mod operations;
@@ -35,6 +36,7 @@ pub use archives::{ArchiveFilter, Archives, Page};
 pub(crate) use cache::Cache;
 pub use copies::{Copied, Copies, CopyRecord, CopyState};
 use db::{Db, Dialect};
+pub use index_copies::{IndexCopies, IndexCopy};
 pub use operations::{Ending, Message, Operation, Operations, Task};
 pub use place::sqlite_file;
 use place::{Place, create_file};
@@ -214,6 +216,11 @@ impl Catalog {
     /// The table of operations on one source.
     pub fn operations(&self) -> Operations<'_> {
         Operations { catalog: self }
+    }
+
+    /// The table of copies that sensenet's API made of the index.
+    pub fn index_copies(&self) -> IndexCopies<'_> {
+        IndexCopies { catalog: self }
     }
 
     /// What is done to the tables from time to time.

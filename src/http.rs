@@ -15,6 +15,7 @@ mod paths;
 mod range;
 pub mod ravendb;
 mod schema;
+pub mod sensenet;
 mod track;
 pub mod v1;
 
@@ -121,6 +122,7 @@ pub fn application(
         .app_data(state)
         .app_data(web::PathConfig::default().error_handler(methods::bad_path))
         .configure(docspace::configure)
+        .configure(sensenet::configure)
         .configure(v1::configure)
         .configure(ravendb::configure)
         .configure(health::configure)

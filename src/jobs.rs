@@ -39,6 +39,8 @@ pub enum JobKind {
     SourceRestore,
     /// Sends an archive to a further storage.
     Copy,
+    /// A copy of the index, by sensenet's API.
+    Index,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

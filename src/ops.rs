@@ -9,6 +9,7 @@ pub mod fingerprint;
 pub mod handler;
 pub mod health;
 pub mod import;
+pub mod index_copies;
 pub mod jobs;
 pub mod links;
 pub mod mirror;

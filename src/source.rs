@@ -2,4 +2,5 @@
 
 pub mod database;
 pub mod files;
+pub mod index;
 pub mod restore;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use indicatif::HumanDuration;
 
 use super::{CliError, output};
-use crate::ops::restore::{RestorePlan, TableAction, TablePlan};
+use crate::ops::restore::{IndexAction, RestorePlan, TableAction, TablePlan};
 
 pub fn print(plan: &RestorePlan) -> Result<(), CliError> {
     lines(plan).iter().try_for_each(|line| output::line(line))
@@ -42,6 +42,17 @@ fn lines(plan: &RestorePlan) -> Vec<String> {
             }
         }
     }
+    for index in &plan.indexes {
+        let bytes = output::bytes(index.bytes);
+        lines.push(match index.action {
+            IndexAction::Replace => {
+                format!("index        {}: replaced by {} files, {bytes}", index.name, index.files)
+            }
+            IndexAction::Rebuild => {
+                format!("index        {}: emptied, the archive has none", index.name)
+            }
+        });
+    }
     let free = plan
         .space_available
         .map_or_else(String::new, |free| format!(", {} are free", output::bytes(free)));
@@ -73,7 +84,7 @@ fn tables(tables: &[TablePlan]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::restore::FilesystemPlan;
+    use crate::ops::restore::{FilesystemPlan, IndexPlan};
 
     #[test]
     fn everything_is_shown() {
@@ -102,6 +113,12 @@ mod tests {
                 replaced: vec![String::new()],
                 removed: Some(2),
             }],
+            indexes: vec![IndexPlan {
+                name: "search".to_owned(),
+                action: IndexAction::Rebuild,
+                files: 0,
+                bytes: 0,
+            }],
             space_needed: 100,
             space_available: Some(200),
             seconds: 90,
@@ -116,9 +133,13 @@ mod tests {
         assert_eq!(lines[2], "  replaces   main.note                    7 rows      2.00 KiB");
         assert_eq!(lines[3], "  creates    main.longer_name             ? rows      2.00 KiB");
         let text = lines.join("\n");
-        for part in
-            ["kept         other", "replaces   everything", "removes    2", "200 B are free"]
-        {
+        for part in [
+            "kept         other",
+            "replaces   everything",
+            "removes    2",
+            "search: emptied",
+            "200 B are free",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(text.ends_with("warning: careful\nproblem: no"), "{text}");

@@ -88,7 +88,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim)
 }
 
-fn api_key(text: &str) -> Option<Credential> {
+/// A key by itself; None: it cannot be one.
+pub fn api_key(text: &str) -> Option<Credential> {
     let is_key = text.starts_with("sk-") && text.len() <= LONGEST_KEY;
     is_key.then(|| Credential::ApiKey(text.to_owned()))
 }

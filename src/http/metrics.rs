@@ -122,6 +122,8 @@ fn publish(figures: &Figures) {
         Kind::Prune,
         Kind::SourceBackup,
         Kind::SourceRestore,
+        Kind::Copy,
+        Kind::Index,
     ];
     let states = [State::Queued, State::Running, State::Succeeded, State::Failed, State::Cancelled];
     for kind in kinds {

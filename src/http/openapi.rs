@@ -9,7 +9,7 @@ use utoipa::openapi::{
 };
 use utoipa::{Modify, OpenApi};
 
-use super::{docspace, health, ravendb, v1};
+use super::{docspace, health, ravendb, sensenet, v1};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -17,11 +17,13 @@ use super::{docspace, health, ravendb, v1};
         title = "Portal Backup",
         description = "Backs up a web portal: its database and its files, in one consistent and verified \
 archive; and puts it back. The operations under /api/2.0/backup are DocSpace's; the same can be called under /api/2.0/portal. \
+Those under /odata.svc are sensenet's, which also take the key as a header or parameter `apikey`. \
 Everything under /v1 is Portal Backup's own.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     tags(
         (name = "Backup", description = "DocSpace's backup API"),
+        (name = "sensenet", description = "sensenet's API for copies of its index"),
         (name = "Jobs", description = "Work, and how far it is"),
         (name = "Archives", description = "What was stored"),
         (name = "Schedules", description = "When backups are made of themselves, and which stay"),
@@ -46,6 +48,8 @@ Everything under /v1 is Portal Backup's own.",
         ravendb::documents::in_progress, ravendb::documents::database, ravendb::documents::filesystem,
         ravendb::documents::databases, ravendb::documents::filesystems, ravendb::config::handle, ravendb::operations::status,
         ravendb::operations::kill, ravendb::operations::list,
+        sensenet::describe_backup, sensenet::describe_query, sensenet::describe_query_by_post,
+        sensenet::describe_cancel,
         health::health, health::liveness, health::ready,
     ),
     components(schemas(docspace::ErrorWrapper, docspace::ValidationErrorWrapper, v1::ErrorBody,
@@ -99,6 +103,8 @@ impl Modify for CommonErrors {
                 operations(item).for_each(|operation| describe_errors(operation, docspace_error));
             } else if operations(item).any(|operation| is_ravendb(operation)) {
                 operations(item).for_each(|operation| describe_errors(operation, ravendb_error));
+            } else if path.starts_with("/odata.svc/") {
+                operations(item).for_each(|operation| describe_errors(operation, sensenet_error));
             }
         }
     }
@@ -136,24 +142,36 @@ fn is_ravendb(operation: &Operation) -> bool {
 }
 
 fn ravendb_error(status: &str, text: &str) -> RefOr<Response> {
-    error(text, Some(if status == UNEXPECTED { "RavenUnhandled" } else { "RavenError" }))
+    error(text, JSON, Some(if status == UNEXPECTED { "RavenUnhandled" } else { "RavenError" }))
 }
 
 fn own_error(_: &str, text: &str) -> RefOr<Response> {
-    error(text, Some("Error"))
+    error(text, JSON, Some("Error"))
 }
 
 /// DocSpace's refusals have no body that its specification tells of.
 fn docspace_error(status: &str, text: &str) -> RefOr<Response> {
-    error(text, (status == UNEXPECTED).then_some("ErrorWrapper"))
+    error(text, JSON, (status == UNEXPECTED).then_some("ErrorWrapper"))
 }
 
-fn error(text: &str, schema: Option<&str>) -> RefOr<Response> {
+fn sensenet_error(status: &str, text: &str) -> RefOr<Response> {
+    match status {
+        "403" => error(text, sensenet::JSON, Some("ODataError")),
+        UNEXPECTED => {
+            error("No index is configured, or unexpected", sensenet::JSON, Some("ODataError"))
+        }
+        _ => error(text, JSON, None),
+    }
+}
+
+const JSON: &str = "application/json";
+
+fn error(text: &str, media: &str, schema: Option<&str>) -> RefOr<Response> {
     let mut response = ResponseBuilder::new().description(text);
     if let Some(schema) = schema {
         let schema = Ref::from_schema_name(schema);
         let content = ContentBuilder::new().schema(Some(schema)).build();
-        response = response.content("application/json", content);
+        response = response.content(media, content);
     }
     response.build().into()
 }
@@ -174,6 +192,7 @@ impl Modify for Corrections {
                         | "verifyArchive"
                         | "planRetention"
                         | "uploadBackupFile"
+                        | "backupIndex"
                 )
             );
             if let (true, Some(RefOr::T(body))) = (optional, &mut operation.request_body) {

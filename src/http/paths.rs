@@ -1,4 +1,5 @@
-//! DocSpace's and RavenDB's routes are found in any case and with a trailing slash, as ASP.NET finds them.
+//! DocSpace's and RavenDB's routes are found in any case and with a trailing slash, as ASP.NET finds them; and
+//! sensenet's whatever the case of `odata.svc`.
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -7,6 +8,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest};
 
 const DOCSPACE: &str = "/api/2.0/";
+const ODATA: &str = "/odata.svc/";
 const UPLOAD: &str = "/backupfileupload.ashx";
 
 /// Path and query as the client sent them.
@@ -69,6 +71,11 @@ fn normalised(path: &str) -> Option<String> {
     if let Some(lower) = of_ravendb(path) {
         return (lower != path).then_some(lower);
     }
+    if let Some((start, rest)) = path.split_at_checked(ODATA.len())
+        && start.eq_ignore_ascii_case(ODATA)
+    {
+        return (start != ODATA).then(|| format!("{ODATA}{rest}"));
+    }
     let is_docspace =
         path.get(..DOCSPACE.len()).is_some_and(|start| start.eq_ignore_ascii_case(DOCSPACE));
     if !is_docspace && !path.eq_ignore_ascii_case(UPLOAD) {
@@ -95,6 +102,8 @@ mod tests {
             Some("/api/2.0/backup/startbackup")
         );
         assert_eq!(of("/backupFileUpload.ashx").as_deref(), Some(UPLOAD));
+        assert_eq!(of("/OData.svc/('Root')/X").as_deref(), Some("/odata.svc/('Root')/X"));
+        assert_eq!(of("/odata.svc/('Root')/X"), None);
         assert_eq!(of("/v1/Archives/"), None);
         assert_eq!(
             of("/Databases/North%20Wind/docs/Raven/Backup/Status").as_deref(),

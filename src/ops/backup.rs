@@ -2,6 +2,7 @@
 
 mod databases;
 mod files;
+mod index;
 mod run;
 
 use serde::{Deserialize, Serialize};
@@ -82,9 +83,11 @@ pub(super) fn check(app: &App, request: &StartBackup) -> Result<(), OpError> {
                 .to_owned(),
         ));
     }
-    if app.config.portal.database.is_empty() && app.config.portal.filesystem.is_empty() {
+    let portal = &app.config.portal;
+    if portal.database.is_empty() && portal.filesystem.is_empty() && portal.index.is_empty() {
         return Err(OpError::Invalid(
-            "nothing to back up: the configuration names no database and no filesystem".to_owned(),
+            "nothing to back up: the configuration names no database, no filesystem and no index"
+                .to_owned(),
         ));
     }
     app.storages.resolve(request.storage_type, &params(request))?;

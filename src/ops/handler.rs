@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::app::App;
 use crate::jobs::{Cleaned, Finished, Handler, Job, JobContext, JobFailure, JobKind};
-use crate::ops::{backup, copies, named, restore, retention, verify};
+use crate::ops::{backup, copies, index_copies, named, restore, retention, verify};
 
 /// Runs jobs on behalf of the application that owns the worker.
 pub struct OpsHandler(pub Weak<App>);
@@ -30,6 +30,7 @@ impl Handler for OpsHandler {
             JobKind::SourceBackup => named::backup::run(&app, &ctx).await,
             JobKind::SourceRestore => named::restore::run(&app, &ctx).await,
             JobKind::Copy => copies::run(&app, &ctx).await,
+            JobKind::Index => index_copies::run(&app, &ctx).await,
         }
     }
 
@@ -43,6 +44,7 @@ impl Handler for OpsHandler {
             JobKind::SourceBackup => named::backup::clean(&app, job, remains).await,
             JobKind::SourceRestore => named::restore::clean(&app, job, remains).await,
             JobKind::Copy => copies::clean(&app, job, remains).await.map(|()| Cleaned::Gone),
+            JobKind::Index => index_copies::clean(&app, remains).await,
         }
     }
 }

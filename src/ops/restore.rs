@@ -4,6 +4,7 @@
 mod chosen;
 mod contents;
 mod health;
+mod indexes;
 mod load;
 mod plan;
 pub mod prove;
@@ -25,6 +26,7 @@ use crate::storage::{StorageParams, StorageType};
 use contents::Only;
 use targets::Targets;
 
+pub use indexes::{IndexAction, IndexPlan};
 pub use plan::{FilesystemPlan, RestorePlan, TableAction, TablePlan};
 pub(super) use run::{clean, clean_into, run, run_request};
 
@@ -127,7 +129,7 @@ fn check(request: &RestoreRequest) -> Result<(), OpError> {
     let has_url = request.into.as_deref().is_some_and(|into| into.contains(':'));
     if has_url && !request.by_operator {
         return Err(OpError::Invalid(
-            "\"into\" must be the name of a configured database or filesystem".to_owned(),
+            "\"into\" must be the name of a configured database, filesystem or index".to_owned(),
         ));
     }
     if matches!(request.archive, ArchiveChoice::Path { .. }) && !request.by_operator {

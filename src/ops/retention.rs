@@ -84,7 +84,10 @@ pub(super) async fn held(app: &App) -> Result<HashMap<Uuid, String>, OpError> {
     let filter = JobFilter { unfinished: true, ..JobFilter::default() };
     let jobs = app.queue.list(filter, 1000, 0).await?.items;
     let reading = jobs.into_iter().filter(|job| {
-        matches!(job.kind, JobKind::Restore | JobKind::Verify | JobKind::SourceRestore | JobKind::Copy)
+        matches!(
+            job.kind,
+            JobKind::Restore | JobKind::Verify | JobKind::SourceRestore | JobKind::Copy
+        )
     });
     Ok(reading
         .filter_map(|job| Some((job.archive_id?, format!("job {} needs it now", job.id))))

@@ -3,7 +3,7 @@
 //! Folders are read with the system's own calls, because names there may hold what an object store's
 //! path cannot, and because links, pipes and devices must be told apart; buckets through `object_store`.
 
-mod beneath;
+pub(in crate::source) mod beneath;
 mod local;
 mod names;
 mod staging;

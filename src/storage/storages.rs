@@ -107,6 +107,11 @@ impl Storages {
         self
     }
 
+    /// The folder that every `Local` path lies under.
+    pub fn local_root(&self) -> &Path {
+        &self.root
+    }
+
     /// The storage that a request names. Every check of what a request may name is here; no storage is
     /// asked anything (of a local path, links are looked for).
     pub fn resolve(

@@ -9,6 +9,7 @@ pub mod docspace;
 pub mod files;
 pub mod gcs;
 pub mod issuer;
+pub mod lucene;
 pub mod portal;
 pub mod proxy;
 pub mod s3;

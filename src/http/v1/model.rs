@@ -72,6 +72,8 @@ pub enum Kind {
     SourceBackup,
     SourceRestore,
     Copy,
+    /// A copy of the index, by sensenet's API.
+    Index,
 }
 
 /// How far the work is.

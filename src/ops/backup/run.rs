@@ -9,7 +9,8 @@ use jiff::{Timestamp, Zoned, tz::TimeZone};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{BackupRequest, databases, files};
+use super::index::CapturedIndex;
+use super::{BackupRequest, databases, files, index};
 use crate::app::App;
 use crate::catalog::ArchiveRecord;
 use crate::config::LayoutKind;
@@ -125,6 +126,7 @@ impl Attempt<'_> {
         progress.restart();
         progress.phase("preparing");
         let portal = &self.app.portal;
+        let indexes = index::capture(self.app, self.ctx).await?;
         let plan = files::plan(portal, &portal.tenants().await?).await?;
         let snapshots = self.open_snapshots().await?;
         // Asked after the snapshots are open: a tenant that they hold has its files in the archive.
@@ -135,7 +137,7 @@ impl Attempt<'_> {
             .filter(|table| table.with_data)
             .map(|table| table.estimated_bytes)
             .sum();
-        let source_bytes = plan.bytes + table_bytes;
+        let source_bytes = plan.bytes + table_bytes + index::bytes(&indexes);
         // What is written is read back: that is work too. Two thirds is what office portals compress to.
         let archive_guess = source_bytes / 3 * 2;
         progress.add_total(source_bytes + archive_guess);
@@ -164,7 +166,7 @@ impl Attempt<'_> {
             },
             sink,
         );
-        let written = self.write(&mut writer, portal, &tenants, snapshots, started).await;
+        let written = self.write(&mut writer, portal, &tenants, indexes, snapshots, started).await;
         let finished = match written {
             Ok(info) => writer.finish(info).await.map_err(RunError::from),
             Err(error) => {
@@ -273,6 +275,7 @@ impl Attempt<'_> {
         writer: &mut Writer,
         portal: &Portal,
         tenants: &[Tenant],
+        indexes: Vec<CapturedIndex>,
         snapshots: Vec<Opened>,
         started: Timestamp,
     ) -> Result<ManifestInfo, RunError> {
@@ -288,10 +291,6 @@ impl Attempt<'_> {
             };
             writer.append(marker, b"True").await?;
         }
-        for index in &self.app.config.portal.index {
-            self.ctx.warn(format!("index {} is not carried by backups yet", index.name));
-        }
-        progress.phase("database");
         let infos = snapshots.iter().map(Opened::info).collect();
         // Handed over, so that each snapshot is closed as soon as its tables are read.
         let databases = snapshots.into_iter().enumerate().map(|(position, opened)| {
@@ -305,10 +304,17 @@ impl Attempt<'_> {
             &self.app.limits.database,
             now,
         );
+        let index_names = index::names(&indexes);
+        if !indexes.is_empty() {
+            progress.phase("index");
+            index::store(indexes, writer, self.ctx).await?;
+        }
+        progress.phase("database");
         // Files are read beside: the snapshots are open, so no row can refer to a file that was too new.
         files::store(self.app, tenants, dumps, writer, self.ctx, now).await?;
         progress.phase("storing");
-        self.manifest(portal, tenants, infos, started).await
+        let info = self.manifest(portal, tenants, infos, started).await?;
+        Ok(ManifestInfo { indexes: index_names, ..info })
     }
 
     async fn manifest(

@@ -10,12 +10,13 @@ use serde::Serialize;
 use super::RestoreRequest;
 use super::chosen::Chosen;
 use super::contents::{ArchivedDatabase, Contents, Counted, Only};
+use super::indexes::{self, IndexAction, IndexPlan};
 use super::targets::{DatabaseTarget, FilesystemTarget, Targets};
 use crate::app::App;
 use crate::catalog::is_own_table;
 use crate::config::LayoutKind;
 use crate::ops::OpError;
-use crate::portal::Placed;
+use crate::portal::{INDEXES, Placed};
 use crate::source::files::Listed;
 
 /// Shown by `--dry-run` and `{"dryRun":true}`.
@@ -35,6 +36,7 @@ pub struct RestorePlan {
     /// Tables of the live databases that the archive does not know: they stay.
     pub tables_kept: Vec<String>,
     pub filesystems: Vec<FilesystemPlan>,
+    pub indexes: Vec<IndexPlan>,
     /// Bytes needed beside the live portal while it is staged, and how many there are, where it can be told.
     pub space_needed: u64,
     pub space_available: Option<u64>,
@@ -113,16 +115,20 @@ pub async fn make(
         judge_database(database, target, only, &mut plan).await;
     }
     for (&position, counted) in &contents.files {
-        let Some(target) = targets.filesystem(position) else { continue };
+        let target = targets.filesystem(position).filter(|_| position < INDEXES);
+        let Some(target) = target else { continue };
         judge_filesystem(app, only, contents, *counted, target, &mut plan).await?;
     }
+    indexes::judge(contents, only, targets, &mut plan).await;
     plan.rows = plan.tables.iter().filter_map(|table| table.rows).sum();
     // Reading the archive, loading rows and writing files, as slow as slow discs are.
     let bytes = plan.size / 200_000_000 + contents.data_bytes() / 10_000_000;
     let files: u64 = plan.filesystems.iter().map(|f| f.bytes / 80_000_000 + f.files / 2000).sum();
     plan.seconds = 1 + bytes + files;
+    let has_index = plan.indexes.iter().any(|index| index.action == IndexAction::Replace);
     // A source of its own may well be empty.
-    if plan.tables.is_empty() && plan.filesystems.is_empty() && !app.single {
+    let empty = plan.tables.is_empty() && plan.filesystems.is_empty() && !has_index;
+    if empty && !app.single {
         plan.problems.push("the archive has nothing that could be restored here".to_owned());
     }
     Ok(plan)
@@ -170,10 +176,6 @@ async fn judge_archive(
         );
     }
     let Some(info) = &contents.info else { return };
-    if !info.indexes.is_empty() {
-        plan.warnings
-            .push("search indexes in the archive are left out: they are built again".to_owned());
-    }
     if let (Some(theirs), Some(ours)) =
         (&info.machine_key_fingerprint, portal.machine_key_fingerprint())
         && *theirs != ours

@@ -11,7 +11,7 @@ use super::chosen::{self, Chosen};
 use super::contents::{self, Contents, Only};
 use super::load::{Loaded, Loader, LoadingDatabase};
 use super::targets::Targets;
-use super::{ArchiveChoice, RestoreRequest, plan};
+use super::{ArchiveChoice, RestoreRequest, indexes, plan};
 use crate::app::App;
 use crate::jobs::{CancelReason, Cleaned, Finished, Job, JobContext, JobFailure};
 use crate::ops::{OpError, uploads, verify};
@@ -410,8 +410,8 @@ impl Attempt<'_> {
         Ok(loading)
     }
 
-    /// The staging places of all filesystems that the archive has, and for each the folders that are replaced; none
-    /// when only parts are restored.
+    /// The staging places of all filesystems that the archive has, and of all indexes, and for each the folders that
+    /// are replaced; of filesystems none when only parts are restored.
     async fn stage_files(
         &self,
         targets: &Targets,
@@ -421,12 +421,13 @@ impl Attempt<'_> {
     ) -> Result<(HashMap<usize, Arc<FilesStaging>>, HashMap<usize, Vec<String>>), RunError> {
         let (mut stagings, mut folders) = (HashMap::new(), HashMap::new());
         for target in &targets.filesystems {
-            if !contents.has_filesystem(target.position, &target.name, only) {
+            let is_index = indexes::action(contents, only, targets, target).is_some();
+            if !is_index && !contents.has_filesystem(target.position, &target.name, only) {
                 continue;
             }
             let staging = target.filesystem.stage(&remains.attempt).await?;
             stagings.insert(target.position, Arc::new(staging));
-            if only.is_everything() {
+            if is_index || only.is_everything() {
                 folders.insert(target.position, plan::replaced(self.app, contents, target).await);
             }
         }

@@ -106,6 +106,26 @@ impl Storages {
         Ok(Storage::cloud(cloud))
     }
 
+    /// A place that a request names by its URL, and the options to open it with: within the configured cloud, or
+    /// where `storage.allow` lets it.
+    pub fn allowed_place(&self, url: &Url) -> Result<(Url, Options), StorageError> {
+        let none = StorageParams::new();
+        let wanted = Wanted { url: Some(url.as_str()), ..Wanted::of(&none)? };
+        let url = self.wanted_url(&wanted)?;
+        match location::parse(&url)? {
+            Location::Folder(_) => {
+                let storage = self.allowed_folder(&url)?;
+                Ok((storage.url().clone(), Options::default()))
+            }
+            Location::Bucket(bucket) => {
+                let configured = self.custom_cloud.as_ref();
+                let options = configured.map(|c| c.options.clone()).unwrap_or_default();
+                self.allowed_endpoint(&wanted, &bucket, &options)?;
+                Ok((bucket.url(), options))
+            }
+        }
+    }
+
     /// The URL that results from the request and the configuration.
     fn wanted_url(&self, wanted: &Wanted<'_>) -> Result<Url, StorageError> {
         let configured = self.custom_cloud.as_ref();
