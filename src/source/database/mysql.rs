@@ -1,6 +1,7 @@
 //! MySQL and MariaDB, dumped in DocSpace's format (`docspace/facts.md` §6).
 
 mod connect;
+mod grants;
 mod lock;
 mod objects;
 mod render;
@@ -9,6 +10,7 @@ mod rows;
 mod scheme;
 mod snapshot;
 mod url;
+mod warnings;
 
 use std::time::Duration;
 

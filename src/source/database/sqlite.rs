@@ -1,6 +1,7 @@
 //! SQLite, dumped as SQL that the `sqlite3` program loads.
 
 mod copy;
+mod objects;
 mod open;
 mod render;
 mod restore;

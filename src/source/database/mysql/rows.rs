@@ -13,6 +13,12 @@ use crate::source::database::{DataSink, SinkClosed};
 const PROLOGUE: &str = "SET time_zone='+00:00';\nSET sql_mode='NO_AUTO_VALUE_ON_ZERO';\n";
 const EPILOGUE: &str = "SET sql_mode=DEFAULT;\nSET time_zone=DEFAULT;\n";
 
+/// The same for a table with its history, whose rows REPLACE would not take.
+const HISTORY: [&str; 2] = [
+    "SET time_zone='+00:00';\nSET sql_mode='NO_AUTO_VALUE_ON_ZERO';\nSET system_versioning_insert_history=1;\n",
+    "SET system_versioning_insert_history=DEFAULT;\nSET sql_mode=DEFAULT;\nSET time_zone=DEFAULT;\n",
+];
+
 #[derive(Debug)]
 pub(super) enum Failure {
     Server(Error),
@@ -62,8 +68,13 @@ async fn stream(
 ) -> Result<u64, Failure> {
     let names: Vec<_> = columns.iter().map(|column| identifier(&column.name)).collect();
     let table = identifier(table);
-    let head = format!("REPLACE INTO {table} ({}) VALUES \n", names.join(","));
-    let mut statements = Statements::new(PROLOGUE, head, EPILOGUE);
+    let history = columns.iter().any(|column| column.is_period);
+    let (verb, from, [prologue, epilogue]) = match history {
+        true => ("INSERT", format!("{table} FOR SYSTEM_TIME ALL"), HISTORY),
+        false => ("REPLACE", table.clone(), [PROLOGUE, EPILOGUE]),
+    };
+    let head = format!("{verb} INTO {table} ({}) VALUES \n", names.join(","));
+    let mut statements = Statements::new(prologue, head, epilogue);
 
     let mut expressions: Vec<_> = columns.iter().map(|column| column.expression.as_str()).collect();
     if expressions.is_empty() {
@@ -71,7 +82,7 @@ async fn stream(
         expressions.push("1");
     }
     // The comment is a hint that only servers with a query cache understand.
-    let query = format!("SELECT /*!40001 SQL_NO_CACHE */ {} FROM {table}", expressions.join(","));
+    let query = format!("SELECT /*!40001 SQL_NO_CACHE */ {} FROM {from}", expressions.join(","));
     let mut result = session.begin()?.query_iter(query).await?;
     while let Some(row) = result.next().await? {
         if raw_length(&row) > LONG_ROW {
