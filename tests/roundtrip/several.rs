@@ -91,7 +91,11 @@ impl Several {
     }
 
     fn roots(&self) -> [PathBuf; 3] {
-        [self.dir.path().join("files"), self.dir.path().join("more"), self.s3.bucket_dir().join("docs")]
+        [
+            self.dir.path().join("files"),
+            self.dir.path().join("more"),
+            self.s3.bucket_dir().join("docs"),
+        ]
     }
 
     /// MariaDB comes last of the databases, so that what fails there fails late.
@@ -134,7 +138,9 @@ impl Several {
         let lines = |text: String| {
             let mut lines: Vec<String> = text
                 .lines()
-                .filter(|line| !line.contains("restrict ") && !line.starts_with("-- Dump completed"))
+                .filter(|line| {
+                    !line.contains("restrict ") && !line.starts_with("-- Dump completed")
+                })
                 .map(str::to_owned)
                 .collect();
             lines.sort();
@@ -142,7 +148,11 @@ impl Several {
         };
         let url = format!("postgres://postgres@127.0.0.1:5432/{}", self.name);
         let databases = [
-            run("mariadb-dump", &["-h127.0.0.1", "-uroot", "--routines", "--skip-dump-date", &self.name], ""),
+            run(
+                "mariadb-dump",
+                &["-h127.0.0.1", "-uroot", "--routines", "--skip-dump-date", &self.name],
+                "",
+            ),
             run("pg_dump", &[&url], ""),
             dump(&self.dir.path().join("notes.db")),
         ];
@@ -156,10 +166,14 @@ impl Several {
 
     fn left_over(&self) -> String {
         let schemas = mariadb("", &format!("SHOW DATABASES LIKE '{}\\_pb%'", self.name));
-        let more = psql(&self.name, "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'portal%'");
+        let more =
+            psql(&self.name, "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'portal%'");
         let more = more.lines().filter(|line| line.starts_with(" portal")).collect::<String>();
         let roots = self.roots().into_iter().filter(|root| root.join(".portal-backup").exists());
-        format!("{schemas}{more}{}", roots.map(|root| root.display().to_string()).collect::<String>())
+        format!(
+            "{schemas}{more}{}",
+            roots.map(|root| root.display().to_string()).collect::<String>()
+        )
     }
 }
 
@@ -217,7 +231,11 @@ async fn several_databases_and_filesystems_come_back_together() {
     assert_eq!(plan["filesystems"].as_array().unwrap().len(), 3, "{plan}");
     assert_eq!(plan["tablesKept"], json!(["own"]), "{plan}");
     let object = |database: &str, kind: &str, name: &str| json!({"database": database, "kind": kind, "name": name, "action": "create"});
-    let expected = [object("crm", "function", "two"), object("crm", "view", "seen"), object("notes", "view", "seen")];
+    let expected = [
+        object("crm", "function", "two"),
+        object("crm", "view", "seen"),
+        object("notes", "view", "seen"),
+    ];
     let mut objects = plan["objects"].as_array().unwrap().clone();
     objects.sort_by_key(ToString::to_string);
     assert_eq!(objects.len(), 3, "{plan}");
@@ -267,7 +285,10 @@ async fn what_fails_late_is_undone_everywhere() {
     let hold = b"START TRANSACTION; SELECT * FROM same LIMIT 1; SELECT SLEEP(600);\n";
     let mut input = holder.stdin.take().unwrap();
     std::io::Write::write_all(&mut input, hold).unwrap();
-    let query = format!("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = '{}' AND INFO LIKE 'SELECT SLEEP%'", portal.name);
+    let query = format!(
+        "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = '{}' AND INFO LIKE 'SELECT SLEEP%'",
+        portal.name
+    );
     while mariadb("", &query).trim() != "1" {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -277,7 +298,10 @@ async fn what_fails_late_is_undone_everywhere() {
     let error = done["error"].as_str().unwrap();
     assert!(error.contains("crm") && error.contains("in use by another connection"), "{done}");
     drop(input);
-    let kill = format!("SELECT CONCAT('KILL ', ID, ';') FROM information_schema.PROCESSLIST WHERE DB = '{}' AND INFO LIKE 'SELECT SLEEP%'", portal.name);
+    let kill = format!(
+        "SELECT CONCAT('KILL ', ID, ';') FROM information_schema.PROCESSLIST WHERE DB = '{}' AND INFO LIKE 'SELECT SLEEP%'",
+        portal.name
+    );
     let kill = mariadb("", &kill);
     mariadb("", &kill);
     holder.wait().unwrap();

@@ -9,8 +9,13 @@ const EVERY_KIND: &str = include_str!("mysql_every_kind.sql");
 
 /// Runs a script as it is, comments in routines included.
 pub fn script(database: &str, sql: &[u8]) {
-    let arguments =
-        ["--host=127.0.0.1", "--user=root", "--comments", "--default-character-set=utf8mb4", database];
+    let arguments = [
+        "--host=127.0.0.1",
+        "--user=root",
+        "--comments",
+        "--default-character-set=utf8mb4",
+        database,
+    ];
     client("mariadb", &arguments, sql);
 }
 
@@ -57,8 +62,16 @@ async fn the_mariadb_program_loads_every_kind() {
     let dump = dump_all(&live.url()).await;
     let kinds: std::collections::BTreeSet<&str> =
         dump.1.iter().map(|object| object.kind.as_str()).collect();
-    let all =
-        ["event", "function", "package", "package_body", "procedure", "sequence", "trigger", "view"];
+    let all = [
+        "event",
+        "function",
+        "package",
+        "package_body",
+        "procedure",
+        "sequence",
+        "trigger",
+        "view",
+    ];
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), all);
     assert_eq!(open(&live.url()).snapshot(3).await.unwrap().warnings(), Vec::<String>::new());
     let copy = Temporary::new();
@@ -76,9 +89,9 @@ async fn every_kind_comes_back() {
     script(
         &live.0.0,
         b"SET foreign_key_checks=0; SET system_versioning_alter_history=KEEP;
-          DROP VIEW z_view; CREATE OR REPLACE VIEW a_view AS SELECT 9 AS nine; DROP SEQUENCE numbers;
+          DROP VIEW z_view; CREATE OR REPLACE VIEW a_view AS SELECT 9 AS nine; ALTER SEQUENCE numbers RESTART 500; DROP SEQUENCE `odd ``s`;
           DROP TABLE by_range, stated; UPDATE history SET t = 'spoiled'; DELETE FROM child; ALTER TABLE parent ADD more int;
-          DROP PACKAGE tools; DROP PROCEDURE quoted; ALTER EVENT daily ON SCHEDULE EVERY 3 DAY; DROP EVENT once;
+          SET sql_mode='ORACLE'; DROP PACKAGE tools; SET sql_mode=DEFAULT; DROP PROCEDURE quoted; ALTER EVENT daily ON SCHEDULE EVERY 3 DAY; DROP EVENT once;
           CREATE OR REPLACE FUNCTION tripled(x int) RETURNS int RETURN 3; DROP TRIGGER sooner;
           CREATE TRIGGER after_update2 AFTER DELETE ON by_list FOR EACH ROW SET @x = 1;",
     );
@@ -108,7 +121,10 @@ async fn every_kind_comes_back() {
         assert_same(&picture(&live.0.0), &before, "finished");
         assert_eq!(live.beside(), "");
     }
-    assert_eq!(fresh.run("INSERT INTO parent (name) VALUES ('new'); SELECT MAX(id) FROM parent").trim(), "200");
+    assert_eq!(
+        fresh.run("INSERT INTO parent (name) VALUES ('new'); SELECT MAX(id) FROM parent").trim(),
+        "200"
+    );
     let again = dump_all(&fresh.url()).await;
     assert_eq!(again.1.len(), dump.1.len());
 }
@@ -128,7 +144,9 @@ async fn definers_that_are_not_here_become_the_current_user() {
     load(staging.as_ref(), &dump, Trust::Own).await;
     let (staged, warnings) = staging.ready().await.unwrap();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    for part in ["definers do not exist here", "view v", "procedure p", "trigger tr", "event e", "pb_ghost"] {
+    for part in
+        ["definers do not exist here", "view v", "procedure p", "trigger tr", "event e", "pb_ghost"]
+    {
         assert!(warnings[0].contains(part), "{warnings:?}");
     }
     assert!(!warnings[0].contains("view w"), "{warnings:?}");
@@ -206,7 +224,9 @@ async fn views_that_name_what_is_not_there_are_named() {
 
 #[tokio::test]
 async fn what_a_user_may_not_see_is_named() {
-    let live = Live::new("CREATE TABLE t (a int); CREATE VIEW v AS SELECT a FROM t; CREATE PROCEDURE p() SELECT 1");
+    let live = Live::new(
+        "CREATE TABLE t (a int); CREATE VIEW v AS SELECT a FROM t; CREATE PROCEDURE p() SELECT 1",
+    );
     let name = &live.0.0;
     let user: String = crate::support::unique("o").chars().take(30).collect();
     mariadb("", format!("CREATE USER {user}@'%' IDENTIFIED BY 's'; GRANT SELECT, EXECUTE ON {name}.* TO {user}@'%'").as_bytes());
@@ -214,8 +234,15 @@ async fn what_a_user_may_not_see_is_named() {
     let warnings = snapshot.map(|snapshot| snapshot.warnings().join("\n"));
     mariadb("", format!("DROP USER {user}@'%'").as_bytes());
     let warnings = warnings.unwrap();
-    assert!(warnings.contains("may not read them (2): procedure p, view v") || warnings.contains("view v, procedure p"), "{warnings}");
-    assert!(warnings.contains("triggers (TRIGGER)") && warnings.contains("events (EVENT)"), "{warnings}");
+    assert!(
+        warnings.contains("may not read them (2): procedure p, view v")
+            || warnings.contains("view v, procedure p"),
+        "{warnings}"
+    );
+    assert!(
+        warnings.contains("triggers (TRIGGER)") && warnings.contains("events (EVENT)"),
+        "{warnings}"
+    );
     assert!(!warnings.contains("mysql.proc"), "{warnings}");
 }
 
@@ -223,7 +250,11 @@ async fn what_a_user_may_not_see_is_named() {
 async fn a_text_that_is_not_ours_is_refused() {
     let live = Live::new("");
     let staging: Box<dyn Staging> = open(&live.url()).stage(&attempt()).await.unwrap();
-    let object = |kind: &str, sql: &str| ObjectText { kind: kind.to_owned(), name: "v".to_owned(), sql: sql.into() };
+    let object = |kind: &str, sql: &str| ObjectText {
+        kind: kind.to_owned(),
+        name: "v".to_owned(),
+        sql: sql.into(),
+    };
     for odd in [object("view", "CREATE VIEW v AS SELECT 1"), object("user", "CREATE USER v")] {
         let error = staging.objects(vec![odd], Trust::Own).await.unwrap_err().to_string();
         assert!(error.contains("not of the form"), "{error}");

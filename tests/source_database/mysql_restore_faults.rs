@@ -49,7 +49,7 @@ CREATE VIEW second AS SELECT * FROM seen; CREATE VIEW dropped AS SELECT id FROM 
 CREATE SEQUENCE counts; DO NEXTVAL(counts); CREATE TABLE counted (id bigint DEFAULT NEXTVAL(counts));
 CREATE EVENT often ON SCHEDULE EVERY 2 YEAR DISABLE DO DELETE FROM parent;";
 const OBJECTS_SPOILED: &str = "
-CREATE OR REPLACE VIEW seen AS SELECT 1 AS id; DROP VIEW dropped; DROP PROCEDURE doing; DROP EVENT often;
+DROP VIEW second; CREATE OR REPLACE VIEW seen AS SELECT 1 AS id; DROP VIEW dropped; DROP PROCEDURE doing; DROP EVENT often;
 CREATE OR REPLACE FUNCTION answer() RETURNS int RETURN 4; ALTER EVENT sometimes COMMENT 'spoiled';
 DROP TRIGGER gone; CREATE TRIGGER gone AFTER DELETE ON stays FOR EACH ROW INSERT INTO noted VALUES ('moved');
 CREATE TRIGGER survives AFTER UPDATE ON child FOR EACH ROW SET @x = 1; DO NEXTVAL(counts);
@@ -60,7 +60,8 @@ async fn end_everywhere_objects(step: Step) {
     let (live, _, _) = bound().await;
     live.run("DROP TABLE waits; DROP TABLE IF EXISTS fresh");
     live.run(OBJECTS);
-    let mut dump = crate::mysql_restore::dump_all(&live.url()).await.without(crate::mysql_restore::UNKNOWN);
+    let mut dump =
+        crate::mysql_restore::dump_all(&live.url()).await.without(crate::mysql_restore::UNKNOWN);
     dump.1.retain(|object| object.name != "kept");
     live.run(OBJECTS_SPOILED);
     let spoiled = live.state();
@@ -74,7 +75,7 @@ async fn end_everywhere_objects(step: Step) {
     }
     direct.roll_back().await.unwrap();
     assert_same(&live.state(), &spoiled, "rolled back");
-    let spoil = "CREATE OR REPLACE VIEW seen AS SELECT 1 AS id; DROP VIEW dropped; DROP PROCEDURE doing; DROP SEQUENCE counts";
+    let spoil = "DROP VIEW second; CREATE OR REPLACE VIEW seen AS SELECT 1 AS id; DROP VIEW dropped; DROP PROCEDURE doing; ALTER SEQUENCE counts RESTART 900";
     end_everywhere_with(step, (live, dump, new), spoil).await;
 }
 

@@ -91,8 +91,7 @@ pub fn assert_same(left: &str, right: &str, when: &str) {
 pub async fn whole(url: &str) -> String {
     let snapshot = open(url).snapshot(3).await.unwrap();
     let objects = snapshot.objects().await.unwrap();
-    let object =
-        |name: &str| {
+    let object = |name: &str| {
         let object = objects.iter().find(|object| object.name == name).unwrap();
         String::from_utf8(object.sql.clone()).unwrap()
     };
@@ -129,8 +128,7 @@ async fn every_kind_comes_back_through_psql_as_it_was_at_one_moment() {
          SELECT lo_unlink(70001), lo_put(70002, 5, 'later'); REFRESH MATERIALIZED VIEW mat;",
     );
     let objects = snapshot.objects().await.unwrap();
-    let object =
-        |name: &str| {
+    let object = |name: &str| {
         let object = objects.iter().find(|object| object.name == name).unwrap();
         String::from_utf8(object.sql.clone()).unwrap()
     };

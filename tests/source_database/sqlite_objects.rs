@@ -55,11 +55,19 @@ impl Portal {
 
 /// What `sqlite3` writes about a file, in no order: tables are made in the order of their names.
 fn picture(path: &Path) -> Vec<String> {
-    let commands = b".dump\nPRAGMA user_version;\nPRAGMA application_id;\nPRAGMA integrity_check;\n";
+    let commands =
+        b".dump\nPRAGMA user_version;\nPRAGMA application_id;\nPRAGMA integrity_check;\n";
     let text = client("sqlite3", &["-bail", path.to_str().unwrap()], commands);
-    let mut lines: Vec<String> = String::from_utf8_lossy(&text).lines().map(str::to_owned).collect();
+    let mut lines: Vec<String> =
+        String::from_utf8_lossy(&text).lines().map(str::to_owned).collect();
     lines.sort();
     lines
+}
+
+/// The same without the line's end that `sqlite3` keeps before the `;` of a member: it may end a comment there.
+fn in_one_line(picture: Vec<String>) -> Vec<String> {
+    let lines = picture.iter().map(|line| line.trim_end_matches(';').to_owned());
+    lines.filter(|line| !line.is_empty()).collect()
 }
 
 type Members = Vec<(String, String, Vec<u8>)>;
@@ -82,7 +90,9 @@ async fn every_kind_comes_back() {
         let before = picture(&portal.path);
         let (members, objects) = archive(&portal).await;
         let names: Vec<&str> = members.iter().map(|(name, ..)| name.as_str()).collect();
-        for shadow in ["full text_data", "outside_idx", "bare_docsize", "older_segdir", "boxes_node"] {
+        for shadow in
+            ["full text_data", "outside_idx", "bare_docsize", "older_segdir", "boxes_node"]
+        {
             assert_eq!(names.iter().filter(|name| **name == shadow).count(), 1, "{shadow}");
         }
 
@@ -92,7 +102,8 @@ async fn every_kind_comes_back() {
         members.iter().for_each(|(.., rows)| text.extend(rows));
         objects.iter().for_each(|object| text.extend(&object.sql));
         client("sqlite3", &["-bail", loaded.to_str().unwrap()], &text);
-        assert_eq!(picture(&loaded), before, "{mode}: loaded by sqlite3");
+        let (left, right) = (in_one_line(picture(&loaded)), in_one_line(before.clone()));
+        assert_eq!(left, right, "{mode}: loaded by sqlite3");
 
         portal.run(
             "DROP VIEW a_view; CREATE VIEW a_view AS SELECT 5 AS id; DROP TRIGGER many; DROP TABLE older; DELETE FROM boxes;
@@ -131,7 +142,11 @@ async fn every_kind_comes_back() {
             ("SELECT t FROM older WHERE t MATCH 'fourth'", "the fourth"),
             ("SELECT 'box ' || id FROM boxes WHERE x0 > 2", "box 2"),
         ] {
-            assert_eq!(db.query_row(query, [], |row| row.get::<_, String>(0)).unwrap(), answer, "{query}");
+            assert_eq!(
+                db.query_row(query, [], |row| row.get::<_, String>(0)).unwrap(),
+                answer,
+                "{query}"
+            );
         }
         db.execute_batch(
             "INSERT INTO \"full text\"(\"full text\") VALUES ('integrity-check'); INSERT INTO outside(outside) VALUES ('integrity-check');

@@ -241,8 +241,7 @@ impl Attempt<'_> {
         let mut contents =
             contents::read(&verified.archive, placing, &only).await.map_err(RunError::Failed)?;
         let trust = verified.trust;
-        let plan =
-            plan::make(app, self.request, &only, &chosen, &contents, targets, trust).await?;
+        let plan = plan::make(app, self.request, &only, &chosen, &contents, targets, trust).await?;
         for warning in &plan.warnings {
             ctx.warn(warning.clone());
         }

@@ -77,6 +77,9 @@ impl Kind {
     }
 }
 
+/// How the server must be set to understand a DROP PACKAGE.
+pub(super) const PACKAGES: &str = "SET sql_mode='ORACLE'";
+
 /// One definition, with the settings that it was made under.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Object {
@@ -162,8 +165,11 @@ impl Object {
         self.create(session).await
     }
 
-    /// Drops it from the session's default schema, if it is there.
+    /// Drops it from the session's default schema, if it is there. May leave the session's modes changed.
     pub async fn drop(&self, session: &mut Session) -> Result<(), Error> {
+        if self.kind.is_package() {
+            session.run(PACKAGES).await?;
+        }
         session.run(&self.drop_statement()).await
     }
 

@@ -97,7 +97,10 @@ pub(super) async fn columns(session: &mut Session) -> Result<HashMap<String, Vec
     {
         let columns = tables.entry(table).or_default();
         if is_period(&generation) {
-            columns.push(Column { is_period: true, ..column(name, &data_type, &column_type, charset) });
+            columns.push(Column {
+                is_period: true,
+                ..column(name, &data_type, &column_type, charset)
+            });
         } else if !is_generated(&extra, &generation) {
             columns.push(column(name, &data_type, &column_type, charset));
         }

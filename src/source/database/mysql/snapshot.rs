@@ -10,9 +10,7 @@ use super::scheme::{self, Catalog};
 use super::{failed, lock, rows, table_failed, warnings};
 use crate::catalog::is_own_table;
 use crate::source::database::readers::{Lease, Readers};
-use crate::source::database::{
-    DataSink, DatabaseError, ObjectText, ServerInfo, Snapshot, Table,
-};
+use crate::source::database::{DataSink, DatabaseError, ObjectText, ServerInfo, Snapshot, Table};
 
 /// Held metadata locks would let a portal's ALTER TABLE wait, and everybody behind it, until the dump ends:
 /// going back to a savepoint releases those of a table that was read.

@@ -53,6 +53,9 @@ pub(super) async fn of(
     {
         unseen.push("procedures and functions (SELECT on mysql.proc, or SHOW_ROUTINE)".to_owned());
     }
-    warnings.extend(warning("if there are any, they are not backed up, for want of a right to see them", &unseen));
+    warnings.extend(warning(
+        "if there are any, they are not backed up, for want of a right to see them",
+        &unseen,
+    ));
     Ok(warnings)
 }

@@ -10,9 +10,7 @@ use super::objects::Object;
 use super::rows::{self, Failure};
 use super::scheme::{self, Catalog, Details};
 use super::{Source, blocking, copy, open, server};
-use crate::source::database::{
-    DataSink, DatabaseError, ObjectText, ServerInfo, Snapshot, Table,
-};
+use crate::source::database::{DataSink, DatabaseError, ObjectText, ServerInfo, Snapshot, Table};
 
 /// How often several connections try to begin without a commit between them.
 const TRIES: usize = 20;

@@ -169,7 +169,8 @@ mod tests {
     #[test]
     fn a_schema_is_taken_from_names_and_not_from_strings() {
         let text = r#"select `d`.`t`.`d` AS `d.`,'`d`.`x\'`',"`d`.",`t`.`d`.`y` from `d`.`t` join `dd`.`t`"#;
-        let bare = r#"select `t`.`d` AS `d.`,'`d`.`x\'`',"`d`.",`t`.`d`.`y` from `t` join `dd`.`t`"#;
+        let bare =
+            r#"select `t`.`d` AS `d.`,'`d`.`x\'`',"`d`.",`t`.`d`.`y` from `t` join `dd`.`t`"#;
         assert_eq!(String::from_utf8(unqualified(text.as_bytes(), "d")).unwrap(), bare);
         assert_eq!(unqualified(b"`a``b`.`c`", "a`b"), b"`c`");
         assert_eq!(unqualified(b"`open", "open"), b"`open");
@@ -194,7 +195,10 @@ mod tests {
             }
         }
         assert_eq!(
-            trigger(b"CREATE TRIGGER db.t AFTER DELETE ON db.x FOR EACH ROW CALL db.p()".into(), "db"),
+            trigger(
+                b"CREATE TRIGGER db.t AFTER DELETE ON db.x FOR EACH ROW CALL db.p()".into(),
+                "db"
+            ),
             b"CREATE TRIGGER t AFTER DELETE ON x FOR EACH ROW CALL db.p()"
         );
     }

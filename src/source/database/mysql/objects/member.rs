@@ -9,9 +9,9 @@
 //! DELIMITER ;
 //! ```
 //! Where its schema has another default now than when the object was made, `ALTER DATABASE COLLATE …;` stands before
-//! and after. A sequence has only its statements.
+//! and after; before the DROP of a package stands the mode that it needs. A sequence has only its statements.
 
-use super::{Kind, Object, alter_schema};
+use super::{Kind, Object, PACKAGES, alter_schema};
 use crate::source::database::ObjectText;
 
 const SEQUENCE_END: &str = ";\n";
@@ -19,7 +19,7 @@ const SEQUENCE_END: &str = ";\n";
 impl Object {
     /// `default`: the schema's collation.
     pub fn text(&self, default: &str) -> ObjectText {
-        let mut sql = format!("{};\n", self.drop_statement()).into_bytes();
+        let mut sql = self.beginning().into_bytes();
         if self.kind == Kind::Sequence {
             sql.extend_from_slice(&self.statement);
             sql.extend_from_slice(SEQUENCE_END.as_bytes());
@@ -38,8 +38,14 @@ impl Object {
         ObjectText { kind: self.kind.as_str().to_owned(), name: self.name.clone(), sql }
     }
 
+    fn beginning(&self) -> String {
+        let mode = if self.kind.is_package() { format!("{PACKAGES};\n") } else { String::new() };
+        format!("{mode}{};\n", self.drop_statement())
+    }
+
     fn delimiter(&self) -> String {
-        let is_free = |text: &String| !self.statement.windows(text.len()).any(|part| part == text.as_bytes());
+        let is_free =
+            |text: &String| !self.statement.windows(text.len()).any(|part| part == text.as_bytes());
         let others = (0..).map(|number| format!("$${number}"));
         std::iter::once(";;".to_owned()).chain(others).find(is_free).unwrap_or_default()
     }
@@ -58,8 +64,7 @@ impl Object {
             time_zone: None,
             schema_collation: None,
         };
-        let drop = format!("{};\n", object.drop_statement());
-        let rest = text.sql.strip_prefix(drop.as_bytes())?;
+        let rest = text.sql.strip_prefix(object.beginning().as_bytes())?;
         if kind == Kind::Sequence {
             object.statement = rest.strip_suffix(SEQUENCE_END.as_bytes())?.to_vec();
             return object.statement.starts_with(b"CREATE SEQUENCE ").then_some(object);
@@ -133,7 +138,8 @@ mod tests {
 
     #[test]
     fn a_member_is_what_the_client_loads() {
-        let mut event = object(Kind::Event, b"CREATE EVENT \"o`\" ON SCHEDULE EVERY 1 DAY DO SELECT ';;'");
+        let mut event =
+            object(Kind::Event, b"CREATE EVENT \"o`\" ON SCHEDULE EVERY 1 DAY DO SELECT ';;'");
         event.time_zone = Some("+00:00".to_owned());
         event.schema_collation = Some("latin1_bin".to_owned());
         let text = event.text("utf8mb4_bin");

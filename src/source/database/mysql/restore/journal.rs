@@ -152,7 +152,8 @@ impl Journal<'_> {
         let table = self.0.in_staging(TABLE);
         session.run(&format!("DELETE FROM {table} WHERE kind = '{kind}'")).await?;
         for (number, object) in objects.iter().enumerate() {
-            let text = serde_json::to_vec(object).map_err(|error| Fault::Text(error.to_string()))?;
+            let text =
+                serde_json::to_vec(object).map_err(|error| Fault::Text(error.to_string()))?;
             self.write(session, kind, &format!("{number:08}"), &text).await?;
         }
         Ok(())

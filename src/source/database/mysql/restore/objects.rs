@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mysql_async::Error;
 
 use super::super::connect::Session;
-use super::super::objects::{self, Kind, Object, alter_schema};
+use super::super::objects::{self, Kind, Object, PACKAGES, alter_schema};
 use super::super::render::identifier;
 use super::place::Place;
 use super::plan::Plan;
@@ -148,7 +148,10 @@ async fn make_all(
         object.table = tables.get(&object.name).cloned();
     }
     Ok([
-        warning("left out, because they name what neither the archive nor the database has: views", &lost),
+        warning(
+            "left out, because they name what neither the archive nor the database has: views",
+            &lost,
+        ),
         warning("left out, because they name the database that they are of: triggers", &named),
     ]
     .into_iter()
@@ -203,10 +206,14 @@ async fn drop_all(session: &mut Session, place: &Place) -> Result<(), Fault> {
         "SELECT ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = {}",
         literal(&place.staging)
     );
-    for (kind, name) in session.rows::<(String, String)>(&query).await? {
-        let routine = place.in_staging(&name);
-        session.run(&format!("DROP {kind} IF EXISTS {routine}")).await?;
+    let routines: Vec<(String, String)> = session.rows(&query).await?;
+    for (kind, name) in routines {
+        if kind.starts_with("PACKAGE") {
+            session.run(PACKAGES).await?;
+        }
+        session.run(&format!("DROP {kind} IF EXISTS {}", place.in_staging(&name))).await?;
     }
+    session.run(admin::SETTINGS).await?;
     Ok(())
 }
 
@@ -230,6 +237,7 @@ pub(super) async fn put_back(
     for object in plan.made.iter().rev().filter(is_new) {
         object.drop(session).await?;
     }
+    session.run(admin::SETTINGS).await?;
     replace_all(session, &plan.old).await
 }
 

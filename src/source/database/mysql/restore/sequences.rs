@@ -43,7 +43,9 @@ pub(super) async fn settle(session: &mut Session, place: &Place) -> Result<(), F
         let default = default.replace(&staging, &format!("{}.", identifier(&place.live)));
         let table = qualified(&place.live, &table);
         let column = identifier(&column);
-        session.run(&format!("ALTER TABLE {table} ALTER COLUMN {column} SET DEFAULT {default}")).await?;
+        session
+            .run(&format!("ALTER TABLE {table} ALTER COLUMN {column} SET DEFAULT {default}"))
+            .await?;
     }
     Ok(())
 }

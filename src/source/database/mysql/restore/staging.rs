@@ -20,9 +20,7 @@ use crate::source::database::readers::{Lease, Readers};
 use crate::source::database::sql::{
     Chunk, Dialect, Guard, Limits, SchemeStatement, Splitter, SqlError,
 };
-use crate::source::database::{
-    Adjustment, DatabaseError, ObjectText, Staging, Statements, Trust,
-};
+use crate::source::database::{Adjustment, DatabaseError, ObjectText, Staging, Statements, Trust};
 use crate::source::restore::{AttemptId, Staged};
 
 /// As many tables are loaded at once: more only make the server's disk seek.

@@ -145,9 +145,7 @@ fn listed(db: &Connection, schema: &str) -> Result<Vec<(i64, String, String, Str
          WHERE type IN ('view', 'trigger') OR type = 'table' AND rootpage = 0 \
          ORDER BY type = 'trigger', rowid"
     ))?;
-    listing
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
-        .collect()
+    listing.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?.collect()
 }
 
 /// Views, virtual tables and triggers are written into the schema as they are, because they may name functions and

@@ -37,7 +37,9 @@ impl Loaded {
     pub fn has_shadowed(&self, table: &str) -> bool {
         let table = table.to_ascii_lowercase();
         let virtual_tables = self.objects.iter().filter(|(kind, _)| kind == "table");
-        virtual_tables.map(|(_, name)| name.to_ascii_lowercase() + "_").any(|of| table.starts_with(&of))
+        virtual_tables
+            .map(|(_, name)| name.to_ascii_lowercase() + "_")
+            .any(|of| table.starts_with(&of))
     }
 }
 

@@ -223,9 +223,8 @@ impl State {
 
     /// Virtual tables are written into the schema, because their contents are there already.
     fn make_objects(&self) -> Result<(), DatabaseError> {
-        let what = |object: &Object| {
-            format!("{} {}", object.kind.as_str().replace('_', " "), object.name)
-        };
+        let what =
+            |object: &Object| format!("{} {}", object.kind.as_str().replace('_', " "), object.name);
         let (tables, others): (Vec<_>, Vec<_>) =
             self.objects.iter().partition(|object| object.kind == Kind::VirtualTable);
         self.run("virtual tables", "PRAGMA writable_schema=ON")?;
@@ -428,7 +427,8 @@ fn try_out(db: &Connection, loaded: &Loaded) -> rusqlite::Result<Vec<String>> {
         names.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
     virtual_tables.retain(|name| {
         let shadow = format!("{}_", name.to_ascii_lowercase());
-        let filled = loaded.tables.iter().any(|table| table.to_ascii_lowercase().starts_with(&shadow));
+        let filled =
+            loaded.tables.iter().any(|table| table.to_ascii_lowercase().starts_with(&shadow));
         !filled && !loaded.has_object("table", name)
     });
     drop(names);
