@@ -169,11 +169,10 @@ impl Several {
         let more =
             psql(&self.name, "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'portal%'");
         let more = more.lines().filter(|line| line.starts_with(" portal")).collect::<String>();
-        let roots = self.roots().into_iter().filter(|root| root.join(".portal-backup").exists());
-        format!(
-            "{schemas}{more}{}",
-            roots.map(|root| root.display().to_string()).collect::<String>()
-        )
+        // (The bucket's server keeps folders that are empty.)
+        let files = self.roots().map(|root| tree(&root).into_keys().collect::<Vec<_>>()).concat();
+        let staged = files.into_iter().filter(|name| name.starts_with(".portal-backup"));
+        format!("{schemas}{more}{}", staged.collect::<String>())
     }
 }
 

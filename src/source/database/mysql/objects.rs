@@ -153,16 +153,19 @@ impl Object {
         self.run(session, self.statement.clone()).await
     }
 
-    /// The same in the place of the one of its name, as whose rights and grants those of the old one stay.
+    /// The same in the place of the one of its name, whose grants stay where the server allows it.
     pub async fn replace(&self, session: &mut Session) -> Result<(), Error> {
-        let statement = self.statement.strip_prefix(b"CREATE ").filter(|_| self.kind.is_routine());
-        if let Some(rest) = statement
-            && is_mariadb(session).await?
-        {
-            return self.run(session, [b"CREATE OR REPLACE ", rest].concat()).await;
+        let may_replace = match self.kind {
+            Kind::View => true,
+            kind => kind.is_routine() && is_mariadb(session).await?,
+        };
+        match self.statement.strip_prefix(b"CREATE ").filter(|_| may_replace) {
+            Some(rest) => self.run(session, [b"CREATE OR REPLACE ", rest].concat()).await,
+            None => {
+                self.drop(session).await?;
+                self.create(session).await
+            }
         }
-        self.drop(session).await?;
-        self.create(session).await
     }
 
     /// Drops it from the session's default schema, if it is there. May leave the session's modes changed.

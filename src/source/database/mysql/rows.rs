@@ -13,7 +13,7 @@ use crate::source::database::{DataSink, SinkClosed};
 const PROLOGUE: &str = "SET time_zone='+00:00';\nSET sql_mode='NO_AUTO_VALUE_ON_ZERO';\n";
 const EPILOGUE: &str = "SET sql_mode=DEFAULT;\nSET time_zone=DEFAULT;\n";
 
-/// The same for a table with its history, whose rows REPLACE would not take.
+/// The same for a table with its history.
 const HISTORY: [&str; 2] = [
     "SET time_zone='+00:00';\nSET sql_mode='NO_AUTO_VALUE_ON_ZERO';\nSET system_versioning_insert_history=1;\n",
     "SET system_versioning_insert_history=DEFAULT;\nSET sql_mode=DEFAULT;\nSET time_zone=DEFAULT;\n",
@@ -69,10 +69,12 @@ async fn stream(
     let names: Vec<_> = columns.iter().map(|column| identifier(&column.name)).collect();
     let table = identifier(table);
     let history = columns.iter().any(|column| column.is_period);
-    let (verb, from, [prologue, epilogue]) = match history {
-        true => ("INSERT", format!("{table} FOR SYSTEM_TIME ALL"), HISTORY),
-        false => ("REPLACE", table.clone(), [PROLOGUE, EPILOGUE]),
+    let (from, [prologue, epilogue]) = match history {
+        true => (format!("{table} FOR SYSTEM_TIME ALL"), HISTORY),
+        false => (table.clone(), [PROLOGUE, EPILOGUE]),
     };
+    // The server refuses REPLACE where it had to write rows of the past, or periods that must not overlap.
+    let verb = if history || has_periods(session, &table).await? { "INSERT" } else { "REPLACE" };
     let head = format!("{verb} INTO {table} ({}) VALUES \n", names.join(","));
     let mut statements = Statements::new(prologue, head, epilogue);
 
@@ -99,6 +101,13 @@ async fn stream(
     let rows = statements.finish();
     flush(&mut statements, sink).await?;
     Ok(rows)
+}
+
+async fn has_periods(session: &mut Session, table: &str) -> Result<bool, Error> {
+    const PERIOD: &[u8] = b" WITHOUT OVERLAPS";
+    let row: Option<Row> = session.rows(&format!("SHOW CREATE TABLE {table}")).await?.pop();
+    let text = row.and_then(|row| row.get_opt::<Vec<u8>, _>(1)?.ok()).unwrap_or_default();
+    Ok(text.windows(PERIOD.len()).any(|part| part == PERIOD))
 }
 
 fn raw_length(row: &Row) -> usize {

@@ -217,7 +217,7 @@ impl Load<'_> {
                 names.map(|(_, name)| identifier(&String::from_utf8_lossy(name))).collect();
             format!(" ({})", names.join(","))
         });
-        let verb = if self.history { "INSERT" } else { "REPLACE" };
+        let verb = if rows.replaces() { "REPLACE" } else { "INSERT" };
         let head = format!("{verb} INTO {table}{} VALUES", columns.unwrap_or_default());
         let row = rows.rows().next().into_iter().flatten().enumerate();
         let row = row.filter(|(index, _)| kept(index)).map(|(_, value)| value);

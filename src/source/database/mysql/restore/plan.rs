@@ -80,7 +80,7 @@ pub(super) async fn make(session: &mut Session, place: &Place) -> Result<Plan, F
         }
         let found = live.iter().find(|(live, _)| *live == name);
         if let Some((_, kind)) = found
-            && admin::is_base_table(kind) != admin::is_base_table(&staged)
+            && shown(kind) != shown(&staged)
         {
             return Err(Fault::Text(format!(
                 "{name} is a {} in the archive, but a {} in the live database",
