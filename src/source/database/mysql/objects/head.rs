@@ -1,5 +1,6 @@
 //! The beginnings of CREATE statements, as bytes of whatever character set.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// Where the definer's clause stands, `DEFINER=` included.
@@ -71,6 +72,25 @@ pub(in super::super) fn unqualified(text: &[u8], schema: &str) -> Vec<u8> {
         }
     }
     out
+}
+
+/// The quoted names in a text, with their quotes; what stands in strings is none.
+pub(super) fn names(text: &[u8]) -> BTreeSet<&[u8]> {
+    let mut names = BTreeSet::new();
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
+        let end = match byte {
+            b'`' => name(text, at).unwrap_or(text.len()),
+            b'\'' | b'"' => string(text, at),
+            _ => at + 1,
+        };
+        let end = end.min(text.len());
+        if *byte == b'`' {
+            names.insert(&text[at..end]);
+        }
+        at = end;
+    }
+    names
 }
 
 /// The end of a string literal.
