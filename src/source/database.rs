@@ -2,6 +2,7 @@
 
 mod hex;
 mod mysql;
+mod object;
 mod postgres;
 mod readers;
 mod sql;
@@ -14,6 +15,7 @@ use async_trait::async_trait;
 use crate::config::DatabaseConfig;
 use crate::source::restore::{AttemptId, Staged};
 
+pub use object::ObjectText;
 pub use staging::{Adjustment, Live, LiveObject, LiveTable, Staging, Statements, Trust};
 
 /// A database that can be dumped.
@@ -111,15 +113,6 @@ pub struct ServerInfo {
     pub position: Option<String>,
 }
 
-/// Definitions that belong to no one table: the member `extra/objects/{database}/{kind}/{name}.sql`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ObjectText {
-    /// `view`, `trigger`, `routine` …; `schema` for texts of all kinds.
-    pub kind: String,
-    pub name: String,
-    pub sql: String,
-}
-
 #[derive(Debug, Clone)]
 pub struct Table {
     pub name: String,
@@ -169,7 +162,7 @@ pub fn open(
 }
 
 /// A sentence that names what it is about, but not a thousand things. `None` when there is nothing.
-fn warning(about: &str, names: &[String]) -> Option<String> {
+pub fn warning(about: &str, names: &[String]) -> Option<String> {
     const SHOWN: usize = 20;
     let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
     match names.len() {

@@ -6,6 +6,7 @@ pub mod docspace;
 mod plain;
 mod postgres;
 pub mod restore;
+mod several;
 
 /// The file of an archive as `/v1/archives` shows it.
 fn local_path(archive: &serde_json::Value) -> std::path::PathBuf {

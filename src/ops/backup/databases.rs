@@ -34,7 +34,7 @@ impl Members {
 
     fn object(&self, object: &ObjectText, now: i64) -> NewEntry {
         NewEntry {
-            path: format!("extra/objects/{}/{}/{}.sql", self.database, object.kind, object.name),
+            path: format!("extra/objects/{}/{}", self.database, object.path()),
             kind: EntryKind::Object,
             mtime: now,
             rows: None,
@@ -134,7 +134,7 @@ impl Dumps {
             Dumped::Objects { members, objects } => {
                 for object in objects {
                     let entry = members.object(&object, self.now);
-                    writer.append(entry, object.sql.as_bytes()).await?;
+                    writer.append(entry, object.sql.as_slice()).await?;
                 }
                 return Ok(());
             }

@@ -285,7 +285,8 @@ impl Attempt<'_> {
         let placing = app.portal.placing();
         let mut contents =
             contents::read(&verified.archive, placing, &only).await.map_err(RunError::Failed)?;
-        let plan = plan::make(app, self.request, &only, &chosen, &contents, targets).await?;
+        let trust = verified.trust;
+        let plan = plan::make(app, self.request, &only, &chosen, &contents, targets, trust).await?;
         for warning in &plan.warnings {
             ctx.warn(warning.clone());
         }

@@ -1,6 +1,7 @@
 //! MySQL and MariaDB, dumped in DocSpace's format (`docspace/facts.md` §6).
 
 mod connect;
+mod grants;
 mod lock;
 mod making;
 mod objects;
@@ -10,6 +11,7 @@ mod rows;
 mod scheme;
 mod snapshot;
 mod url;
+mod warnings;
 
 use std::time::Duration;
 

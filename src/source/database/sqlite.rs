@@ -2,6 +2,7 @@
 
 mod copy;
 mod making;
+mod objects;
 mod open;
 mod render;
 mod restore;
