@@ -33,6 +33,8 @@ pub enum JobKind {
     Restore,
     Verify,
     Prune,
+    /// Makes one full archive of an increment and all that it needs.
+    Consolidate,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

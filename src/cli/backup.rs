@@ -17,6 +17,9 @@ pub struct Backup {
     /// A parameter of the storage, as DocSpace names it, for example filePath=/backups/weekly
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
     params: Vec<(String, String)>,
+    /// Store only what has changed since the newest backup in that storage
+    #[arg(long)]
+    incremental: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -60,7 +63,9 @@ impl Backup {
                 storage_type,
                 storage_params,
                 dump: true,
-                mode: Mode::Full,
+                mode: if self.incremental { Mode::Incremental } else { Mode::Full },
+                parent: None,
+                full_every: None,
             },
         )
         .await?;

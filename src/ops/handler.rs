@@ -27,6 +27,7 @@ impl Handler for OpsHandler {
             JobKind::Verify => verify::run(&app, &ctx).await,
             JobKind::Restore => restore::run(&app, &ctx).await,
             JobKind::Prune => retention::run(&app, &ctx).await,
+            JobKind::Consolidate => backup::consolidate::run(&app, &ctx).await,
         }
     }
 
@@ -37,6 +38,9 @@ impl Handler for OpsHandler {
             JobKind::Restore => restore::clean(&app, job, remains).await,
             JobKind::Verify => verify::clean(&app, remains).await,
             JobKind::Prune => Ok(Cleaned::Gone),
+            JobKind::Consolidate => {
+                backup::consolidate::clean(&app, job, remains).await.map(|()| Cleaned::Gone)
+            }
         }
     }
 }

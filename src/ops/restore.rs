@@ -25,6 +25,7 @@ use crate::storage::{StorageParams, StorageType};
 use contents::Only;
 use targets::Targets;
 
+pub(super) use plan::family;
 pub use plan::{FilesystemPlan, RestorePlan, TableAction, TablePlan};
 pub(super) use run::{clean, run};
 
@@ -109,9 +110,7 @@ pub async fn plan(
     let targets = Targets::resolve(app, request.into.as_deref())?;
     let chosen = chosen::find(app, tenant_id, request).await?;
     let unreadable = |error: String| OpError::Invalid(format!("{}: {error}", chosen.name));
-    let archive = archive::Archive::open(std::sync::Arc::clone(&chosen.source))
-        .await
-        .map_err(|error| unreadable(error.to_string()))?;
+    let archive = chosen.open(app).await.map_err(|error| unreadable(error.to_string()))?;
     let placing = app.portal.placing();
     let mut contents = contents::read(&archive, placing, &only).await.map_err(unreadable)?;
     let mut plan = plan::make(app, request, &only, &chosen, &contents, &targets).await?;

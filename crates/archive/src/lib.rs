@@ -22,6 +22,7 @@ mod foreign;
 mod frame;
 mod header;
 mod inflate;
+mod list;
 mod manifest;
 mod manifest_reader;
 mod path;
@@ -30,6 +31,7 @@ mod pull;
 mod reader;
 mod records;
 mod sample;
+mod segments;
 mod source;
 mod spool;
 mod spool_store;
@@ -41,13 +43,14 @@ mod writer;
 pub use error::{Error, Result};
 pub use extract::extract;
 pub use foreign::Piece;
-pub use manifest::{DatabaseInfo, ManifestInfo, TenantInfo};
+pub use manifest::{DatabaseInfo, Link, MAX_LINKS, ManifestInfo, TenantInfo};
 pub use path::clean_path;
-pub use reader::{Archive, Format};
+pub use reader::{Archive, Format, LinkSource};
 pub use records::{Digest, EntryKind, EntryRecord, FrameRecord, NewEntry};
+pub use segments::{Segment, append_segments, cut_segments, starts};
 pub use source::{LocalFile, ReadAt};
 pub use spool::{Spool, Spools};
-pub use verify::{Report, verify};
+pub use verify::{Report, verify, verify_links};
 pub use writer::{Summary, Writer, WriterOptions};
 
 /// How frames are compressed.
@@ -63,6 +66,10 @@ pub enum Compression {
     Small,
 }
 
+/// Of an increment: the list of its whole content.
+pub(crate) const LIST: &str = "extra/increment/entries";
+/// Of an increment: what is new of entries that lie in several archives, each below its own name.
+pub(crate) const PARTS: &str = "extra/increment/parts/";
 /// The name of the last tar entry.
 pub(crate) const MANIFEST: &str = "manifest.json";
 /// The most tar bytes in one frame.

@@ -1,18 +1,25 @@
 //! Files into the archive, beside the tables: small ones are read ahead whole, large ones stream.
 
-use archive::{EntryKind, NewEntry, Writer};
+use std::sync::Arc;
+
+use archive::{EntryKind, EntryRecord, NewEntry, Writer};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 
+use sha2::{Digest as _, Sha256};
+
+use super::chunked::{Base, Chunked, refer};
 use super::databases::Dumps;
 use super::run::RunError;
 use crate::config::LayoutKind;
 use crate::jobs::JobContext;
 use crate::portal::{Portal, PortalEntry, PortalFile, Tenant, restore_info};
-use crate::source::files::FilesError;
+use crate::source::cutter::{Cutter, hash};
+use crate::source::files::{Content, FilesError};
 
 /// Files up to this size are read before their header is written, so their size is exact.
 const SMALL: u64 = 1 << 20;
+const RESTORE_INFO: &str = "storage/restore_info";
 const MISSING_INFO: &str = "storage/missing_info";
 /// How many files are read ahead.
 const READ_AHEAD: usize = 4;
@@ -37,6 +44,8 @@ pub async fn plan(portal: &Portal, tenants: &[Tenant]) -> Result<Plan, RunError>
 enum Ready {
     Skipped(String),
     Directory(PortalFile),
+    /// Of an increment: the parent has the same content.
+    Same(PortalFile, EntryRecord),
     /// The content, and what is wrong with it.
     Whole(PortalFile, Bytes, Option<String>),
     Stream(PortalFile, BoxStream<'static, Result<Bytes, FilesError>>),
@@ -51,15 +60,16 @@ pub async fn store(
     mut dumps: Dumps,
     writer: &mut Writer,
     ctx: &JobContext,
+    base: &Arc<Base>,
     now: i64,
 ) -> Result<(), RunError> {
-    let mut lists = Lists::open(writer, portal.layout()).await?;
+    let mut lists = Lists::open(writer, base, portal.layout()).await?;
     let mut entries = portal
         .files(tenants)
         .map(|entry| async move {
             match entry? {
                 PortalEntry::Skipped(reason) => Ok(Ready::Skipped(reason)),
-                PortalEntry::File(file) => ready(portal, file).await,
+                PortalEntry::File(file) => ready(portal, base, file).await,
             }
         })
         .buffered(READ_AHEAD);
@@ -83,9 +93,21 @@ pub async fn store(
     lists.close(writer, now).await
 }
 
-async fn ready(portal: &Portal, file: PortalFile) -> Result<Ready, RunError> {
+async fn ready(portal: &Portal, base: &Base, file: PortalFile) -> Result<Ready, RunError> {
+    let old = match &base.parent {
+        Some(parent) => parent.file(&file.member, &file.file)?,
+        None => None,
+    };
+    let old = match old {
+        Some((old, true)) => return Ok(Ready::Same(file, old)),
+        Some((old, false)) => Some(old),
+        None => None,
+    };
     if file.file.is_directory {
-        return Ok(Ready::Directory(file));
+        return Ok(match old {
+            Some(old) => Ready::Same(file, old),
+            None => Ready::Directory(file),
+        });
     }
     // Names that no archive can hold; one of them must not stop the backup of all others.
     if let Err(error) = archive::clean_path(&file.member) {
@@ -99,8 +121,22 @@ async fn ready(portal: &Portal, file: PortalFile) -> Result<Ready, RunError> {
         }
         Err(error) => return Err(RunError::Failed(error.to_string())),
     };
+    let same = |digest: &Sha256, old: &EntryRecord| {
+        old.sha256.is_some_and(|known| known.0[..] == digest.clone().finalize()[..])
+    };
     if file.file.size > SMALL {
-        return Ok(Ready::Stream(file, content));
+        let Some(old) = old else { return Ok(Ready::Stream(file, content)) };
+        // Only its times have changed, as far as is known: it is read for its digest alone first.
+        return Ok(match digest(content).await {
+            Ok(digest) if same(&digest, &old) => Ready::Same(file, old),
+            _ => match portal.read(&file).await {
+                Ok(content) => Ready::Stream(file, content),
+                Err(error @ (FilesError::NotFound { .. } | FilesError::Denied { .. })) => {
+                    Ready::Missing(file, error)
+                }
+                Err(error) => return Err(RunError::Failed(error.to_string())),
+            },
+        });
     }
     let mut pieces: Vec<Bytes> = Vec::new();
     let mut len = 0;
@@ -124,7 +160,25 @@ async fn ready(portal: &Portal, file: PortalFile) -> Result<Ready, RunError> {
         [only] => only.clone(),
         several => Bytes::from(several.concat()),
     };
-    Ok(Ready::Whole(file, whole, None))
+    Ok(match old {
+        Some(old) if same(&Sha256::new_with_prefix(&whole), &old) => Ready::Same(file, old),
+        _ => Ready::Whole(file, whole, None),
+    })
+}
+
+async fn digest(mut content: Content) -> Result<Sha256, RunError> {
+    let mut digest = Sha256::new();
+    while let Some(piece) = content.next().await {
+        let piece = piece.map_err(|error| RunError::Failed(error.to_string()))?;
+        let work = move || {
+            digest.update(&piece);
+            digest
+        };
+        digest = tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|error| RunError::Internal(error.to_string()))?;
+    }
+    Ok(digest)
 }
 
 /// Streams a file whose header promises the size that the listing saw. Returns why it is missing, if it
@@ -176,14 +230,26 @@ async fn stream(
     Ok(None)
 }
 
+fn file_kind(file: &PortalFile) -> EntryKind {
+    if file.file.is_directory { EntryKind::Directory } else { EntryKind::File }
+}
+
 fn new_entry(file: &PortalFile, kind: EntryKind) -> NewEntry {
-    NewEntry { path: file.member.clone(), kind, mtime: file.file.modified, rows: None, note: None }
+    NewEntry {
+        path: file.member.clone(),
+        kind,
+        mtime: file.file.modified,
+        rows: None,
+        note: None,
+        version: file.file.version.clone(),
+    }
 }
 
 /// `storage/restore_info` and `storage/missing_info`, written as spools because they grow with the portal.
 struct Lists {
-    restore: archive::Spool,
-    missing: archive::Spool,
+    restore: Chunked,
+    missing: Chunked,
+    cutter: Cutter,
     any_missing: bool,
     /// Where the list of the missing goes: beside a file of the portal's own that has its name.
     missing_info: &'static str,
@@ -191,16 +257,22 @@ struct Lists {
 }
 
 impl Lists {
-    async fn open(writer: &Writer, layout: LayoutKind) -> Result<Self, RunError> {
+    async fn open(
+        writer: &Writer,
+        base: &Arc<Base>,
+        layout: LayoutKind,
+    ) -> Result<Self, RunError> {
+        let spools = writer.spools();
         let mut lists = Self {
-            restore: writer.spool(),
-            missing: writer.spool(),
+            restore: Chunked::new(base, &spools, RESTORE_INFO).await?,
+            missing: Chunked::new(base, &spools, MISSING_INFO).await?,
+            cutter: Cutter::chunks(),
             any_missing: false,
             missing_info: MISSING_INFO,
             layout,
         };
-        lists.restore.write(restore_info::open(false).as_bytes()).await?;
-        lists.missing.write(restore_info::open(true).as_bytes()).await?;
+        lists.restore.write(restore_info::open(false).as_bytes(), &[]).await?;
+        lists.missing.write(restore_info::open(true).as_bytes(), &[]).await?;
         Ok(lists)
     }
 
@@ -216,6 +288,13 @@ impl Lists {
             Ready::Directory(file) => {
                 let entry = new_entry(&file, EntryKind::Directory);
                 writer.append(entry, &[]).await?;
+            }
+            Ready::Same(file, old) => {
+                ctx.progress.correct_total(-(file.file.size as i64));
+                refer(writer, old, new_entry(&file, file_kind(&file))).await?;
+                if !file.file.is_directory {
+                    self.stored(&file).await?;
+                }
             }
             Ready::Whole(file, content, note) => {
                 if let Some(note) = &note {
@@ -249,7 +328,10 @@ impl Lists {
             self.missing_info = "extra/missing_info";
         }
         if let Some(stored) = &file.stored {
-            self.restore.write(restore_info::file(stored, None).as_bytes()).await?;
+            let text = restore_info::file(stored, None);
+            let ends = self.cutter.cuts(hash(text.as_bytes()) as u32, text.len());
+            let end: &[usize] = if ends { &[text.len()] } else { &[] };
+            self.restore.write(text.as_bytes(), end).await?;
         }
         Ok(())
     }
@@ -257,25 +339,26 @@ impl Lists {
     async fn missing(&mut self, file: &PortalFile, error: &FilesError) -> Result<(), RunError> {
         self.any_missing = true;
         let text = restore_info::file(&file.described(), Some(&error.to_string()));
-        self.missing.write(text.as_bytes()).await?;
+        self.missing.write(text.as_bytes(), &[]).await?;
         Ok(())
     }
 
     async fn close(mut self, writer: &mut Writer, now: i64) -> Result<(), RunError> {
-        self.restore.write(restore_info::close(false).as_bytes()).await?;
-        self.missing.write(restore_info::close(true).as_bytes()).await?;
+        self.restore.write(restore_info::close(false).as_bytes(), &[]).await?;
+        self.missing.write(restore_info::close(true).as_bytes(), &[]).await?;
         let info = |path: &str| NewEntry {
             path: path.to_owned(),
             kind: EntryKind::Info,
             mtime: now,
             rows: None,
             note: None,
+            version: None,
         };
         if self.layout == LayoutKind::Docspace {
-            writer.append_spool(info("storage/restore_info"), self.restore).await?;
+            self.restore.append(writer, info(RESTORE_INFO)).await?;
         }
         if self.any_missing {
-            writer.append_spool(info(self.missing_info), self.missing).await?;
+            self.missing.append(writer, info(self.missing_info)).await?;
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use super::targets::Targets;
 use super::{ArchiveChoice, RestoreRequest, plan};
 use crate::app::App;
 use crate::jobs::{CancelReason, Cleaned, Finished, Job, JobContext, JobFailure};
-use crate::ops::{OpError, uploads, verify};
+use crate::ops::{OpError, chain, uploads, verify};
 use crate::portal::docspace::restoring;
 use crate::portal::{Placed, PortalError};
 use crate::source::database::{DatabaseError, Staging, Trust};
@@ -155,9 +155,8 @@ pub async fn verified(
     progress: &crate::jobs::Progress,
 ) -> Result<Verified, RunError> {
     progress.phase("verifying");
-    let workers = std::thread::available_parallelism().map_or(2, usize::from);
     let report =
-        archive::verify(Arc::clone(&chosen.source), workers, |bytes| progress.add(bytes)).await?;
+        chain::verify(Some(app), &chosen.near, Arc::clone(&chosen.source), progress).await?;
     let sha256 = hex::encode(report.sha256);
     let (expected, size) = match &chosen.record {
         Some(record) => (record.sha256.as_str(), record.size),
@@ -166,7 +165,7 @@ pub async fn verified(
     verify::verdict(&report, expected, size).map_err(RunError::Failed)?;
     let ours = app.catalog.archives().by_sha256(sha256).await.map_err(OpError::from)?;
     let trust = if trusted || ours.is_some() { Trust::Own } else { Trust::Foreign };
-    Ok(Verified { archive: Archive::open(Arc::clone(&chosen.source)).await?, trust })
+    Ok(Verified { archive: chosen.open(app).await?, trust })
 }
 
 struct Attempt<'a> {
