@@ -74,7 +74,8 @@ impl Backup {
     }
 }
 
-async fn report(app: &App, job: &Job, as_json: bool) -> Result<(), CliError> {
+/// Says what became of a job that makes an archive.
+pub async fn report(app: &App, job: &Job, as_json: bool) -> Result<(), CliError> {
     let record = match job.archive_id {
         Some(id) => app.catalog.archives().get(id).await.map_err(CliError::failed)?,
         None => None,
@@ -102,9 +103,9 @@ async fn report(app: &App, job: &Job, as_json: bool) -> Result<(), CliError> {
     }
     match job.state {
         JobState::Succeeded => Ok(()),
-        JobState::Cancelled => Err(CliError::Failed("the backup was cancelled".to_owned())),
-        _ => Err(CliError::Failed(
-            job.error.clone().unwrap_or_else(|| "the backup failed".to_owned()),
-        )),
+        JobState::Cancelled => Err(CliError::Failed("the job was cancelled".to_owned())),
+        _ => {
+            Err(CliError::Failed(job.error.clone().unwrap_or_else(|| "the job failed".to_owned())))
+        }
     }
 }

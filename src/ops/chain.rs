@@ -49,7 +49,9 @@ async fn find(app: Option<&App>, near: &Near, link: &Link) -> LinkSource {
                 Ok(source) => return Ok(source),
                 Err(error) => why = format!("cannot be opened: {error}"),
             },
-            Err(error) => tracing::debug!(archive = link.id, %error, "a link is not in the catalog"),
+            Err(error) => {
+                tracing::debug!(archive = link.id, %error, "a link is not in the catalog")
+            }
         }
     }
     match near {

@@ -37,9 +37,8 @@ impl Cutter {
         self.rows += 1;
         let drawn = hash * self.goal_bytes < length << 32 || hash * self.goal_rows < 1 << 32;
         let enough = self.bytes >= self.goal_bytes / 4 || self.rows >= self.goal_rows / 4;
-        let cut = enough && drawn
-            || self.bytes >= 8 * self.goal_bytes
-            || self.rows >= 8 * self.goal_rows;
+        let cut =
+            enough && drawn || self.bytes >= 8 * self.goal_bytes || self.rows >= 8 * self.goal_rows;
         if cut {
             self.restart();
         }

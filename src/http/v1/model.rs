@@ -67,6 +67,7 @@ pub enum Kind {
     Restore,
     Verify,
     Prune,
+    Consolidate,
 }
 
 /// How far the work is.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use archive::{Digest, EntryKind, EntryRecord, NewEntry, Segment, Spool, Spools, Writer, append_segments};
+use archive::{
+    Digest, EntryKind, EntryRecord, NewEntry, Segment, Spool, Spools, Writer, append_segments,
+};
 use sha2::{Digest as _, Sha256};
 use twox_hash::XxHash3_128;
 

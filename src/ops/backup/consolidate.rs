@@ -80,9 +80,8 @@ async fn consolidate(
 ) -> Result<ArchiveRecord, RunError> {
     let progress = &ctx.progress;
     progress.phase("preparing");
-    let archive = archives::open(app, record)
-        .await
-        .map_err(|error| RunError::Failed(error.to_string()))?;
+    let archive =
+        archives::open(app, record).await.map_err(|error| RunError::Failed(error.to_string()))?;
     archive.check_links().await?;
     let mut bytes = 0;
     let mut entries = std::pin::pin!(archive.entries());

@@ -257,11 +257,7 @@ struct Lists {
 }
 
 impl Lists {
-    async fn open(
-        writer: &Writer,
-        base: &Arc<Base>,
-        layout: LayoutKind,
-    ) -> Result<Self, RunError> {
+    async fn open(writer: &Writer, base: &Arc<Base>, layout: LayoutKind) -> Result<Self, RunError> {
         let spools = writer.spools();
         let mut lists = Self {
             restore: Chunked::new(base, &spools, RESTORE_INFO).await?,

@@ -134,7 +134,7 @@ impl Attempt<'_> {
         progress.restart();
         progress.phase("preparing");
         let portal = &self.app.portal;
-        let base = Arc::new(self.base(started).await?);
+        let base = Arc::new(self.base().await?);
         let parent = base.parent.as_ref().map(|parent| parent.id);
         let plan = files::plan(portal, &portal.tenants().await?).await?;
         let snapshots = self.open_snapshots().await?;
@@ -208,9 +208,11 @@ impl Attempt<'_> {
         let read_back = async {
             read_back(&storage, &name, &sent, progress).await.map_err(RunError::Failed)?;
             match parent {
-                Some(parent) => archives::get(self.app, None, parent).await.map(drop).map_err(|error| {
-                    RunError::Failed(format!("what the increment adds to was removed: {error}"))
-                }),
+                Some(parent) => {
+                    archives::get(self.app, None, parent).await.map(drop).map_err(|error| {
+                        RunError::Failed(format!("what the increment adds to was removed: {error}"))
+                    })
+                }
                 None => Ok(()),
             }
         };
@@ -254,7 +256,7 @@ impl Attempt<'_> {
     }
 
     /// What the backup adds to.
-    async fn base(&self, now: Timestamp) -> Result<Base, RunError> {
+    async fn base(&self) -> Result<Base, RunError> {
         let request = self.request;
         if request.mode == Mode::Full {
             return Base::new(None);
@@ -268,11 +270,12 @@ impl Attempt<'_> {
             parent: request.parent,
             full_every: full_every.map_err(RunError::Failed)?,
         };
-        match choose(self.app, &wanted, now).await? {
+        match choose(self.app, &wanted, self.app.clock.now()).await? {
             Choice::Parent(parent) => Base::new(Some(*parent)),
             Choice::Due => Base::new(None),
             Choice::None(why) => {
-                self.ctx.warn(format!("a full backup was made, for there is nothing to add to: {why}"));
+                self.ctx
+                    .warn(format!("a full backup was made, for there is nothing to add to: {why}"));
                 Base::new(None)
             }
         }

@@ -64,8 +64,7 @@ impl Known {
     pub fn find(&self, digest: u128, length: u32) -> Option<Vec<Segment>> {
         let first = self.chunks.partition_point(|(known, ..)| *known < digest);
         let (known, place, known_length) = self.chunks.get(first)?;
-        ((*known, *known_length) == (digest, length)).then(|| {
-            cut_segments(&self.segments, &self.starts, *place..place + u64::from(length))
-        })
+        ((*known, *known_length) == (digest, length))
+            .then(|| cut_segments(&self.segments, &self.starts, *place..place + u64::from(length)))
     }
 }

@@ -57,8 +57,7 @@ fn flush(
     let mut ends = statements.ends();
     for (number, piece) in statements.pending().chunks(PIECE * 2).enumerate() {
         let start = number * PIECE * 2;
-        let (here, later) =
-            ends.split_at(ends.partition_point(|end| *end <= start + piece.len()));
+        let (here, later) = ends.split_at(ends.partition_point(|end| *end <= start + piece.len()));
         ends = later;
         take(piece, &here.iter().map(|end| end - start).collect::<Vec<_>>())?;
     }
