@@ -34,6 +34,8 @@ if command -v apt-get >/dev/null; then
     [ -e /usr/share/java/httpmime.jar ] || missing+=(libhttpmime-java)
     [ -e /usr/share/java/jakarta-annotation-api.jar ] || missing+=(libjakarta-annotation-api-java)
 fi
+# What the program compresses with, if it is there.
+ldconfig -p | grep -q 'libisal\.so\.2' || missing+=(libisal2)
 # Debian's python3 cannot make a virtual environment by itself.
 ! command -v python3 >/dev/null || python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 [ ${#missing[@]} -eq 0 ] && exit 0

@@ -59,7 +59,7 @@ async fn find(app: Option<&App>, near: &Near, link: &Link) -> LinkSource {
             Ok(object) => Ok(Arc::new(object)),
             Err(error) => {
                 tracing::debug!(archive = link.name, %error, "a link is not beside its archive");
-                Err(why)
+                at_its_url(app, link).await.ok_or(why)
             }
         },
         // A name is no way into other folders.
@@ -71,6 +71,13 @@ async fn find(app: Option<&App>, near: &Near, link: &Link) -> LinkSource {
         }
         Near::Folder(_) | Near::Nowhere => Err(why),
     }
+}
+
+/// An archive where it was when the other was made, if that is a place that archives may be read from.
+async fn at_its_url(app: Option<&App>, link: &Link) -> Option<Arc<dyn ReadAt>> {
+    let url = link.url.as_ref()?.parse().ok()?;
+    let (storage, name) = app?.storages.by_allowed_url(&url).ok()?;
+    Some(Arc::new(storage.open(&name).await.ok()?))
 }
 
 /// Reads every byte of an archive and of all that it needs. `progress` already counts the archive's own bytes.

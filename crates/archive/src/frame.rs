@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use libdeflater::{CompressionLvl, Compressor, Crc};
 
+use crate::igzip::Igzip;
 use crate::sample::{Class, Sampler};
 use crate::{Compression, Digest};
 
@@ -27,19 +28,43 @@ pub(crate) struct Encoded {
 
 /// Compresses frames; each thread of a pool has one, made when it is first needed.
 pub(crate) struct Encoder {
-    level: Option<CompressionLvl>,
-    tools: Option<(Compressor, Sampler)>,
+    compression: Compression,
+    tools: Option<(Gzip, Sampler)>,
     scratch: Vec<u8>,
+}
+
+/// What makes gzip members.
+enum Gzip {
+    Igzip(Igzip),
+    Libdeflate(Compressor),
+}
+
+impl Gzip {
+    /// None when nothing is to be compressed.
+    fn new(compression: Compression) -> Option<Self> {
+        let level = match compression {
+            Compression::None => return None,
+            Compression::Fast => match Igzip::new() {
+                Some(igzip) => return Some(Self::Igzip(igzip)),
+                None => 1,
+            },
+            Compression::Small => 6,
+        };
+        Some(Self::Libdeflate(Compressor::new(CompressionLvl::new(level).unwrap_or_default())))
+    }
+
+    /// The length of the member written to `out`; None when it does not fit.
+    fn compress(&mut self, raw: &[u8], out: &mut [u8]) -> Option<usize> {
+        match self {
+            Self::Igzip(igzip) => igzip.compress(raw, out),
+            Self::Libdeflate(compressor) => compressor.gzip_compress(raw, out).ok(),
+        }
+    }
 }
 
 impl Encoder {
     pub(crate) fn new(compression: Compression) -> Self {
-        let level = match compression {
-            Compression::None => None,
-            Compression::Fast => CompressionLvl::new(1).ok(),
-            Compression::Small => CompressionLvl::new(6).ok(),
-        };
-        Self { level, tools: None, scratch: Vec::new() }
+        Self { compression, tools: None, scratch: Vec::new() }
     }
 
     /// Compresses `raw`, or stores it when that gains nothing.
@@ -53,9 +78,10 @@ impl Encoder {
     }
 
     fn compress(&mut self, raw: &[u8]) -> Option<Vec<u8>> {
-        let level = self.level?;
-        let (compressor, sampler) =
-            self.tools.get_or_insert_with(|| (Compressor::new(level), Sampler::new()));
+        if self.tools.is_none() {
+            self.tools = Some((Gzip::new(self.compression)?, Sampler::new()));
+        }
+        let (gzip, sampler) = self.tools.as_mut()?;
         if sampler.class(raw, SLICES) == Class::Stored {
             return None;
         }
@@ -64,9 +90,9 @@ impl Encoder {
         if self.scratch.len() < most {
             self.scratch.resize(most, 0);
         }
-        let length = compressor.gzip_compress(raw, &mut self.scratch[..most]).ok()?;
+        let length = gzip.compress(raw, &mut self.scratch[..most])?;
         let mut bytes = self.scratch[..length].to_vec();
-        // libdeflate notes the level in the header's eighth byte; ours is the same for every frame.
+        // Libraries note level and system in the header; ours is the same for every frame.
         bytes[..HEADER.len()].copy_from_slice(&HEADER);
         Some(bytes)
     }
@@ -108,7 +134,19 @@ mod tests {
     use crate::inflate::Inflater;
 
     fn check(compression: Compression, raw: &[u8]) -> usize {
-        let encoded = Encoder::new(compression).encode(raw);
+        let length = check_encoder(Encoder::new(compression), raw);
+        if compression == Compression::Fast {
+            // The same where the system has no ISA-L.
+            let level = CompressionLvl::new(1).unwrap();
+            let tools = (Gzip::Libdeflate(Compressor::new(level)), Sampler::new());
+            let encoder = Encoder { tools: Some(tools), ..Encoder::new(compression) };
+            check_encoder(encoder, raw);
+        }
+        length
+    }
+
+    fn check_encoder(mut encoder: Encoder, raw: &[u8]) -> usize {
+        let encoded = encoder.encode(raw);
         let mut by_flate2 = Vec::new();
         flate2::read::GzDecoder::new(&encoded.bytes[..]).read_to_end(&mut by_flate2).unwrap();
         assert!(by_flate2 == raw);

@@ -32,7 +32,7 @@ impl From<Segment> for (u32, u64, u64) {
 
 impl EntryRecord {
     /// Where its content lies, seen from an increment whose first link is the archive of this entry.
-    pub fn from_child(&self) -> Vec<Segment> {
+    pub fn seen_from_child(&self) -> Vec<Segment> {
         self.located()
             .into_iter()
             .map(|segment| Segment { archive: segment.archive + 1, ..segment })

@@ -85,7 +85,7 @@ async fn chain(contents: &[Vec<Vec<u8>>]) -> (Vec<Bytes>, Vec<Link>) {
                 writer.append_parts(entry("table"), new, segments, digest(&whole)).await.unwrap();
                 let parent = Archive::open(Arc::new(files[number - 1].clone())).await.unwrap();
                 let same = parent.find("same").await.unwrap().unwrap();
-                let same = EntryRecord { segments: same.from_child(), ..same };
+                let same = EntryRecord { segments: same.seen_from_child(), ..same };
                 writer.refer(&same).await.unwrap();
                 writer.append(entry("own"), &[number as u8]).await.unwrap();
                 let info = ManifestInfo { links: links.clone(), ..info() };

@@ -69,7 +69,7 @@ impl Base {
 
 /// Adds an entry that the parent has, under what is now known of it.
 pub async fn refer(writer: &mut Writer, old: EntryRecord, now: NewEntry) -> Result<(), RunError> {
-    let segments = old.from_child();
+    let segments = old.seen_from_child();
     let NewEntry { path, kind, mtime, rows, note, version } = now;
     let mtime = mtime.max(0);
     let record = EntryRecord { path, kind, mtime, rows, note, version, segments, ..old };

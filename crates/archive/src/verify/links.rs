@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures::TryStreamExt;
 
+use super::names::Seen;
 use super::{Report, verify};
 use crate::{Archive, Error, Link, Result};
 
@@ -70,8 +71,12 @@ async fn contents(archive: &Archive, mut counted: Report) -> Result<Report> {
     let Some(chain) = archive.chain() else { return Ok(counted) };
     (counted.entries, counted.files, counted.tables, counted.rows) = (0, 0, 0, 0);
     let mut lengths: HashMap<u32, u64> = HashMap::new();
+    let mut names = Seen::default();
     let mut entries = std::pin::pin!(chain.entries());
     while let Some(entry) = entries.try_next().await? {
+        if names.again(&entry.path) {
+            return Err(Error::hostile(format!("the entry {:?} is there twice", entry.path)));
+        }
         for segment in &entry.segments {
             let length = match lengths.get(&segment.archive) {
                 Some(length) => *length,

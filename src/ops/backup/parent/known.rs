@@ -34,7 +34,7 @@ impl Known {
         entry: &EntryRecord,
         list: &EntryRecord,
     ) -> Result<Self, RunError> {
-        let segments = entry.from_child();
+        let segments = entry.seen_from_child();
         let starts = archive::starts(&segments);
         let mut chunks = Vec::with_capacity(list.size as usize / RECORD);
         let (mut place, mut carry) = (0_u64, Vec::new());
