@@ -5,14 +5,18 @@ use std::collections::BTreeMap;
 
 use archive::EntryKind;
 use futures::TryStreamExt;
-use portal_backup::catalog::ArchiveRecord;
+use jiff::{SignedDuration, Timestamp};
+use portal_backup::catalog::{ArchiveFilter, ArchiveRecord};
 use portal_backup::jobs::{JobKind, JobState};
 use portal_backup::ops::backup::{self, Mode, StartBackup};
+use portal_backup::ops::schedules::{self, SetSchedule};
 use portal_backup::ops::{archives, chain};
+use portal_backup::schedule::retention::Rules;
 use portal_backup::storage::{StorageParams, StorageType};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
+use uuid::Uuid;
 
 use crate::support::clocked::Clocked;
 use crate::support::portal::{PlainPortal, noise};
@@ -178,4 +182,40 @@ async fn every_link_is_what_a_full_backup_is() {
         assert_eq!((made.mode.as_str(), made.parent_id), ("full", None));
         assert!(whole(&service, &made).await == whole(&service, &last).await);
     }
+}
+
+#[tokio::test]
+async fn a_schedule_makes_a_full_backup_when_one_is_due() {
+    let portal = PlainPortal::new(10);
+    let dir = tempfile::tempdir().unwrap();
+    let now = Timestamp::now();
+    let service = Clocked::open(dir.path(), &portal.config(), &now.to_string()).await;
+    let wanted = SetSchedule {
+        id: Some(Uuid::new_v4()),
+        tenant_id: 1,
+        dump: true,
+        name: "hourly".to_owned(),
+        cron: "0 0 * ? * *".to_owned(),
+        timezone: None,
+        enabled: true,
+        storage_type: StorageType::Local,
+        storage_params: StorageParams::new(),
+        mode: Mode::Incremental,
+        full_every: Some("5h".to_owned()),
+        retention: Rules::default(),
+    };
+    let wrong = SetSchedule { full_every: Some("soon".to_owned()), ..wanted.clone() };
+    assert!(schedules::set(&service.app, wrong).await.is_err());
+    let wrong = SetSchedule { mode: Mode::Full, ..wanted.clone() };
+    assert!(schedules::set(&service.app, wrong).await.is_err());
+    schedules::set(&service.app, wanted).await.unwrap();
+    let mut modes = Vec::new();
+    for hour in 1..=6 {
+        // Archives have the machine's own time, so the first is nearly as old as the clock says.
+        service.run(&(now + SignedDuration::from_hours(hour)).to_string()).await;
+        let newest = service.app.catalog.archives().list(ArchiveFilter::default(), 1, 0).await;
+        modes.push(newest.unwrap().items[0].mode.clone());
+    }
+    let [full, added] = ["full", "incremental"];
+    assert_eq!(modes, [full, added, added, added, added, full]);
 }
