@@ -83,7 +83,9 @@ fn params(request: &StartBackup) -> StorageParams {
 /// Whether such a backup can be made at all, as far as that can be said without trying.
 pub(super) fn check(app: &App, request: &StartBackup) -> Result<(), OpError> {
     if request.mode == Mode::Full && (request.parent.is_some() || request.full_every.is_some()) {
-        return Err(OpError::Invalid("only an incremental backup has a parent".to_owned()));
+        return Err(OpError::Invalid(
+            "fullEvery and a parent are of incremental backups alone".to_owned(),
+        ));
     }
     if let Some(every) = &request.full_every {
         crate::schedule::full_every(every).map_err(OpError::Invalid)?;

@@ -127,7 +127,8 @@ async fn wrong_schedules_are_refused() {
         (json!({"retention": {"keepWithin": "soon"}}), "keepWithin"),
         (json!({"retention": {"keepForever": true}}), "keepForever"),
         (json!({"name": ""}), "name"),
-        (json!({"mode": "incremental"}), "incremental"),
+        (json!({"fullEvery": "7d"}), "incremental"),
+        (json!({"mode": "incremental", "fullEvery": "soon"}), "fullEvery"),
         (json!({"storageParams": {"filePath": "/etc"}}), "/etc"),
     ] {
         let answer = service.post("/v1/schedules", &local(more.clone())).await;

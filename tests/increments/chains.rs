@@ -134,7 +134,7 @@ fn number(name: &str, default: usize) -> usize {
 #[tokio::test]
 async fn every_link_is_what_a_full_backup_is() {
     let mut runner = TestRunner::default();
-    let links = number("PORTAL_BACKUP_CHAIN_LINKS", 5);
+    let links = number("PORTAL_BACKUP_CHAIN_LINKS", 4);
     for _ in 0..number("PORTAL_BACKUP_CHAINS", 2) {
         let steps = prop::collection::vec(prop::collection::vec(change(), 0..6), links);
         let steps = steps.new_tree(&mut runner).unwrap().current();

@@ -167,7 +167,8 @@ fn blocks(seeds: &[u8]) -> Vec<Vec<u8>> {
 async fn a_link_that_is_wrong_is_named() {
     let contents = [blocks(&[1, 2, 3]), blocks(&[1, 4, 3]), blocks(&[5, 1, 4])];
     let (files, _) = chain(&contents).await;
-    let broken: Vec<(usize, Box<dyn Fn(&mut Vec<u8>)>)> = vec![
+    type Change = Box<dyn Fn(&mut Vec<u8>)>;
+    let broken: Vec<(usize, Change)> = vec![
         (0, Box::new(|bytes| bytes[40] ^= 1)),
         (1, Box::new(|bytes| bytes.truncate(100))),
         (1, Box::new(|bytes| bytes.clear())),
