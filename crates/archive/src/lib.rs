@@ -51,7 +51,7 @@ pub use records::{Digest, EntryKind, EntryRecord, FrameRecord, NewEntry};
 pub use segments::{Segment, append_segments, cut_segments, starts};
 pub use source::{LocalFile, ReadAt};
 pub use spool::{Spool, Spools};
-pub use verify::{Report, verify, verify_links};
+pub use verify::{Report, sha256, verify, verify_links};
 pub use writer::{Summary, Writer, WriterOptions};
 
 /// How frames are compressed.

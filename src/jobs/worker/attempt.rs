@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Shared;
+use super::{Shared, system};
 use crate::catalog::CatalogError;
 use crate::catalog::jobs::{Beat, Jobs, Outcome, Publication};
 use crate::jobs::run::Run;
@@ -29,6 +29,8 @@ impl Shared {
                 tracing::error!(job = %run.job.id, "the job was lost to another worker, or the catalog did not answer for too long");
             }
         }
+        // Nothing waits for it.
+        drop(self.handle.spawn_blocking(system::give_back_memory));
     }
 
     /// When the lease was last renewed. A claim whose answer took long may be over before it begins;
