@@ -41,6 +41,8 @@ pub enum JobKind {
     Copy,
     /// A copy of the index, by sensenet's API.
     Index,
+    /// Makes one full archive of an increment and all that it needs.
+    Consolidate,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 pub mod archives;
 pub mod backup;
+pub mod chain;
 pub mod copies;
 pub mod counts;
 pub mod entries;

@@ -233,6 +233,7 @@ fn schedule() -> ScheduleRecord {
         storage_type: StorageType::Local,
         storage_params: [("filePath".to_owned(), "a".to_owned())].into(),
         mode: "full".to_owned(),
+        full_every: None,
         retention: Rules::stored(3),
         created_on: at(1_000).unwrap(),
         next_run: at(2_000),

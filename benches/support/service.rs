@@ -114,6 +114,27 @@ impl Service {
         Ok(id.ok_or("a backup without an id")?)
     }
 
+    /// Makes a backup of some mode, which stays; `archive_bytes` is what it added.
+    pub fn backup_of_mode(&self, mode: &str) -> Result<Run> {
+        let before = folder_size(&self.archives)?;
+        let url = format!("{}/v1/backups", self.url);
+        let body = json!({ "storageType": "Local", "dump": true, "mode": mode });
+        let mut run = self.measure(
+            || {
+                let job = self.answer(self.client.post(url).json(&body))?;
+                Ok(json!({ "isCompleted": job["state"] == "succeeded", "error": "" }))
+            },
+            || self.progress(),
+        )?;
+        run.archive_bytes -= before;
+        let jobs = self.answer(self.client.get(format!("{}/v1/archives?limit=1", self.url)))?;
+        let made = &jobs["items"][0];
+        if made["mode"] != mode {
+            return Err(format!("a backup of another mode was made: {made}").into());
+        }
+        Ok(run)
+    }
+
     /// Restores an archive in place.
     pub fn restore(&self, archive: &str) -> Result<Run> {
         let url = |name: &str| format!("{}/api/2.0/backup/{name}", self.url);
@@ -189,13 +210,17 @@ impl Service {
     }
 
     fn send(&self, request: reqwest::RequestBuilder) -> Result<Value> {
+        Ok(self.answer(request)?["response"].take())
+    }
+
+    fn answer(&self, request: reqwest::RequestBuilder) -> Result<Value> {
         self.runtime.block_on(async {
             let answer = request.header("Authorization", &self.key).send().await?;
             let (status, body) = (answer.status(), answer.text().await?);
             if !status.is_success() {
                 return Err(format!("{status}: {body}").into());
             }
-            Ok(serde_json::from_str::<Value>(&body)?["response"].take())
+            Ok(serde_json::from_str(&body)?)
         })
     }
 

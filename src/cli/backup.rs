@@ -21,6 +21,9 @@ pub struct Backup {
     /// A parameter of the storage, as DocSpace names it, for example filePath=/backups/weekly
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
     params: Vec<(String, String)>,
+    /// Store only what has changed since the newest backup in that storage
+    #[arg(long)]
+    incremental: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -64,7 +67,9 @@ impl Backup {
                 storage_type,
                 storage_params,
                 dump: true,
-                mode: Mode::Full,
+                mode: if self.incremental { Mode::Incremental } else { Mode::Full },
+                parent: None,
+                full_every: None,
             },
         )
         .await?;
@@ -86,7 +91,8 @@ async fn copy(app: &Arc<App>, job: &Job, quiet: bool) -> Result<(), CliError> {
     Ok(())
 }
 
-async fn report(app: &App, job: &Job, as_json: bool) -> Result<(), CliError> {
+/// Says what became of a job that makes an archive.
+pub async fn report(app: &App, job: &Job, as_json: bool) -> Result<(), CliError> {
     let record = match job.archive_id {
         Some(id) => app.catalog.archives().get(id).await.map_err(CliError::failed)?,
         None => None,
@@ -124,9 +130,9 @@ async fn report(app: &App, job: &Job, as_json: bool) -> Result<(), CliError> {
     }
     match job.state {
         JobState::Succeeded => Ok(()),
-        JobState::Cancelled => Err(CliError::Failed("the backup was cancelled".to_owned())),
-        _ => Err(CliError::Failed(
-            job.error.clone().unwrap_or_else(|| "the backup failed".to_owned()),
-        )),
+        JobState::Cancelled => Err(CliError::Failed("the job was cancelled".to_owned())),
+        _ => {
+            Err(CliError::Failed(job.error.clone().unwrap_or_else(|| "the job failed".to_owned())))
+        }
     }
 }

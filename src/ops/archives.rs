@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::catalog::{ArchiveFilter, ArchiveRecord, CopyRecord};
+use crate::ops::chain::{self, Near};
 use crate::ops::{OpError, Page, PageRequest, copies, presence, retention};
 use crate::storage::{self, Storage, StorageType};
 
@@ -161,9 +162,10 @@ pub async fn content(
     Ok(stream.map_err(OpError::from).boxed())
 }
 
-/// The archive opened for random access; `archive::Archive` gives entries and their contents.
+/// The archive opened for random access, an increment as the whole that it stands for; `archive::Archive` gives entries and their contents.
 pub async fn open(app: &App, archive: &ArchiveRecord) -> Result<Arc<Archive>, OpError> {
-    let opened = Archive::open(source(app, archive).await?)
+    let near = Near::Storage(storage(app, archive)?);
+    let opened = chain::open(Some(app), &near, source(app, archive).await?)
         .await
         .map_err(|error| OpError::Unavailable(format!("{}: {error}", archive.name)))?;
     Ok(Arc::new(opened))
@@ -175,7 +177,7 @@ pub async fn source(app: &App, archive: &ArchiveRecord) -> Result<Arc<dyn ReadAt
 }
 
 /// The storage that a record's archive lies in.
-pub(super) fn storage(app: &App, archive: &ArchiveRecord) -> Result<Storage, OpError> {
+pub fn storage(app: &App, archive: &ArchiveRecord) -> Result<Storage, OpError> {
     let params = app.unseal_params(&archive.storage_params)?;
     let storage = app.storages.resolve(archive.storage_type, &params)?;
     if storage.object_url(&archive.name).as_str() != archive.url {

@@ -1,8 +1,11 @@
 //! Backups: started by a request, run as a job.
 
+mod chunked;
+pub mod consolidate;
 mod databases;
 mod files;
 mod index;
+mod parent;
 mod run;
 
 use serde::{Deserialize, Serialize};
@@ -32,6 +35,11 @@ pub struct StartBackup {
     pub storage_params: StorageParams,
     pub dump: bool,
     pub mode: Mode,
+    /// The archive that an incremental backup adds to; None: the newest in its storage that will do, or else a full
+    /// backup is made.
+    pub parent: Option<Uuid>,
+    /// Make a full one instead when the last is older than that, such as `7d`.
+    pub full_every: Option<String>,
 }
 
 /// What the job keeps of it. Secrets among the parameters are sealed.
@@ -41,6 +49,10 @@ pub(super) struct BackupRequest {
     pub storage_type: StorageType,
     pub storage_params: StorageParams,
     pub mode: Mode,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_every: Option<String>,
     /// The schedule that asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule_id: Option<Uuid>,
@@ -74,8 +86,13 @@ fn params(request: &StartBackup) -> StorageParams {
 
 /// Whether such a backup can be made at all, as far as that can be said without trying.
 pub(super) fn check(app: &App, request: &StartBackup) -> Result<(), OpError> {
-    if request.mode == Mode::Incremental {
-        return Err(OpError::Invalid("incremental backups are not supported yet".to_owned()));
+    if request.mode == Mode::Full && (request.parent.is_some() || request.full_every.is_some()) {
+        return Err(OpError::Invalid(
+            "fullEvery and a parent are of incremental backups alone".to_owned(),
+        ));
+    }
+    if let Some(every) = &request.full_every {
+        crate::schedule::full_every(every).map_err(OpError::Invalid)?;
     }
     if !request.dump && app.config.portal.layout == LayoutKind::Docspace {
         return Err(OpError::Invalid(
@@ -105,6 +122,8 @@ pub(super) fn job(
         storage_type: request.storage_type,
         storage_params: app.seal_params(&params(request))?,
         mode: request.mode,
+        parent: request.parent,
+        full_every: request.full_every.clone(),
         schedule_id,
         file_name: None,
     };
@@ -121,6 +140,26 @@ pub(super) fn job(
         exclusive: Some(exclusive),
         archive_id: None,
     })
+}
+
+/// The archives that an unfinished incremental backup may be adding to.
+pub(super) async fn may_add_to(app: &App, job: &Job) -> Result<Vec<Uuid>, OpError> {
+    let request: BackupRequest =
+        serde_json::from_value(job.request.clone()).map_err(OpError::internal)?;
+    if request.mode == Mode::Full {
+        return Ok(Vec::new());
+    }
+    let params = app.unseal_params(&request.storage_params)?;
+    let wanted = parent::Wanted {
+        tenant_id: job.tenant_id,
+        dump: job.dump,
+        storage_type: request.storage_type,
+        storage: &app.storages.resolve(request.storage_type, &params)?,
+        parent: request.parent,
+        full_every: None,
+    };
+    let candidates = parent::candidates(app, &wanted).await.map_err(OpError::internal)?;
+    Ok(candidates.into_iter().map(|record| record.id).chain(request.parent).collect())
 }
 
 /// The schedule that a backup job was made by; None: somebody asked for it.

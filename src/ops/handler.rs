@@ -31,6 +31,7 @@ impl Handler for OpsHandler {
             JobKind::SourceRestore => named::restore::run(&app, &ctx).await,
             JobKind::Copy => copies::run(&app, &ctx).await,
             JobKind::Index => index_copies::run(&app, &ctx).await,
+            JobKind::Consolidate => backup::consolidate::run(&app, &ctx).await,
         }
     }
 
@@ -45,6 +46,9 @@ impl Handler for OpsHandler {
             JobKind::SourceRestore => named::restore::clean(&app, job, remains).await,
             JobKind::Copy => copies::clean(&app, job, remains).await.map(|()| Cleaned::Gone),
             JobKind::Index => index_copies::clean(&app, remains).await,
+            JobKind::Consolidate => {
+                backup::consolidate::clean(&app, job, remains).await.map(|()| Cleaned::Gone)
+            }
         }
     }
 }

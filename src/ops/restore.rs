@@ -28,6 +28,7 @@ use contents::Only;
 use targets::Targets;
 
 pub use indexes::{IndexAction, IndexPlan};
+pub(super) use plan::family;
 pub use plan::{FilesystemPlan, ObjectPlan, RestorePlan, TableAction, TablePlan};
 pub(super) use run::{clean, clean_into, run, run_request};
 
@@ -112,9 +113,7 @@ pub async fn plan(
     let targets = Targets::resolve(app, request.into.as_deref())?;
     let chosen = chosen::find(app, tenant_id, request).await?;
     let unreadable = |error: String| OpError::Invalid(format!("{}: {error}", chosen.name));
-    let archive = archive::Archive::open(std::sync::Arc::clone(&chosen.source))
-        .await
-        .map_err(|error| unreadable(error.to_string()))?;
+    let archive = chosen.open(app).await.map_err(|error| unreadable(error.to_string()))?;
     let placing = app.portal.placing();
     let mut contents = contents::read(&archive, placing, &only).await.map_err(unreadable)?;
     let trust = match request.trust || chosen.record.is_some() {

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::catalog::{ArchiveFilter, ArchiveRecord, CopyRecord, CopyState};
 use crate::config::LayoutKind;
 use crate::jobs::{Finished, Job, JobContext, JobFailure, JobFilter, JobKind, NewJob};
-use crate::ops::{OpError, archives, copies, schedules};
+use crate::ops::{OpError, archives, backup, copies, schedules};
 use crate::schedule::retention::{Action, Item, Policy, Rules, plan as decide};
 
 /// How many storages are asked at once whether an archive is still there.
@@ -83,15 +83,20 @@ pub async fn plan(
 pub(super) async fn held(app: &App) -> Result<HashMap<Uuid, String>, OpError> {
     let filter = JobFilter { unfinished: true, ..JobFilter::default() };
     let jobs = app.queue.list(filter, 1000, 0).await?.items;
-    let reading = jobs.into_iter().filter(|job| {
-        matches!(
-            job.kind,
-            JobKind::Restore | JobKind::Verify | JobKind::SourceRestore | JobKind::Copy
-        )
-    });
-    Ok(reading
-        .filter_map(|job| Some((job.archive_id?, format!("job {} needs it now", job.id))))
-        .collect())
+    let mut held = HashMap::new();
+    for job in jobs {
+        let needed = match job.kind {
+            JobKind::Restore
+            | JobKind::Verify
+            | JobKind::Consolidate
+            | JobKind::SourceRestore
+            | JobKind::Copy => job.archive_id.into_iter().collect(),
+            JobKind::Backup => backup::may_add_to(app, &job).await?,
+            JobKind::Prune | JobKind::SourceBackup | JobKind::Index => Vec::new(),
+        };
+        held.extend(needed.into_iter().map(|id| (id, format!("job {} needs it now", job.id))));
+    }
+    Ok(held)
 }
 
 /// Queues a job that carries the plan out, if there is anything to be removed. None: there is not.

@@ -216,6 +216,8 @@ fn job(app: &App, record: &ScheduleRecord) -> Result<crate::jobs::NewJob, OpErro
         storage_params: app.unseal_params(&record.storage_params)?,
         dump: record.dump,
         mode: if record.mode == "incremental" { Mode::Incremental } else { Mode::Full },
+        parent: None,
+        full_every: record.full_every.clone(),
     };
     backup::job(app, &request, Some(record.id))
 }

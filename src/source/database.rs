@@ -77,7 +77,9 @@ pub trait Snapshot: Send + Sync {
 /// Takes rendered statements. An error ends the dump of the table at once.
 #[async_trait]
 pub trait DataSink: Send {
-    async fn write(&mut self, piece: &[u8]) -> Result<(), SinkClosed>;
+    /// `ends`: where in `piece` a run of rows ends that an incremental backup may find again. Pieces may be cut
+    /// anywhere; where runs end depends on the rows alone.
+    async fn write(&mut self, piece: &[u8], ends: &[usize]) -> Result<(), SinkClosed>;
 }
 
 /// The consumer of a dump has gone or failed; it knows why.

@@ -38,6 +38,8 @@ pub struct FileMeta {
     /// Unix seconds.
     pub modified: i64,
     pub is_directory: bool,
+    /// What differs when its content does though size and time do not: the fractions of its times, or a store's ETag.
+    pub version: Option<String>,
 }
 
 #[derive(Debug, thiserror::Error)]

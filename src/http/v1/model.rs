@@ -74,6 +74,7 @@ pub enum Kind {
     Copy,
     /// A copy of the index, by sensenet's API.
     Index,
+    Consolidate,
 }
 
 /// How far the work is.

@@ -4,6 +4,7 @@
 use archive::{EntryKind, NewEntry, Writer};
 use futures::StreamExt;
 
+use super::chunked::{Base, refer};
 use super::run::RunError;
 use crate::app::App;
 use crate::jobs::JobContext;
@@ -65,6 +66,7 @@ pub async fn store(
     indexes: Vec<CapturedIndex>,
     writer: &mut Writer,
     ctx: &JobContext,
+    base: &Base,
 ) -> Result<(), RunError> {
     for CapturedIndex { name, capture } in indexes {
         let failed = |error: IndexError| RunError::Failed(format!("index {name}: {error}"));
@@ -73,6 +75,14 @@ pub async fn store(
             ctx.progress.current(&entry.path);
             if file.is_directory {
                 writer.append(entry, &[]).await?;
+                continue;
+            }
+            // Of an increment: files of an index are never changed, but replaced.
+            if let Some(parent) = &base.parent
+                && let Some((old, true)) = parent.file(&entry.path, file)?
+            {
+                ctx.progress.correct_total(-(file.size as i64));
+                refer(writer, old, entry).await?;
                 continue;
             }
             let mut content = capture.read(file).await.map_err(failed)?;
@@ -104,5 +114,6 @@ fn entry(index: &str, file: &FileMeta) -> NewEntry {
         mtime: file.modified,
         rows: None,
         note: None,
+        version: file.version.clone(),
     }
 }

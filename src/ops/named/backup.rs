@@ -98,6 +98,8 @@ pub async fn start(app: &App, wanted: StartBackup) -> Result<Operation, BackupRe
             storage_type: target.storage_type,
             storage_params: target.storage_params.clone(),
             mode: Mode::Full,
+            parent: None,
+            full_every: None,
             schedule_id: None,
             file_name: Some(ARCHIVE.to_owned()),
         },

@@ -14,7 +14,7 @@ use super::targets::Targets;
 use super::{ArchiveChoice, RestoreRequest, indexes, plan};
 use crate::app::App;
 use crate::jobs::{CancelReason, Cleaned, Finished, Job, JobContext, JobFailure};
-use crate::ops::{OpError, uploads, verify};
+use crate::ops::{OpError, chain, uploads, verify};
 use crate::portal::docspace::restoring;
 use crate::portal::{Placed, PortalError};
 use crate::source::database::{DatabaseError, Staging, Trust};
@@ -174,12 +174,10 @@ pub async fn verified(
 ) -> Result<Verified, RunError> {
     progress.phase("verifying");
     if is_as_verified(chosen, progress).await? {
-        let archive = Archive::open(Arc::clone(&chosen.source)).await?;
-        return Ok(Verified { archive, trust: Trust::Own });
+        return Ok(Verified { archive: chosen.open(app).await?, trust: Trust::Own });
     }
-    let workers = std::thread::available_parallelism().map_or(2, usize::from);
     let report =
-        archive::verify(Arc::clone(&chosen.source), workers, |bytes| progress.add(bytes)).await?;
+        chain::verify(Some(app), &chosen.near, Arc::clone(&chosen.source), progress).await?;
     let sha256 = hex::encode(report.sha256);
     let (expected, size) = match &chosen.record {
         Some(record) => (record.sha256.as_str(), record.size),
@@ -188,7 +186,7 @@ pub async fn verified(
     verify::verdict(&report, expected, size).map_err(RunError::Failed)?;
     let ours = app.catalog.archives().by_sha256(sha256).await.map_err(OpError::from)?;
     let trust = if trusted || ours.is_some() { Trust::Own } else { Trust::Foreign };
-    Ok(Verified { archive: Archive::open(Arc::clone(&chosen.source)).await?, trust })
+    Ok(Verified { archive: chosen.open(app).await?, trust })
 }
 
 /// Whether the archive is, to the byte, one that was found good before. Its frames' and entries' digests are then
@@ -201,7 +199,8 @@ async fn is_as_verified(
     if record.verified_on.is_none() || record.sha256.is_empty() {
         return Ok(false);
     }
-    if record.size != chosen.source.len() {
+    // All that an increment needs is read before anything is touched.
+    if record.parent_id.is_some() || record.size != chosen.source.len() {
         return Ok(false);
     }
     let sha256 = archive::sha256(&*chosen.source, |bytes| progress.add(bytes)).await?;

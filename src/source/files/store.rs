@@ -133,6 +133,7 @@ impl Bucket {
             size: object.size,
             modified: object.last_modified.timestamp(),
             is_directory: false,
+            version: object.e_tag.or(object.version),
         })
     }
 
@@ -249,7 +250,8 @@ async fn listed(
     let Some(path) = path else { return Ok(None) };
     let is_directory = object.size == 0 && is_marker(&*store, &object).await;
     let modified = object.last_modified.timestamp();
-    Ok(Some(Listed::File(FileMeta { path, size: object.size, modified, is_directory })))
+    let version = object.e_tag.or(object.version);
+    Ok(Some(Listed::File(FileMeta { path, size: object.size, modified, is_directory, version })))
 }
 
 /// An empty object whose own name answers nothing is `name/`, which consoles make to show a folder.

@@ -450,6 +450,8 @@ impl One<'_, '_> {
             size: seen.size,
             modified: stat.st_mtime,
             is_directory: false,
+            // Not the time of its last change of status: that is when we linked it.
+            version: Some(stat.st_mtime_nsec.to_string()),
         };
         self.work.files.push(Captured { meta, seen });
     }
@@ -457,7 +459,7 @@ impl One<'_, '_> {
     fn empty_folder(&mut self, modified: i64) -> Result<(), Trouble> {
         let path = self.path.to_owned();
         let stat = rustix::fs::stat(&self.into).map_err(|errno| self.failed("", errno))?;
-        let meta = FileMeta { path, size: 0, modified, is_directory: true };
+        let meta = FileMeta { path, size: 0, modified, is_directory: true, version: None };
         self.work.files.push(Captured { meta, seen: Seen::of(&stat) });
         Ok(())
     }

@@ -2,10 +2,13 @@
 
 mod foreign;
 mod framed;
+mod links;
 mod names;
 mod walk;
 
 use std::sync::Arc;
+
+pub use links::verify_links;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest as _, Sha256};
@@ -74,9 +77,10 @@ impl Report {
     fn note(&mut self, error: Error) -> Result<()> {
         match error {
             Error::Damaged(text) | Error::Hostile(text) => self.problem(text),
-            Error::NewerFormat(_) | Error::NotAnArchive | Error::BadPath { .. } => {
-                self.problem(error.to_string())
-            }
+            Error::Link { .. }
+            | Error::NewerFormat(_)
+            | Error::NotAnArchive
+            | Error::BadPath { .. } => self.problem(error.to_string()),
             other => return Err(other),
         }
         Ok(())
