@@ -114,10 +114,7 @@ pub(super) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Finished, Jo
     ctx.progress.restart();
     ctx.progress.add_total(2 * archive.size);
     let copying = Copying { app, ctx, archive: &archive, name: &request.name, storage };
-    let sent = tokio::select! {
-        sent = copying.send() => sent?,
-        () = ctx.cancel.cancelled() => return Err(JobFailure::Cancelled),
-    };
+    let sent = copying.send().await?;
     // Not to be dropped: a storage that was told to complete an upload may do so when nobody waits.
     let copied = copying.complete(sent).await?;
     Ok(Finished { copied: Some(copied), ..Finished::default() })
@@ -162,7 +159,7 @@ struct Sent {
 }
 
 impl Copying<'_> {
-    /// May be dropped at any moment.
+    /// Not to be dropped: parts on their way must have stopped before their upload is ended, or they stay.
     async fn send(&self) -> Result<Sent, JobFailure> {
         let Self { app, ctx, archive, storage, .. } = *self;
         ctx.progress.phase("copying");
@@ -175,6 +172,28 @@ impl Copying<'_> {
         let hint = UploadHint { expected_bytes: archive.size, memory };
         let journal = Arc::new(RemainsJournal(ctx.clone()));
         let mut upload = storage.upload(&object, hint, journal).await.map_err(failed)?;
+        let pumped = tokio::select! {
+            pumped = self.pump(&source, &mut upload) => pumped,
+            () = ctx.cancel.cancelled() => Err(JobFailure::Cancelled),
+        };
+        match pumped {
+            Ok(sha256) => Ok(Sent { upload, object, sha256 }),
+            Err(error) => {
+                if let Err(left) = upload.abort().await {
+                    tracing::warn!(%left, "a failed copy could not be removed; it will be tried again");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Moves the archive's bytes; returns their digest, which must be the one that was recorded.
+    async fn pump(
+        &self,
+        source: &StoredObject,
+        upload: &mut crate::storage::Upload,
+    ) -> Result<String, JobFailure> {
+        let Self { app, ctx, archive, .. } = *self;
         let mut hash = Sha256::new();
         let mut pieces = source.stream(0..archive.size).map_err(failed)?;
         while let Some(piece) = pieces.try_next().await.map_err(failed)? {
@@ -191,7 +210,7 @@ impl Copying<'_> {
                  made of it",
             ));
         }
-        Ok(Sent { upload, object, sha256 })
+        Ok(sha256)
     }
 
     /// Makes the copy appear and reads it back.

@@ -1,6 +1,7 @@
 //! Writing an object: one request when it is small, parts in parallel when not.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -19,6 +20,9 @@ use super::super::upload::{UploadHint, UploadJournal, record};
 use super::Cloud;
 use super::plan::PartPlan;
 use crate::cloud::{Provider, is_not_implemented};
+
+/// How long a server may need to store a part that it has received whole.
+const SETTLE: Duration = Duration::from_millis(500);
 
 /// What a part's task returns: its index, its length, and the storage's receipt.
 type Sent = (usize, u64, Result<PartId, object_store::Error>);
@@ -273,13 +277,21 @@ impl CloudUpload {
     }
 
     async fn remove(&mut self) -> Result<(), StorageError> {
-        // A part that arrives after the end of its upload would stay for ever.
-        self.flying.shutdown().await;
+        ground(&mut self.flying).await;
         let upload = self.upload.as_ref().map(|upload| upload.id().to_owned());
         let result = self.target.remove(upload.as_deref(), self.visible).await;
         // Once was enough, also when it failed: what is left is in the journal.
         self.finished = true;
         result
+    }
+}
+
+/// Stops the parts that are on their way, and lets the server finish with those that it has whole: a part
+/// that is stored after the end of its upload stays for ever.
+async fn ground(flying: &mut JoinSet<Sent>) {
+    if !flying.is_empty() {
+        flying.shutdown().await;
+        tokio::time::sleep(SETTLE).await;
     }
 }
 
@@ -294,7 +306,7 @@ impl Drop for CloudUpload {
         let upload = self.upload.take().map(|upload| upload.id().to_owned());
         let mut flying = std::mem::take(&mut self.flying);
         runtime.spawn(async move {
-            flying.shutdown().await;
+            ground(&mut flying).await;
             if let Err(error) = target.remove(upload.as_deref(), visible).await {
                 target.warn(&error);
             }
