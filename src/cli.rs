@@ -4,6 +4,7 @@ mod apikey;
 mod archive_ref;
 mod backup;
 mod config_check;
+mod consolidate;
 mod demo;
 mod extract;
 mod follow;
@@ -57,6 +58,8 @@ enum Verb {
     Backup(backup::Backup),
     /// Put the portal back as an archive has it
     Restore(restore::Restore),
+    /// Make one full archive of an increment and all that it builds on
+    Consolidate(consolidate::Consolidate),
     /// Check that an archive is whole
     Verify(verify::Verify),
     /// List the archives in the catalog
@@ -144,6 +147,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Verb::Serve(verb) => verb.run(&global).await,
         Verb::Backup(verb) => verb.run(&global).await,
         Verb::Restore(verb) => verb.run(&global).await,
+        Verb::Consolidate(verb) => verb.run(&global).await,
         Verb::Verify(verb) => verb.run(&global).await,
         Verb::List(verb) => verb.run(&global).await,
         Verb::Ls(verb) => verb.run(&global).await,

@@ -13,7 +13,9 @@ pub mod openapi;
 mod pages;
 mod paths;
 mod range;
+pub mod ravendb;
 mod schema;
+pub mod sensenet;
 mod track;
 pub mod v1;
 
@@ -120,7 +122,9 @@ pub fn application(
         .app_data(state)
         .app_data(web::PathConfig::default().error_handler(methods::bad_path))
         .configure(docspace::configure)
+        .configure(sensenet::configure)
         .configure(v1::configure)
+        .configure(ravendb::configure)
         .configure(health::configure)
         .configure(pages::configure)
         .default_service(web::to(methods::not_found))

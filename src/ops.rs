@@ -2,15 +2,19 @@
 
 pub mod archives;
 pub mod backup;
+pub mod chain;
+pub mod copies;
 pub mod counts;
 pub mod entries;
 pub mod fingerprint;
 pub mod handler;
 pub mod health;
 pub mod import;
+pub mod index_copies;
 pub mod jobs;
 pub mod links;
 pub mod mirror;
+pub mod named;
 pub mod presence;
 mod proving;
 pub mod recent;

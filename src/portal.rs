@@ -1,6 +1,7 @@
 //! The portal: which tenants it has, which files belong to a backup, and under which names.
 
 pub mod docspace;
+mod indexes;
 mod placing;
 mod plain;
 pub mod restore_info;
@@ -17,6 +18,7 @@ use crate::source::files::{Content, FileMeta, FilesError, Filesystem};
 use docspace::identity::Identity;
 use sources::Source;
 
+pub use indexes::{EXTRA_INDEX, INDEXES, IndexSource};
 pub use placing::{FilePlace, Placed, Placing};
 
 /// One file as the archive carries it.
@@ -124,6 +126,7 @@ pub struct Portal {
     name: String,
     timezone: String,
     sources: Arc<[Source]>,
+    indexes: Vec<IndexSource>,
     identity: Option<Identity>,
 }
 
@@ -141,6 +144,7 @@ impl Portal {
             name: portal.name.clone(),
             timezone: portal.timezone.clone(),
             sources: sources::open(config, exclude)?.into(),
+            indexes: indexes::open(config, exclude)?,
             identity,
         })
     }

@@ -9,4 +9,4 @@ pub mod zones;
 
 pub use clock::{Clock, SetClock, SystemClock};
 pub use cron::{Cron, CronError};
-pub use period::{Period, Periodic};
+pub use period::{Period, Periodic, full_every};

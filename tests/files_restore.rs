@@ -20,7 +20,13 @@ fn attempt(name: &str) -> AttemptId {
 }
 
 fn file(path: &str, size: usize) -> FileMeta {
-    FileMeta { path: path.to_owned(), size: size as u64, modified: TIME, is_directory: false }
+    FileMeta {
+        path: path.to_owned(),
+        size: size as u64,
+        modified: TIME,
+        is_directory: false,
+        version: None,
+    }
 }
 
 /// In pieces that have nothing to do with what a staging writes at once.

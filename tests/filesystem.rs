@@ -42,7 +42,7 @@ fn sorted_out(found: Vec<Listed>) -> (Vec<String>, Vec<String>) {
 }
 
 fn meta(path: &str, size: u64) -> FileMeta {
-    FileMeta { path: path.to_owned(), size, modified: 0, is_directory: false }
+    FileMeta { path: path.to_owned(), size, modified: 0, is_directory: false, version: None }
 }
 
 async fn content(filesystem: &Filesystem, file: &FileMeta) -> Result<Vec<u8>, FilesError> {

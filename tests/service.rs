@@ -2,5 +2,6 @@
 
 mod api;
 mod faults;
+mod increments;
 mod roundtrip;
 mod support;

@@ -105,7 +105,8 @@ fn write_to_disk(path: &Path, frames: &[Vec<u8>]) -> Result<f64> {
     Ok(speed)
 }
 
-fn select_all(database: &str) -> Result<Duration> {
+/// How long it takes to read a database once, by one connection.
+pub fn select_all(database: &str) -> Result<Duration> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut connection = mysql_async::Conn::from_url(mysql::url(database)).await?;

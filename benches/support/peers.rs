@@ -52,11 +52,34 @@ pub fn restic(portal: &Portal, dir: &Path) -> Result<Run> {
     Ok(Run { wall, archive_bytes })
 }
 
+/// As [`restic`], and then `again` times more without any change; the best of those.
+pub fn restic_again(portal: &Portal, dir: &Path, again: usize) -> Result<Duration> {
+    empty_folder(dir)?;
+    let restic = "restic --quiet --repo repository --cache-dir cache";
+    std::fs::write(dir.join("password"), "bench")?;
+    let shell =
+        |script: String| shell(dir, &format!("export RESTIC_PASSWORD_FILE=password; {script}"));
+    shell(format!("{restic} init"))?;
+    let mut best = Duration::MAX;
+    for round in 0..=again {
+        let wall = timed(|| {
+            let dump = dump_command(portal);
+            shell(format!("{dump} | {restic} backup --stdin --stdin-filename db.sql"))?;
+            shell(format!("{restic} backup '{}'", portal.files.display()))
+        })?;
+        if round > 0 {
+            best = best.min(wall);
+        }
+    }
+    std::fs::remove_dir_all(dir)?;
+    Ok(best)
+}
+
 pub fn dump_command(portal: &Portal) -> String {
     format!("mariadb-dump {} --single-transaction {}", mysql::ACCESS, portal.database)
 }
 
-fn timed(work: impl FnOnce() -> Result<()>) -> Result<Duration> {
+pub fn timed(work: impl FnOnce() -> Result<()>) -> Result<Duration> {
     let began = Instant::now();
     work()?;
     Ok(began.elapsed())

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use portal_backup::demo::tables::{Dialect, Rows, TABLES, create_statement, row_counts};
+use portal_backup::demo::tables::{Dialect, Kind, Rows, TABLES, create_statement, row_counts};
 use portal_backup::demo::write_files;
 use rusqlite::types::Value;
 
@@ -142,6 +142,74 @@ impl Portal {
             }
         }
         load.finish()
+    }
+
+    /// A copy that may be changed. Files are hard links: whoever changes one must replace it.
+    pub fn copy(&self) -> Result<Self> {
+        let dir = self.dir.join("copy");
+        let copy = Self {
+            files: dir.join("files"),
+            dir,
+            database: format!("{}_copy", self.database),
+            rows: self.rows,
+        };
+        empty_folder(&copy.dir)?;
+        super::shell(&self.dir, &format!("cp -al files '{}'", copy.files.display()))?;
+        mysql::query(&format!(
+            "drop database if exists `{0}`; create database `{0}` charset utf8mb4",
+            copy.database
+        ))?;
+        for table in TABLES {
+            mysql::query(&format!(
+                "create table `{0}`.{2} like `{1}`.{2}; insert into `{0}`.{2} select * from `{1}`.{2} order by 1",
+                copy.database, self.database, table.name
+            ))?;
+        }
+        Ok(copy)
+    }
+
+    /// Changes one of a hundred rows, in 20 runs, and one of a hundred files.
+    pub fn change_a_hundredth(&self) -> Result<()> {
+        const RUNS: u64 = 20;
+        let counts = row_counts(self.rows);
+        let length = (self.rows / 100 / RUNS).max(1);
+        for run in 0..RUNS {
+            // Half a run further than its share, so that none lies across two tables more than it must.
+            let mut place = self.rows / RUNS * run + length;
+            for (table, count) in TABLES.iter().zip(&counts) {
+                if place >= *count {
+                    place -= count;
+                    continue;
+                }
+                let change = table.columns.iter().find_map(|column| {
+                    let name = column.name;
+                    match column.kind {
+                        Kind::Title | Kind::Text(..) | Kind::Person | Kind::Address => {
+                            Some(format!("{name} = concat({name}, '!')"))
+                        }
+                        Kind::Number(_) => Some(format!("{name} = {name} + 1")),
+                        Kind::Flag => Some(format!("{name} = 1 - {name}")),
+                        _ => None,
+                    }
+                });
+                let change = change.ok_or(format!("nothing in {} can be changed", table.name))?;
+                let key = table.columns[0].name;
+                mysql::query(&format!(
+                    "use `{0}`; update {1} join (select {key} from {1} order by {key} limit {length} offset {place}) x \
+                     using ({key}) set {1}.{change}",
+                    self.database, table.name
+                ))?;
+                break;
+            }
+        }
+        let list = "find files -type f | sort | awk 'NR % 100 == 0'";
+        super::shell(
+            &self.dir,
+            &format!(
+                "{list} | while read -r f; do \
+                 {{ head -c 1000 /dev/urandom; tail -c +1001 \"$f\"; }} > \"$f.new\"; mv \"$f.new\" \"$f\"; done"
+            ),
+        )
     }
 
     pub fn file_bytes(&self) -> Result<u64> {

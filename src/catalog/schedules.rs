@@ -12,7 +12,7 @@ use crate::schedule::retention::Rules;
 use crate::storage::{StorageParams, StorageType};
 
 /// Without `id` and `revision`, which have places of their own in the statements.
-const COLUMNS: [&str; 23] = [
+const COLUMNS: [&str; 24] = [
     "tenant_id",
     "dump",
     "name",
@@ -22,6 +22,7 @@ const COLUMNS: [&str; 23] = [
     "storage_type",
     "storage_params",
     "backup_mode",
+    "full_every",
     "retention",
     "created_on",
     "next_run",
@@ -55,6 +56,8 @@ pub struct ScheduleRecord {
     /// Secrets among them are sealed by the caller.
     pub storage_params: StorageParams,
     pub mode: String,
+    /// How old the last full backup may become, such as `7d`.
+    pub full_every: Option<String>,
     pub retention: Rules,
     pub created_on: Timestamp,
     /// None: never again.
@@ -244,6 +247,7 @@ fn bind(query: Statement, record: &ScheduleRecord) -> Result<Statement, CatalogE
         .bind(to_word(&record.storage_type)?)
         .bind(to_json(&record.storage_params)?)
         .bind(record.mode.clone())
+        .bind(record.full_every.clone())
         .bind(to_json(&record.retention)?)
         .bind(record.created_on.as_millisecond())
         .bind(time(record.next_run))
@@ -273,6 +277,7 @@ fn read(row: &AnyRow) -> Result<ScheduleRecord, CatalogError> {
         storage_type: row.word("storage_type")?,
         storage_params: row.json("storage_params")?,
         mode: row.text("backup_mode")?,
+        full_every: row.optional_text("full_every")?,
         retention: row.json("retention")?,
         created_on: row.time("created_on")?,
         next_run: row.optional_time("next_run")?,

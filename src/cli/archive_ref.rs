@@ -11,6 +11,7 @@ use super::{CliError, Global};
 use crate::app::App;
 use crate::catalog::ArchiveRecord;
 use crate::ops::archives;
+use crate::ops::chain::{self, Near};
 use crate::ops::restore::ArchiveChoice;
 use crate::storage::Storages;
 
@@ -40,6 +41,8 @@ pub struct Found {
     pub source: Arc<dyn ReadAt>,
     pub record: Option<(Arc<App>, ArchiveRecord)>,
     pub name: String,
+    /// Where what it needs may lie.
+    pub near: Near,
 }
 
 impl ArchiveRef {
@@ -63,28 +66,32 @@ impl ArchiveRef {
                     .await
                     .map_err(|error| CliError::Failed(format!("{}: {error}", path.display())))?;
                 let name = path.display().to_string();
-                Ok(Found { source: Arc::new(file), record: None, name })
+                let near = path.parent().map_or(Near::Nowhere, |at| Near::Folder(at.to_owned()));
+                Ok(Found { source: Arc::new(file), record: None, name, near })
             }
             Self::Url(url) => {
                 let storages =
                     Storages::new(&global.load()?).map_err(|e| CliError::Usage(e.to_string()))?;
                 let (storage, name) = storages.by_url(url).map_err(CliError::failed)?;
                 let object = storage.open(&name).await.map_err(CliError::failed)?;
-                Ok(Found { source: Arc::new(object), record: None, name })
+                let near = Near::Storage(storage);
+                Ok(Found { source: Arc::new(object), record: None, name, near })
             }
             Self::Id(id) => {
                 let app = global.app().await?;
                 let record = archives::get(&app, None, *id).await?;
                 let source = archives::source(&app, &record).await?;
                 let name = record.name.clone();
-                Ok(Found { source, record: Some((app, record)), name })
+                let near = Near::Storage(archives::storage(&app, &record)?);
+                Ok(Found { source, record: Some((app, record)), name, near })
             }
         }
     }
 
     pub async fn open(&self, global: &Global) -> Result<Archive, CliError> {
         let found = self.find(global).await?;
-        Archive::open(found.source)
+        let app = found.record.as_ref().map(|(app, _)| &**app);
+        chain::open(app, &found.near, found.source)
             .await
             .map_err(|error| CliError::Failed(format!("{}: {error}", found.name)))
     }

@@ -1,12 +1,16 @@
 //! `backup`: makes a backup and waits for it, here or in a service on the same catalog.
 
+use std::sync::Arc;
+
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::{CliError, Global, follow, output};
 use crate::app::App;
+use crate::catalog::CopyState;
 use crate::jobs::{Job, JobState};
 use crate::ops::backup::{self, Mode, StartBackup};
+use crate::ops::copies;
 use crate::storage::{StorageParams, StorageType, started_by_hand};
 
 #[derive(Debug, Args)]
@@ -17,6 +21,9 @@ pub struct Backup {
     /// A parameter of the storage, as DocSpace names it, for example filePath=/backups/weekly
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
     params: Vec<(String, String)>,
+    /// Store only what has changed since the newest backup in that storage
+    #[arg(long)]
+    incremental: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -60,25 +67,43 @@ impl Backup {
                 storage_type,
                 storage_params,
                 dump: true,
-                mode: Mode::Full,
+                mode: if self.incremental { Mode::Incremental } else { Mode::Full },
+                parent: None,
+                full_every: None,
             },
         )
         .await?;
         let job = follow::run(&app, job, global.json).await?;
+        copy(&app, &job, global.json).await?;
         report(&app, &job, global.json).await
     }
 }
 
-async fn report(app: &App, job: &Job, as_json: bool) -> Result<(), CliError> {
+/// Sends the archive to the further storages; what fails a service on the same catalog tries again.
+async fn copy(app: &Arc<App>, job: &Job, quiet: bool) -> Result<(), CliError> {
+    let Some(id) = job.archive_id else { return Ok(()) };
+    let copies = app.catalog.copies().of(&[id]).await.map_err(CliError::failed)?;
+    for copy in copies.into_values().flatten() {
+        let job = copies::start(app, copy).await?;
+        follow::run(app, job, quiet).await?;
+        copies::tick(app).await?;
+    }
+    Ok(())
+}
+
+/// Says what became of a job that makes an archive.
+pub async fn report(app: &App, job: &Job, as_json: bool) -> Result<(), CliError> {
     let record = match job.archive_id {
         Some(id) => app.catalog.archives().get(id).await.map_err(CliError::failed)?,
         None => None,
     };
+    let copies = copies::of(app, &record).await?;
+    let copies = record.as_ref().and_then(|record| copies.get(&record.id));
     if as_json {
         output::json(&json!({
             "job": job.id,
             "state": job.state,
-            "archive": record.as_ref().map(output::archive_json),
+            "archive": record.as_ref().map(|record| output::archive_json(record, copies)),
             "error": job.error,
             "warnings": job.warnings,
         }))?;
@@ -94,12 +119,20 @@ async fn report(app: &App, job: &Job, as_json: bool) -> Result<(), CliError> {
                 record.id
             ))?;
         }
+        for copy in copies.into_iter().flatten() {
+            let name = &copy.name;
+            output::line(&match (copy.state, &copy.url, &copy.error) {
+                (CopyState::Stored, Some(url), _) => format!("{url} is its verified copy {name}"),
+                (_, _, Some(error)) => format!("warning: there is no copy {name} yet: {error}"),
+                _ => format!("warning: there is no copy {name} yet"),
+            })?;
+        }
     }
     match job.state {
         JobState::Succeeded => Ok(()),
-        JobState::Cancelled => Err(CliError::Failed("the backup was cancelled".to_owned())),
-        _ => Err(CliError::Failed(
-            job.error.clone().unwrap_or_else(|| "the backup failed".to_owned()),
-        )),
+        JobState::Cancelled => Err(CliError::Failed("the job was cancelled".to_owned())),
+        _ => {
+            Err(CliError::Failed(job.error.clone().unwrap_or_else(|| "the job failed".to_owned())))
+        }
     }
 }

@@ -73,6 +73,13 @@ async fn try_everything(app: &App) -> Vec<Tried> {
             result: result.map(|()| source.url.to_string()).map_err(|error| error.to_string()),
         });
     }
+    for (position, source) in config.portal.index.iter().enumerate() {
+        let result = app.portal.check_index(position).await;
+        tried.push(Tried {
+            what: format!("index {}", source.name),
+            result: result.map(|()| source.url.to_string()),
+        });
+    }
     for (kind, storage) in app.storages.all_configured() {
         let result = try_storage(&storage).await;
         tried.push(Tried {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::HumanDuration;
 
 use super::{CliError, output};
-use crate::ops::restore::{ObjectPlan, RestorePlan, TableAction, TablePlan};
+use crate::ops::restore::{IndexAction, ObjectPlan, RestorePlan, TableAction, TablePlan};
 
 pub fn print(plan: &RestorePlan) -> Result<(), CliError> {
     lines(plan).iter().try_for_each(|line| output::line(line))
@@ -43,6 +43,17 @@ fn lines(plan: &RestorePlan) -> Vec<String> {
                 lines.push("  removes    files that the archive lacks (not counted)".to_owned())
             }
         }
+    }
+    for index in &plan.indexes {
+        let bytes = output::bytes(index.bytes);
+        lines.push(match index.action {
+            IndexAction::Replace => {
+                format!("index        {}: replaced by {} files, {bytes}", index.name, index.files)
+            }
+            IndexAction::Rebuild => {
+                format!("index        {}: emptied, the archive has none", index.name)
+            }
+        });
     }
     let free = plan
         .space_available
@@ -89,7 +100,7 @@ fn objects(objects: &[ObjectPlan]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::restore::FilesystemPlan;
+    use crate::ops::restore::{FilesystemPlan, IndexPlan};
 
     #[test]
     fn everything_is_shown() {
@@ -126,6 +137,12 @@ mod tests {
                 replaced: vec![String::new()],
                 removed: Some(2),
             }],
+            indexes: vec![IndexPlan {
+                name: "search".to_owned(),
+                action: IndexAction::Rebuild,
+                files: 0,
+                bytes: 0,
+            }],
             space_needed: 100,
             space_available: Some(200),
             seconds: 90,
@@ -141,9 +158,13 @@ mod tests {
         assert_eq!(lines[3], "  creates    main.longer_name             ? rows      2.00 KiB");
         assert_eq!(lines[4], "objects      main: package body: creates 0, replaces 2");
         let text = lines.join("\n");
-        for part in
-            ["kept         other", "replaces   everything", "removes    2", "200 B are free"]
-        {
+        for part in [
+            "kept         other",
+            "replaces   everything",
+            "removes    2",
+            "search: emptied",
+            "200 B are free",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(text.ends_with("warning: careful\nproblem: no"), "{text}");

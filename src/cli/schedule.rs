@@ -42,6 +42,12 @@ pub struct Set {
     /// A parameter of the storage, as DocSpace names it, for example filePath=weekly
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
     params: Vec<(String, String)>,
+    /// Store only what has changed since the backup before
+    #[arg(long)]
+    incremental: bool,
+    /// Make a full backup instead when the last one is older, such as 7d
+    #[arg(long, value_name = "SPAN", requires = "incremental")]
+    full_every: Option<String>,
     /// Keep it, but do not run it
     #[arg(long)]
     disabled: bool,
@@ -117,7 +123,8 @@ impl Set {
             enabled: !self.disabled,
             storage_type: self.storage.into(),
             storage_params: self.params.into_iter().collect(),
-            mode: Mode::Full,
+            mode: if self.incremental { Mode::Incremental } else { Mode::Full },
+            full_every: self.full_every,
             retention: Rules {
                 backups_stored: None,
                 keep_last: self.keep_last,

@@ -10,6 +10,7 @@ use super::archive_ref::ArchiveRef;
 use super::progress::Display;
 use super::{CliError, Global, follow, output};
 use crate::jobs::{JobState, Progress};
+use crate::ops::chain;
 use crate::ops::verify::{self, verdict};
 
 #[derive(Debug, Args)]
@@ -31,9 +32,8 @@ impl Verify {
         progress.phase("verifying");
         progress.add_total(found.source.len());
         let mut display = Display::new(global.json);
-        let workers = std::thread::available_parallelism().map_or(2, usize::from);
-        let counter = Arc::clone(&progress);
-        let check = archive::verify(found.source, workers, move |bytes| counter.add(bytes));
+        let app = found.record.as_ref().map(|(app, _)| &**app);
+        let check = chain::verify(app, &found.near, found.source, &progress);
         tokio::pin!(check);
         let report = loop {
             tokio::select! {

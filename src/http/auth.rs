@@ -64,13 +64,41 @@ pub async fn authenticate(
     request: &HttpRequest,
     need: Scope,
 ) -> Result<Caller, Refusal> {
+    let has_logins = state.app.portal.identity().is_some();
+    let credential = credentials::read(request.headers(), has_logins);
+    let is_shown = credentials::is_shown(request.headers());
+    by(state, request, need, credential, is_shown).await
+}
+
+/// The same, with the key also where sensenet's clients put it: a header or parameter `apikey`.
+pub async fn authenticate_sensenet(
+    state: &HttpState,
+    request: &HttpRequest,
+    need: Scope,
+) -> Result<Caller, Refusal> {
+    let header = request.headers().get("apikey").and_then(|key| key.to_str().ok());
+    let key = header.map(str::to_owned).or_else(|| query::first(request.query_string(), "apikey"));
+    if let Some(key) = key
+        && !credentials::is_shown(request.headers())
+    {
+        return by(state, request, need, credentials::api_key(key.trim()), true).await;
+    }
+    authenticate(state, request, need).await
+}
+
+async fn by(
+    state: &HttpState,
+    request: &HttpRequest,
+    need: Scope,
+    credential: Option<Credential>,
+    is_shown: bool,
+) -> Result<Caller, Refusal> {
     let client = state.client(request);
     let asking = Asking { state, request, client, also_closed: false };
-    let has_logins = state.app.portal.identity().is_some();
-    let caller = match credentials::read(request.headers(), has_logins) {
+    let caller = match credential {
         Some(credential) => asking.who(credential).await?,
         // Nothing shown is nothing guessed: only what looks like a credential is counted.
-        None if credentials::is_shown(request.headers()) => return Err(asking.wrong()),
+        None if is_shown => return Err(asking.wrong()),
         None => return Err(Refusal::Unauthorized),
     };
     if caller.reach < need {

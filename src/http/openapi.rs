@@ -9,7 +9,7 @@ use utoipa::openapi::{
 };
 use utoipa::{Modify, OpenApi};
 
-use super::{docspace, health, v1};
+use super::{docspace, health, ravendb, sensenet, v1};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -17,14 +17,17 @@ use super::{docspace, health, v1};
         title = "Portal Backup",
         description = "Backs up a web portal: its database and its files, in one consistent and verified \
 archive; and puts it back. The operations under /api/2.0/backup are DocSpace's; the same can be called under /api/2.0/portal. \
+Those under /odata.svc are sensenet's, which also take the key as a header or parameter `apikey`. \
 Everything under /v1 is Portal Backup's own.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     tags(
         (name = "Backup", description = "DocSpace's backup API"),
+        (name = "sensenet", description = "sensenet's API for copies of its index"),
         (name = "Jobs", description = "Work, and how far it is"),
         (name = "Archives", description = "What was stored"),
         (name = "Schedules", description = "When backups are made of themselves, and which stay"),
+        (name = "RavenDB", description = "RavenDB's backup API, for single databases and file systems"),
         (name = "Health", description = "For those who run the service"),
     ),
     paths(
@@ -37,11 +40,21 @@ Everything under /v1 is Portal Backup's own.",
         v1::backups::create, v1::restores::create, v1::jobs::list, v1::jobs::get, v1::jobs::cancel, v1::events::stream,
         v1::archives::list, v1::archives::get, v1::archives::delete, v1::content::download,
         v1::entries::list, v1::entries::read, v1::verify::start,
+        v1::consolidate::start,
         v1::schedules::list, v1::schedules::create, v1::schedules::get, v1::schedules::replace,
         v1::schedules::delete, v1::retention::plan, v1::retention::apply,
+        ravendb::backup::database, ravendb::backup::filesystem, ravendb::restore::database,
+        ravendb::restore::filesystem, ravendb::documents::backup_status,
+        ravendb::documents::restore_status, ravendb::documents::filesystem_restore_status,
+        ravendb::documents::in_progress, ravendb::documents::database, ravendb::documents::filesystem,
+        ravendb::documents::databases, ravendb::documents::filesystems, ravendb::config::handle, ravendb::operations::status,
+        ravendb::operations::kill, ravendb::operations::list,
+        sensenet::describe_backup, sensenet::describe_query, sensenet::describe_query_by_post,
+        sensenet::describe_cancel,
         health::health, health::liveness, health::ready,
     ),
-    components(schemas(docspace::ErrorWrapper, docspace::ValidationErrorWrapper, v1::ErrorBody)),
+    components(schemas(docspace::ErrorWrapper, docspace::ValidationErrorWrapper, v1::ErrorBody,
+        ravendb::ErrorBody, ravendb::MessageBody, ravendb::UnhandledBody)),
     security(("ApiKeyBearer" = []), ("Bearer" = []), ("asc_auth_key" = [])),
     modifiers(&Credentials, &CommonErrors, &Corrections),
 )]
@@ -89,6 +102,10 @@ impl Modify for CommonErrors {
                 operations(item).for_each(|operation| describe_errors(operation, own_error));
             } else if path.starts_with("/api/2.0/") {
                 operations(item).for_each(|operation| describe_errors(operation, docspace_error));
+            } else if operations(item).any(|operation| is_ravendb(operation)) {
+                operations(item).for_each(|operation| describe_errors(operation, ravendb_error));
+            } else if path.starts_with("/odata.svc/") {
+                operations(item).for_each(|operation| describe_errors(operation, sensenet_error));
             }
         }
     }
@@ -121,21 +138,41 @@ fn describe_errors(operation: &mut Operation, form: fn(&str, &str) -> RefOr<Resp
 
 const UNEXPECTED: &str = "500";
 
+fn is_ravendb(operation: &Operation) -> bool {
+    operation.tags.as_ref().is_some_and(|tags| tags.iter().any(|tag| tag == "RavenDB"))
+}
+
+fn ravendb_error(status: &str, text: &str) -> RefOr<Response> {
+    error(text, JSON, Some(if status == UNEXPECTED { "RavenUnhandled" } else { "RavenError" }))
+}
+
 fn own_error(_: &str, text: &str) -> RefOr<Response> {
-    error(text, Some("Error"))
+    error(text, JSON, Some("Error"))
 }
 
 /// DocSpace's refusals have no body that its specification tells of.
 fn docspace_error(status: &str, text: &str) -> RefOr<Response> {
-    error(text, (status == UNEXPECTED).then_some("ErrorWrapper"))
+    error(text, JSON, (status == UNEXPECTED).then_some("ErrorWrapper"))
 }
 
-fn error(text: &str, schema: Option<&str>) -> RefOr<Response> {
+fn sensenet_error(status: &str, text: &str) -> RefOr<Response> {
+    match status {
+        "403" => error(text, sensenet::JSON, Some("ODataError")),
+        UNEXPECTED => {
+            error("No index is configured, or unexpected", sensenet::JSON, Some("ODataError"))
+        }
+        _ => error(text, JSON, None),
+    }
+}
+
+const JSON: &str = "application/json";
+
+fn error(text: &str, media: &str, schema: Option<&str>) -> RefOr<Response> {
     let mut response = ResponseBuilder::new().description(text);
     if let Some(schema) = schema {
         let schema = Ref::from_schema_name(schema);
         let content = ContentBuilder::new().schema(Some(schema)).build();
-        response = response.content("application/json", content);
+        response = response.content(media, content);
     }
     response.build().into()
 }
@@ -156,6 +193,7 @@ impl Modify for Corrections {
                         | "verifyArchive"
                         | "planRetention"
                         | "uploadBackupFile"
+                        | "backupIndex"
                 )
             );
             if let (true, Some(RefOr::T(body))) = (optional, &mut operation.request_body) {

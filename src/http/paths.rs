@@ -1,4 +1,5 @@
-//! DocSpace's routes are found in any case and with a trailing slash, as ASP.NET finds them.
+//! DocSpace's and RavenDB's routes are found in any case and with a trailing slash, as ASP.NET finds them; and
+//! sensenet's whatever the case of `odata.svc`.
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -7,6 +8,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest};
 
 const DOCSPACE: &str = "/api/2.0/";
+const ODATA: &str = "/odata.svc/";
 const UPLOAD: &str = "/backupfileupload.ashx";
 
 /// Path and query as the client sent them.
@@ -43,8 +45,37 @@ fn sent(uri: &Uri) -> String {
     uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string)
 }
 
+/// RavenDB's routes in lower case, all but the names in them.
+fn of_ravendb(path: &str) -> Option<String> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let mut parts = path.strip_prefix('/')?.split('/');
+    let first = parts.next()?.to_ascii_lowercase();
+    let named = match first.as_str() {
+        "databases" | "fs" => true,
+        "admin" | "docs" | "operation" | "operations" => false,
+        _ => return None,
+    };
+    let mut lower = format!("/{first}");
+    for (position, part) in parts.enumerate() {
+        lower.push('/');
+        match named && position == 0 {
+            true => lower.push_str(part),
+            false => lower.push_str(&part.to_ascii_lowercase()),
+        }
+    }
+    Some(lower)
+}
+
 /// None: the path is fine as it is.
 fn normalised(path: &str) -> Option<String> {
+    if let Some(lower) = of_ravendb(path) {
+        return (lower != path).then_some(lower);
+    }
+    if let Some((start, rest)) = path.split_at_checked(ODATA.len())
+        && start.eq_ignore_ascii_case(ODATA)
+    {
+        return (start != ODATA).then(|| format!("{ODATA}{rest}"));
+    }
     let is_docspace =
         path.get(..DOCSPACE.len()).is_some_and(|start| start.eq_ignore_ascii_case(DOCSPACE));
     if !is_docspace && !path.eq_ignore_ascii_case(UPLOAD) {
@@ -71,7 +102,15 @@ mod tests {
             Some("/api/2.0/backup/startbackup")
         );
         assert_eq!(of("/backupFileUpload.ashx").as_deref(), Some(UPLOAD));
+        assert_eq!(of("/OData.svc/('Root')/X").as_deref(), Some("/odata.svc/('Root')/X"));
+        assert_eq!(of("/odata.svc/('Root')/X"), None);
         assert_eq!(of("/v1/Archives/"), None);
+        assert_eq!(
+            of("/Databases/North%20Wind/docs/Raven/Backup/Status").as_deref(),
+            Some("/databases/North%20Wind/docs/raven/backup/status")
+        );
+        assert_eq!(of("/fs/X/config"), None);
+        assert_eq!(of("/admin/FS/Restore/").as_deref(), Some("/admin/fs/restore"));
         assert_eq!(of("/é/x"), None);
         assert_eq!(of("/"), None);
     }

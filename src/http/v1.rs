@@ -2,6 +2,7 @@
 
 pub mod archives;
 pub mod backups;
+pub mod consolidate;
 pub mod content;
 pub mod entries;
 mod error;
@@ -75,6 +76,10 @@ pub fn configure(config: &mut ServiceConfig) {
                 .route(web::head().to(entries::read)),
         )
         .service(allowing("/v1/archives/{id}/verify", "POST").route(web::post().to(verify::start)))
+        .service(
+            allowing("/v1/archives/{id}/consolidate", "POST")
+                .route(web::post().to(consolidate::start)),
+        )
         .service(
             allowing("/v1/schedules", "GET, HEAD, POST")
                 .route(web::get().to(schedules::list))

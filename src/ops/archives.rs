@@ -11,9 +11,10 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::catalog::{ArchiveFilter, ArchiveRecord};
-use crate::ops::{OpError, Page, PageRequest, presence, retention};
-use crate::storage::{Storage, StorageType};
+use crate::catalog::{ArchiveFilter, ArchiveRecord, CopyRecord};
+use crate::ops::chain::{self, Near};
+use crate::ops::{OpError, Page, PageRequest, copies, presence, retention};
+use crate::storage::{self, Storage, StorageType};
 
 /// A tenant's archives, newest first. `dump`: None = both. Records whose object is gone are marked and left out.
 /// Those who poll ask [`super::recent::Recent`].
@@ -59,11 +60,27 @@ pub async fn get(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<ArchiveR
         .ok_or_else(|| OpError::NotFound(format!("there is no archive {id}")))
 }
 
+/// Why an archive's storage, or that of a copy, will not let it go yet; None: it will.
+pub(super) fn locked(
+    record: &ArchiveRecord,
+    copies: &[CopyRecord],
+    now: Timestamp,
+) -> Option<String> {
+    let own = storage::locked_until(&record.storage_params);
+    let until = copies.iter().filter_map(|copy| copy.locked_until).chain(own).max()?;
+    let day = until.strftime("%Y-%m-%d %H:%M UTC");
+    (until > now).then(|| format!("it is locked in its storage until {day}"))
+}
+
 /// Deletes the object and forgets the record. A foreign tenant's archive is `NotFound`; one that something
-/// under way reads, or that an incremental archive builds on, is `Conflict`.
+/// under way reads, that an incremental archive builds on, or that its storage has locked, is `Conflict`.
 pub async fn delete(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<(), OpError> {
     let record = get(app, tenant_id, id).await?;
     if let Some(why) = retention::held(app).await?.remove(&id) {
+        return Err(OpError::Conflict(format!("{}: {why}", record.name)));
+    }
+    let copies = copies::of(app, [&record]).await?.remove(&id).unwrap_or_default();
+    if let Some(why) = locked(&record, &copies, app.clock.now()) {
         return Err(OpError::Conflict(format!("{}: {why}", record.name)));
     }
     let all = ArchiveFilter { with_missing: true, ..ArchiveFilter::default() };
@@ -95,8 +112,10 @@ pub async fn delete_history(app: &App, tenant_id: i64, dump: Option<bool>) -> Re
     first.map_or(Ok(()), Err)
 }
 
-/// Deletes the object and forgets the record.
+/// Deletes the object and its copies, and forgets the record. The object last, so that what can be read
+/// stays until the end.
 pub(super) async fn remove(app: &App, record: &ArchiveRecord) -> Result<(), OpError> {
+    copies::remove(app, record).await?;
     match storage(app, record) {
         Ok(storage) => drop(storage.delete(&record.name).await?),
         // Its object is gone already, wherever it was.
@@ -143,21 +162,22 @@ pub async fn content(
     Ok(stream.map_err(OpError::from).boxed())
 }
 
-/// The archive opened for random access; `archive::Archive` gives entries and their contents.
+/// The archive opened for random access, an increment as the whole that it stands for; `archive::Archive` gives entries and their contents.
 pub async fn open(app: &App, archive: &ArchiveRecord) -> Result<Arc<Archive>, OpError> {
-    let opened = Archive::open(source(app, archive).await?)
+    let near = Near::Storage(storage(app, archive)?);
+    let opened = chain::open(Some(app), &near, source(app, archive).await?)
         .await
         .map_err(|error| OpError::Unavailable(format!("{}: {error}", archive.name)))?;
     Ok(Arc::new(opened))
 }
 
-/// The archive file itself, to be read at any place.
+/// The archive file itself, to be read at any place; when it is gone, a copy of it.
 pub async fn source(app: &App, archive: &ArchiveRecord) -> Result<Arc<dyn ReadAt>, OpError> {
-    Ok(Arc::new(storage(app, archive)?.open(&archive.name).await?))
+    Ok(Arc::new(copies::open(app, archive).await?.0))
 }
 
 /// The storage that a record's archive lies in.
-pub(super) fn storage(app: &App, archive: &ArchiveRecord) -> Result<Storage, OpError> {
+pub fn storage(app: &App, archive: &ArchiveRecord) -> Result<Storage, OpError> {
     let params = app.unseal_params(&archive.storage_params)?;
     let storage = app.storages.resolve(archive.storage_type, &params)?;
     if storage.object_url(&archive.name).as_str() != archive.url {

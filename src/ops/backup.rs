@@ -1,7 +1,11 @@
 //! Backups: started by a request, run as a job.
 
+mod chunked;
+pub mod consolidate;
 mod databases;
 mod files;
+mod index;
+mod parent;
 mod run;
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +17,7 @@ use crate::jobs::{Job, JobFilter, JobKind, NewJob};
 use crate::ops::OpError;
 use crate::storage::{self, StorageParams, StorageType};
 
-pub(super) use run::{clean, run};
+pub(super) use run::{RemainsJournal, clean, run};
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -31,6 +35,11 @@ pub struct StartBackup {
     pub storage_params: StorageParams,
     pub dump: bool,
     pub mode: Mode,
+    /// The archive that an incremental backup adds to; None: the newest in its storage that will do, or else a full
+    /// backup is made.
+    pub parent: Option<Uuid>,
+    /// Make a full one instead when the last is older than that, such as `7d`.
+    pub full_every: Option<String>,
 }
 
 /// What the job keeps of it. Secrets among the parameters are sealed.
@@ -40,9 +49,16 @@ pub(super) struct BackupRequest {
     pub storage_type: StorageType,
     pub storage_params: StorageParams,
     pub mode: Mode,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_every: Option<String>,
     /// The schedule that asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule_id: Option<Uuid>,
+    /// The archive's name; None: by the portal and the moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_name: Option<String>,
 }
 
 /// The exclusive key of jobs that concern the whole installation.
@@ -70,8 +86,13 @@ fn params(request: &StartBackup) -> StorageParams {
 
 /// Whether such a backup can be made at all, as far as that can be said without trying.
 pub(super) fn check(app: &App, request: &StartBackup) -> Result<(), OpError> {
-    if request.mode == Mode::Incremental {
-        return Err(OpError::Invalid("incremental backups are not supported yet".to_owned()));
+    if request.mode == Mode::Full && (request.parent.is_some() || request.full_every.is_some()) {
+        return Err(OpError::Invalid(
+            "fullEvery and a parent are of incremental backups alone".to_owned(),
+        ));
+    }
+    if let Some(every) = &request.full_every {
+        crate::schedule::full_every(every).map_err(OpError::Invalid)?;
     }
     if !request.dump && app.config.portal.layout == LayoutKind::Docspace {
         return Err(OpError::Invalid(
@@ -79,9 +100,11 @@ pub(super) fn check(app: &App, request: &StartBackup) -> Result<(), OpError> {
                 .to_owned(),
         ));
     }
-    if app.config.portal.database.is_empty() && app.config.portal.filesystem.is_empty() {
+    let portal = &app.config.portal;
+    if portal.database.is_empty() && portal.filesystem.is_empty() && portal.index.is_empty() {
         return Err(OpError::Invalid(
-            "nothing to back up: the configuration names no database and no filesystem".to_owned(),
+            "nothing to back up: the configuration names no database, no filesystem and no index"
+                .to_owned(),
         ));
     }
     app.storages.resolve(request.storage_type, &params(request))?;
@@ -99,7 +122,10 @@ pub(super) fn job(
         storage_type: request.storage_type,
         storage_params: app.seal_params(&params(request))?,
         mode: request.mode,
+        parent: request.parent,
+        full_every: request.full_every.clone(),
         schedule_id,
+        file_name: None,
     };
     // In the plain layout both kinds are the same portal, so they exclude each other.
     let exclusive = match (app.config.portal.layout, request.dump) {
@@ -114,6 +140,26 @@ pub(super) fn job(
         exclusive: Some(exclusive),
         archive_id: None,
     })
+}
+
+/// The archives that an unfinished incremental backup may be adding to.
+pub(super) async fn may_add_to(app: &App, job: &Job) -> Result<Vec<Uuid>, OpError> {
+    let request: BackupRequest =
+        serde_json::from_value(job.request.clone()).map_err(OpError::internal)?;
+    if request.mode == Mode::Full {
+        return Ok(Vec::new());
+    }
+    let params = app.unseal_params(&request.storage_params)?;
+    let wanted = parent::Wanted {
+        tenant_id: job.tenant_id,
+        dump: job.dump,
+        storage_type: request.storage_type,
+        storage: &app.storages.resolve(request.storage_type, &params)?,
+        parent: request.parent,
+        full_every: None,
+    };
+    let candidates = parent::candidates(app, &wanted).await.map_err(OpError::internal)?;
+    Ok(candidates.into_iter().map(|record| record.id).chain(request.parent).collect())
 }
 
 /// The schedule that a backup job was made by; None: somebody asked for it.

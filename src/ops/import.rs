@@ -10,8 +10,9 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::catalog::{ArchiveFilter, ArchiveRecord};
 use crate::config::LayoutKind;
-use crate::jobs::JobState;
+use crate::jobs::{JobState, Progress};
 use crate::ops::OpError;
+use crate::ops::chain::{self, Near};
 use crate::storage::{Storage, StorageParams, StorageType};
 
 /// What became of one archive that was found.
@@ -63,8 +64,8 @@ async fn read(
     size: u64,
 ) -> Result<ArchiveRecord, String> {
     let object = storage.open(name).await.map_err(|error| error.to_string())?;
-    let workers = std::thread::available_parallelism().map_or(2, usize::from);
-    let report = archive::verify(Arc::new(object), workers, |_| {})
+    let near = Near::Storage(storage.clone());
+    let report = chain::verify(Some(app), &near, Arc::new(object), &Progress::default())
         .await
         .map_err(|error| error.to_string())?;
     if let Some(problem) = report.problems.first() {

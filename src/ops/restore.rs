@@ -4,6 +4,7 @@
 mod chosen;
 mod contents;
 mod health;
+mod indexes;
 mod load;
 mod plan;
 pub mod prove;
@@ -26,8 +27,10 @@ use crate::storage::{StorageParams, StorageType};
 use contents::Only;
 use targets::Targets;
 
+pub use indexes::{IndexAction, IndexPlan};
+pub(super) use plan::family;
 pub use plan::{FilesystemPlan, ObjectPlan, RestorePlan, TableAction, TablePlan};
-pub(super) use run::{clean, run};
+pub(super) use run::{clean, clean_into, run, run_request};
 
 /// Where the archive of a restore lies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,9 +113,7 @@ pub async fn plan(
     let targets = Targets::resolve(app, request.into.as_deref())?;
     let chosen = chosen::find(app, tenant_id, request).await?;
     let unreadable = |error: String| OpError::Invalid(format!("{}: {error}", chosen.name));
-    let archive = archive::Archive::open(std::sync::Arc::clone(&chosen.source))
-        .await
-        .map_err(|error| unreadable(error.to_string()))?;
+    let archive = chosen.open(app).await.map_err(|error| unreadable(error.to_string()))?;
     let placing = app.portal.placing();
     let mut contents = contents::read(&archive, placing, &only).await.map_err(unreadable)?;
     let trust = match request.trust || chosen.record.is_some() {
@@ -120,6 +121,7 @@ pub async fn plan(
         false => Trust::Foreign,
     };
     let mut plan = plan::make(app, request, &only, &chosen, &contents, &targets, trust).await?;
+    plan.warnings.extend(chosen.notice.clone());
     if only.is_everything() && targets.live {
         plan::count_removed(&archive, &mut contents, &targets, &mut plan).await?;
     }
@@ -131,7 +133,7 @@ fn check(request: &RestoreRequest) -> Result<(), OpError> {
     let has_url = request.into.as_deref().is_some_and(|into| into.contains(':'));
     if has_url && !request.by_operator {
         return Err(OpError::Invalid(
-            "\"into\" must be the name of a configured database or filesystem".to_owned(),
+            "\"into\" must be the name of a configured database, filesystem or index".to_owned(),
         ));
     }
     if matches!(request.archive, ArchiveChoice::Path { .. }) && !request.by_operator {

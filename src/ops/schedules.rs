@@ -40,6 +40,8 @@ pub struct SetSchedule {
     pub storage_type: StorageType,
     pub storage_params: StorageParams,
     pub mode: Mode,
+    /// Of increments: how old the last full backup may become, such as `7d`.
+    pub full_every: Option<String>,
     pub retention: Rules,
 }
 
@@ -95,6 +97,7 @@ pub async fn set(app: &App, wanted: SetSchedule) -> Result<ScheduleRecord, OpErr
             storage_type: wanted.storage_type,
             storage_params: app.seal_params(&wanted.storage_params)?,
             mode: mode_word(wanted.mode).to_owned(),
+            full_every: wanted.full_every.clone(),
             retention: wanted.retention.clone(),
             created_on: kept.as_ref().map_or(now, |kept| kept.created_on),
             next_run,
@@ -194,6 +197,8 @@ fn start_of(wanted: &SetSchedule) -> StartBackup {
         storage_params: wanted.storage_params.clone(),
         dump: wanted.dump,
         mode: wanted.mode,
+        parent: None,
+        full_every: wanted.full_every.clone(),
     }
 }
 

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::jobs::{Cleaned, Finished, Job, JobContext, JobFailure, JobKind, NewJob, Progress};
+use crate::ops::chain::{self, Near};
 use crate::ops::restore::{ArchiveChoice, RestoreRequest, prove};
 use crate::ops::{OpError, archives};
 use crate::source::restore::AttemptId;
@@ -60,7 +61,7 @@ pub(super) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Finished, Jo
     ctx.progress.add_total(archive.size);
     let storage = archives::storage(app, &archive).map_err(|error| failed(&error))?;
     let report = tokio::select! {
-        report = check(&storage, &archive.name, &ctx.progress) => report.map_err(JobFailure::Failed)?,
+        report = check(app, &storage, &archive.name, &ctx.progress) => report.map_err(JobFailure::Failed)?,
         () = ctx.cancel.cancelled() => return Err(JobFailure::Cancelled),
     };
     for warning in &report.warnings {
@@ -101,11 +102,16 @@ pub(super) async fn clean(app: &App, remains: &serde_json::Value) -> Result<Clea
     Ok(Cleaned::Gone)
 }
 
-/// Reads a stored archive whole and checks everything in it.
-async fn check(storage: &Storage, name: &str, progress: &Progress) -> Result<Report, String> {
+/// Reads a stored archive, and all that it needs, whole and checks everything in it.
+async fn check(
+    app: &App,
+    storage: &Storage,
+    name: &str,
+    progress: &Progress,
+) -> Result<Report, String> {
     let object = storage.open(name).await.map_err(|error| error.to_string())?;
-    let workers = std::thread::available_parallelism().map_or(2, usize::from);
-    archive::verify(Arc::new(object), workers, |bytes| progress.add(bytes))
+    let near = Near::Storage(storage.clone());
+    chain::verify(Some(app), &near, Arc::new(object), progress)
         .await
         .map_err(|error| error.to_string())
 }

@@ -2,13 +2,14 @@
 
 use super::docspace::layout::{Keeping, MODULES, stored_of_other_member};
 use super::docspace::stored::{StoredIndex, Whose, physical};
+use super::indexes::{EXTRA_INDEX, INDEXES};
 use super::{Portal, StoredFile};
 use crate::config::LayoutKind;
 
 /// A place in a filesystem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilePlace {
-    /// The position of the filesystem in the configuration.
+    /// The position of the filesystem in the configuration; from [`INDEXES`] on, of the index.
     pub filesystem: usize,
     /// Relative to its root.
     pub path: String,
@@ -28,6 +29,7 @@ pub struct Placing {
     layout: LayoutKind,
     /// The names of the configured filesystems.
     names: Vec<String>,
+    indexes: Vec<String>,
     keeping: Keeping,
     stored: StoredIndex,
 }
@@ -39,6 +41,7 @@ impl Portal {
         Placing {
             layout: self.layout,
             names: self.sources.iter().map(|source| source.name.clone()).collect(),
+            indexes: self.indexes.iter().map(|index| index.name.clone()).collect(),
             keeping: if is_local { Keeping::Disc } else { Keeping::Cloud },
             stored: StoredIndex::default(),
         }
@@ -80,6 +83,9 @@ impl Placing {
         if let Some(rest) = member.strip_prefix("extra/files/") {
             return self.other(rest);
         }
+        if let Some(rest) = member.strip_prefix(EXTRA_INDEX) {
+            return self.index(rest);
+        }
         match self.layout {
             LayoutKind::Plain => match member.strip_prefix("storage/") {
                 Some(path) if !self.names.is_empty() => {
@@ -99,6 +105,17 @@ impl Placing {
                 Placed::Files(vec![FilePlace { filesystem, path: path.to_owned() }])
             }
             None => Placed::Skipped(format!("the filesystem {name:?} is not configured")),
+        }
+    }
+
+    fn index(&self, rest: &str) -> Placed {
+        let Some((name, path)) = rest.split_once('/') else { return unknown(rest) };
+        match self.indexes.iter().position(|known| known == name) {
+            Some(position) => {
+                let filesystem = INDEXES + position;
+                Placed::Files(vec![FilePlace { filesystem, path: path.to_owned() }])
+            }
+            None => Placed::Skipped(format!("the index {name:?} is not configured")),
         }
     }
 

@@ -25,10 +25,10 @@ impl Source {
 }
 
 /// Something of ours that must not be backed up with the portal.
-struct Own {
-    what: &'static str,
-    url: Url,
-    options: Options,
+pub(super) struct Own {
+    pub what: &'static str,
+    pub url: Url,
+    pub options: Options,
 }
 
 pub fn open(config: &Config, exclude: &[Url]) -> Result<Vec<Source>, PortalError> {
@@ -38,6 +38,7 @@ pub fn open(config: &Config, exclude: &[Url]) -> Result<Vec<Source>, PortalError
         url: url.clone(),
         options: Options::default(),
     }));
+    own.extend(super::indexes::own(config));
     let mut sources = Vec::new();
     for source in &config.portal.filesystem {
         let filesystem = Filesystem::open(&source.url, &source.options)?;
@@ -46,7 +47,7 @@ pub fn open(config: &Config, exclude: &[Url]) -> Result<Vec<Source>, PortalError
             match filesystem.covers(&own.url, &own.options) {
                 Some(path) if path.is_empty() => {
                     return Err(PortalError::Invalid(format!(
-                        "filesystem {:?} is itself {}: archives need a folder of their own",
+                        "filesystem {:?} is itself {}: each needs a folder of its own",
                         source.name, own.what
                     )));
                 }
@@ -59,7 +60,7 @@ pub fn open(config: &Config, exclude: &[Url]) -> Result<Vec<Source>, PortalError
     Ok(sources)
 }
 
-fn configured(config: &Config) -> Vec<Own> {
+pub(super) fn configured(config: &Config) -> Vec<Own> {
     let mut own = Vec::new();
     let mut folder = |what, path: &Path| {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
@@ -77,13 +78,10 @@ fn configured(config: &Config) -> Vec<Own> {
         }
         folder("the secret key", &path.with_file_name(crate::seal::KEY_FILE));
     }
-    for storage in [&config.storage.custom_cloud, &config.storage.data_store].into_iter().flatten()
-    {
-        own.push(Own {
-            what: "a configured storage",
-            url: storage.url.clone(),
-            options: storage.options.clone(),
-        });
+    let storages = [config.storage.custom_cloud.clone(), config.storage.data_store.clone()];
+    let copies = config.storage.copy.iter().map(|copy| copy.place());
+    for storage in storages.into_iter().flatten().chain(copies) {
+        own.push(Own { what: "a configured storage", url: storage.url, options: storage.options });
     }
     own
 }

@@ -1,5 +1,18 @@
 //! DocSpace's three periods, and the expressions that it makes of them (`docspace/facts.md` §9).
 
+use jiff::{SignedDuration, Span, SpanRelativeTo};
+
+/// How old the last full backup may become before increments need another: `7d`, `2w`, `12h`. A day has 24 hours.
+pub fn full_every(text: &str) -> Result<SignedDuration, String> {
+    let wrong = || format!("fullEvery: {text:?} is no span of time: write for example 7d or 12h");
+    if text.len() > 60 {
+        return Err(wrong());
+    }
+    let span: Span = text.parse().map_err(|_| wrong())?;
+    let every = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
+    if every.is_positive() { Ok(every) } else { Err(wrong()) }
+}
+
 /// How often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Period {

@@ -36,6 +36,15 @@ pub trait Database: Send + Sync {
 
     /// What an attempt staged and maybe swapped, also when there is nothing (any more).
     async fn staged(&self, attempt: &AttemptId) -> Result<Box<dyn Staged>, DatabaseError>;
+
+    /// Makes the database, empty, where there is none. True: it was made.
+    async fn create(&self) -> Result<bool, DatabaseError>;
+
+    /// Drops the database if there is nothing in it.
+    async fn discard(&self) -> Result<(), DatabaseError>;
+
+    /// Gives space that is not used back; tables are locked meanwhile.
+    async fn compact(&self) -> Result<(), DatabaseError>;
 }
 
 /// One moment of a database. Dropping it closes its connections and ends what they were running.
@@ -68,7 +77,9 @@ pub trait Snapshot: Send + Sync {
 /// Takes rendered statements. An error ends the dump of the table at once.
 #[async_trait]
 pub trait DataSink: Send {
-    async fn write(&mut self, piece: &[u8]) -> Result<(), SinkClosed>;
+    /// `ends`: where in `piece` a run of rows ends that an incremental backup may find again. Pieces may be cut
+    /// anywhere; where runs end depends on the rows alone.
+    async fn write(&mut self, piece: &[u8], ends: &[usize]) -> Result<(), SinkClosed>;
 }
 
 /// The consumer of a dump has gone or failed; it knows why.

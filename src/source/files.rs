@@ -3,7 +3,7 @@
 //! Folders are read with the system's own calls, because names there may hold what an object store's
 //! path cannot, and because links, pipes and devices must be told apart; buckets through `object_store`.
 
-mod beneath;
+pub(in crate::source) mod beneath;
 mod local;
 mod names;
 mod staging;
@@ -38,6 +38,8 @@ pub struct FileMeta {
     /// Unix seconds.
     pub modified: i64,
     pub is_directory: bool,
+    /// What differs when its content does though size and time do not: the fractions of its times, or a store's ETag.
+    pub version: Option<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -165,7 +167,7 @@ impl Filesystem {
 }
 
 /// How much of a file that grew [`Filesystem::read_small`] yields beyond its listed size.
-const GROWTH_SEEN: u64 = 64 << 10;
+pub const GROWTH_SEEN: u64 = 64 << 10;
 
 /// Paths that a listing leaves out, with everything below them.
 #[derive(Debug, Clone)]

@@ -247,6 +247,8 @@ async fn an_absent_database_loses_nothing() {
         storage_params: Default::default(),
         dump: true,
         mode: Default::default(),
+        parent: None,
+        full_every: None,
     };
     let job = portal_backup::ops::backup::start(app, start).await.unwrap();
     clocked.work().await;
@@ -300,6 +302,7 @@ async fn a_life(kind: Kind) {
         storage_type: portal_backup::storage::StorageType::Local,
         storage_params: Default::default(),
         mode: Default::default(),
+        full_every: None,
         retention: Rules::stored(1),
     };
     schedules::set(&one.app, wanted.clone()).await.unwrap();

@@ -32,6 +32,7 @@ fn set(cron: &str, retention: Rules) -> SetSchedule {
         storage_type: StorageType::Local,
         storage_params: StorageParams::new(),
         mode: Mode::Full,
+        full_every: None,
         retention,
     }
 }
@@ -126,7 +127,8 @@ async fn wrong_schedules_are_refused() {
         (json!({"retention": {"keepWithin": "soon"}}), "keepWithin"),
         (json!({"retention": {"keepForever": true}}), "keepForever"),
         (json!({"name": ""}), "name"),
-        (json!({"mode": "incremental"}), "incremental"),
+        (json!({"fullEvery": "7d"}), "incremental"),
+        (json!({"mode": "incremental", "fullEvery": "soon"}), "fullEvery"),
         (json!({"storageParams": {"filePath": "/etc"}}), "/etc"),
     ] {
         let answer = service.post("/v1/schedules", &local(more.clone())).await;
@@ -364,6 +366,8 @@ async fn a_schedule_waits_for_what_excludes_it_and_outlives_a_cancelled_job() {
         storage_params: StorageParams::new(),
         dump: true,
         mode: Mode::Full,
+        parent: None,
+        full_every: None,
     };
     let running = portal_backup::ops::backup::start(&clocked.app, by_hand).await.unwrap();
     clocked.set("2026-06-02T03:00:00Z");
@@ -401,6 +405,8 @@ async fn retention_removes_what_no_rule_keeps_and_says_why() {
         storage_params: StorageParams::new(),
         dump: true,
         mode: Mode::Full,
+        parent: None,
+        full_every: None,
     };
     portal_backup::ops::backup::start(app, by_hand).await.unwrap();
     clocked.work().await;

@@ -1,6 +1,7 @@
 //! What was put in comes out.
 
 mod cloud;
+mod cloud_sources;
 pub mod docspace;
 mod plain;
 mod postgres;

@@ -123,7 +123,7 @@ struct Stuck(Option<tokio::sync::oneshot::Sender<()>>);
 
 #[async_trait]
 impl DataSink for Stuck {
-    async fn write(&mut self, _piece: &[u8]) -> Result<(), SinkClosed> {
+    async fn write(&mut self, _piece: &[u8], _ends: &[usize]) -> Result<(), SinkClosed> {
         if let Some(started) = self.0.take() {
             let _ = started.send(());
         }
@@ -171,7 +171,7 @@ struct Count(u64);
 
 #[async_trait]
 impl DataSink for Count {
-    async fn write(&mut self, piece: &[u8]) -> Result<(), SinkClosed> {
+    async fn write(&mut self, piece: &[u8], _ends: &[usize]) -> Result<(), SinkClosed> {
         self.0 += piece.len() as u64;
         Ok(())
     }

@@ -15,7 +15,7 @@ pub struct Collect(pub Vec<u8>);
 
 #[async_trait]
 impl DataSink for Collect {
-    async fn write(&mut self, piece: &[u8]) -> Result<(), SinkClosed> {
+    async fn write(&mut self, piece: &[u8], _ends: &[usize]) -> Result<(), SinkClosed> {
         assert!(!piece.is_empty());
         self.0.extend_from_slice(piece);
         Ok(())
@@ -27,7 +27,7 @@ pub struct Refuse;
 
 #[async_trait]
 impl DataSink for Refuse {
-    async fn write(&mut self, _piece: &[u8]) -> Result<(), SinkClosed> {
+    async fn write(&mut self, _piece: &[u8], _ends: &[usize]) -> Result<(), SinkClosed> {
         Err(SinkClosed)
     }
 }

@@ -27,6 +27,13 @@ impl Service {
 
     /// Everything but the running process.
     pub fn prepare(portal: &str) -> Self {
+        let mut service = Self::prepare_without_key(portal);
+        service.key = service.new_key("write");
+        service
+    }
+
+    /// For a configuration that may be wrong.
+    pub fn prepare_without_key(portal: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
         let home = dir.path().display().to_string();
@@ -39,16 +46,14 @@ impl Service {
         text += &portal.replace("{dir}", &home);
         let config = dir.path().join("portal-backup.toml");
         std::fs::write(&config, text).unwrap();
-        let mut service = Self {
+        Self {
             base: format!("http://127.0.0.1:{port}"),
             key: String::new(),
             http: reqwest::Client::new(),
             dir,
             config,
             child: None,
-        };
-        service.key = service.new_key("write");
-        service
+        }
     }
 
     pub fn new_key(&self, scope: &str) -> String {

@@ -77,6 +77,7 @@ async fn write(mut writer: Writer, mut noise: Bytes, mut text: Bytes) -> archive
                 mtime: 1_700_000_000,
                 rows: None,
                 note: None,
+                version: None,
             };
             writer.begin(entry, content.len() as u64).await?;
             while !content.is_empty() {

@@ -40,6 +40,9 @@ pub enum Error {
     /// Bytes are not what they should be. The text says where.
     #[error("the archive is damaged: {0}")]
     Damaged(String),
+    /// An archive that this one needs is not there, or not the one it was.
+    #[error("the archive {name} ({id}), which this one needs, {why}")]
+    Link { id: String, name: String, why: String },
     /// The archive holds something that no honest archive does.
     #[error("the archive is refused: {0}")]
     Hostile(String),

@@ -250,6 +250,8 @@ impl TarWalk {
             sha256: None,
             rows: None,
             note: None,
+            version: None,
+            segments: Vec::new(),
         };
         visit(Piece::Entry(record))?;
         self.state = State::Content { left: size, size, shown: true };

@@ -23,6 +23,7 @@ mod frame;
 mod header;
 mod igzip;
 mod inflate;
+mod list;
 mod manifest;
 mod manifest_reader;
 mod path;
@@ -31,6 +32,7 @@ mod pull;
 mod reader;
 mod records;
 mod sample;
+mod segments;
 mod source;
 mod spool;
 mod spool_store;
@@ -42,13 +44,14 @@ mod writer;
 pub use error::{Error, Result};
 pub use extract::extract;
 pub use foreign::Piece;
-pub use manifest::{DatabaseInfo, ManifestInfo, TenantInfo};
+pub use manifest::{DatabaseInfo, Link, MAX_LINKS, ManifestInfo, TenantInfo};
 pub use path::{clean_path, is_at_or_in};
-pub use reader::{Archive, Format};
+pub use reader::{Archive, Format, LinkSource};
 pub use records::{Digest, EntryKind, EntryRecord, FrameRecord, NewEntry};
+pub use segments::{Segment, append_segments, cut_segments, starts};
 pub use source::{LocalFile, ReadAt};
 pub use spool::{Spool, Spools};
-pub use verify::{Report, verify};
+pub use verify::{Report, sha256, verify, verify_links};
 pub use writer::{Summary, Writer, WriterOptions};
 
 /// How frames are compressed.
@@ -64,6 +67,10 @@ pub enum Compression {
     Small,
 }
 
+/// Of an increment: the list of its whole content.
+pub(crate) const LIST: &str = "extra/increment/entries";
+/// Of an increment: what is new of entries that lie in several archives, each below its own name.
+pub(crate) const PARTS: &str = "extra/increment/parts/";
 /// The name of the last tar entry.
 pub(crate) const MANIFEST: &str = "manifest.json";
 /// The most tar bytes in one frame.

@@ -5,16 +5,22 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Digest, Error, Result};
 
-/// The version that this crate writes.
+/// The version of an archive that stands alone.
 pub(crate) const FORMAT: u32 = 1;
+/// The version of an increment: a reader that knows only the first would take it for all there is.
+pub(crate) const INCREMENT: u32 = 2;
 /// No line of an honest manifest is longer, except the first.
 pub(crate) const MAX_LINE: usize = 512 << 10;
 /// The most bytes of the first line.
 pub(crate) const MAX_INFO: usize = 16 << 20;
 /// Notes are cut here, so that a line stays under [`MAX_LINE`] however they are escaped.
 pub(crate) const MAX_NOTE: usize = 16 << 10;
+/// The most archives that one may need.
+pub const MAX_LINKS: usize = 1000;
+/// Longer versions of a file are left out.
+pub(crate) const MAX_VERSION: usize = 1 << 10;
 
 const FRAMES: &str = "\"frames\":[";
 pub(crate) const ENTRIES: &str = "],\"entries\":[";
@@ -47,6 +53,12 @@ pub struct ManifestInfo {
     /// The id of the archive that this one adds to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
+    /// Of an increment: the archives that it needs, its parent first, then that one's own links.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
+    /// What the digests of chunks are keyed with, 64 hex digits; the same in all of a chain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunk_key: Option<String>,
     #[serde(default)]
     pub tenants: Vec<TenantInfo>,
     #[serde(default)]
@@ -67,6 +79,27 @@ pub struct ManifestInfo {
     pub last_migration: Option<String>,
     #[serde(default)]
     pub warnings: Vec<String>,
+}
+
+/// An archive that an increment needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Link {
+    pub id: String,
+    /// Its file's name.
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Bytes of the archive.
+    pub size: u64,
+    /// Of the whole archive, in hex, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Of its manifest, as its tail says: by the digests in it this is one of all its content.
+    pub manifest: Digest,
+    /// When it was begun, RFC 3339.
+    #[serde(default)]
+    pub started_on: String,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,7 +142,9 @@ impl ManifestInfo {
         let info: Self = serde_json::from_str(&format!("{object}}}"))
             .map_err(|error| Error::damaged(format!("the manifest's first line: {error}")))?;
         match info.format {
-            FORMAT => Ok(info),
+            FORMAT if info.links.is_empty() => Ok(info),
+            INCREMENT if (1..=MAX_LINKS).contains(&info.links.len()) => Ok(info),
+            FORMAT | INCREMENT => Err(Error::hostile("its number of links is not one it can have")),
             0 => Err(wrong()),
             newer => Err(Error::NewerFormat(newer)),
         }
@@ -138,8 +173,10 @@ mod tests {
     fn unknown_members_are_ignored_and_newer_formats_refused() {
         let line = br#"{"format":1,"colour":{"a":[1]},"frames":["#;
         assert_eq!(ManifestInfo::parse_first_line(line).unwrap().format, 1);
+        let line = br#"{"format":3,"frames":["#;
+        assert!(matches!(ManifestInfo::parse_first_line(line), Err(Error::NewerFormat(3))));
         let line = br#"{"format":2,"frames":["#;
-        assert!(matches!(ManifestInfo::parse_first_line(line), Err(Error::NewerFormat(2))));
+        assert!(matches!(ManifestInfo::parse_first_line(line), Err(Error::Hostile(_))));
         for line in [&b"{\"frames\":["[..], b"", b"{}", b"\xff", br#"{"format":1"frames":["#] {
             assert!(matches!(ManifestInfo::parse_first_line(line), Err(Error::Damaged(_))));
         }

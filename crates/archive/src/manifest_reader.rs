@@ -138,6 +138,9 @@ fn check_entry(entry: &EntryRecord, start: u64, tail: &Tail) -> Result<u64> {
     if entry.sha256.is_none() {
         return refuse("has no digest");
     }
+    if !entry.segments.is_empty() {
+        return refuse("is not where the manifest lists it");
+    }
     // One block, or with a long name that name's header and blocks too.
     let header = entry.tar_offset.checked_sub(entry.header_offset);
     let longest = 4 * BLOCK + path.len() as u64;

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Segment;
+
 /// What an entry is to a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -39,9 +41,11 @@ pub struct NewEntry {
     pub rows: Option<u64>,
     /// What a person should know about this entry.
     pub note: Option<String>,
+    /// What tells the source's state from others of the same size and time, if anything does.
+    pub version: Option<String>,
 }
 
-/// An entry of an archive.
+/// An entry of an archive; of an increment also one whose content lies in others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EntryRecord {
@@ -63,6 +67,12 @@ pub struct EntryRecord {
     pub rows: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// As [`NewEntry::version`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Of an increment's entry: where its content lies, in order. Its two offsets are then 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<Segment>,
 }
 
 /// A frame: one gzip member.

@@ -97,6 +97,7 @@ async fn set(state: &HttpState, request: &HttpRequest, payload: Payload) -> Resu
         storage_type,
         storage_params: params,
         mode: Mode::Full,
+        full_every: None,
         retention: Rules::stored(bound.backups_stored),
     };
     schedules::set(&state.app, wanted).await?;

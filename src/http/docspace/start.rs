@@ -62,6 +62,8 @@ async fn start(
             storage_params,
             dump: bound.dump,
             mode: Mode::Full,
+            parent: None,
+            full_every: None,
         },
     )
     .await?;

@@ -73,6 +73,8 @@ pub async fn create(
         storage_params: wanted.storage_params,
         dump: wanted.dump,
         mode: wanted.mode,
+        parent: None,
+        full_every: None,
     };
     let job = backup::start(&state.app, wanted).await?;
     Ok(accepted(&job))

@@ -53,6 +53,9 @@ pub struct NewSchedule {
     #[serde(default)]
     #[schema(value_type = BackupMode)]
     mode: Mode,
+    /// Of incremental backups: a full one is made instead when the last is older, such as `7d`; absent: at any age.
+    #[schema(nullable = false)]
+    full_every: Option<String>,
     /// Which of its archives stay; absent: all.
     #[serde(default)]
     #[schema(value_type = RetentionRules)]
@@ -123,6 +126,9 @@ pub struct ScheduleView {
     pub storage_params: StorageParams,
     #[schema(value_type = BackupMode)]
     pub mode: String,
+    /// How old the last full backup may become; null: any age.
+    #[schema(required)]
+    pub full_every: Option<String>,
     #[schema(value_type = RetentionRules)]
     pub retention: Rules,
     /// Whether it is the one that DocSpace's own API shows.
@@ -187,6 +193,7 @@ impl ScheduleView {
             storage_type: storage_type_name(record.storage_type),
             storage_params: params,
             mode: record.mode.clone(),
+            full_every: record.full_every.clone(),
             retention: record.retention.clone(),
             docspace: is_slot(record),
             created_on: time(record.created_on),
@@ -334,6 +341,7 @@ impl NewSchedule {
             storage_type: self.storage_type,
             storage_params: self.storage_params,
             mode: self.mode,
+            full_every: self.full_every,
             retention: self.retention,
         }
     }

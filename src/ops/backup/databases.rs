@@ -3,14 +3,16 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use archive::{EntryKind, NewEntry, Spool, Spools, Writer};
+use archive::{EntryKind, NewEntry, Spools, Writer};
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::chunked::{Base, Chunked};
 use super::run::RunError;
 use crate::catalog::is_own_table;
 use crate::jobs::Progress;
+use crate::limits::Rate;
 use crate::source::database::{DataSink, DatabaseError, ObjectText, SinkClosed, Snapshot, Table};
 
 /// Where a database's members lie in the archive.
@@ -38,6 +40,7 @@ impl Members {
             mtime: now,
             rows: None,
             note: None,
+            version: None,
         }
     }
 
@@ -49,6 +52,7 @@ impl Members {
             mtime: now,
             rows,
             note: None,
+            version: None,
         }
     }
 }
@@ -63,7 +67,7 @@ pub struct DumpedTable {
     members: Arc<Members>,
     table: Table,
     scheme: String,
-    spool: Spool,
+    content: Chunked,
     rows: u64,
 }
 
@@ -73,6 +77,7 @@ pub struct Dumps {
     readers: JoinSet<Result<(), RunError>>,
     /// Unix seconds: the time of the members.
     now: i64,
+    base: Arc<Base>,
 }
 
 impl Dumps {
@@ -80,6 +85,8 @@ impl Dumps {
         snapshots: Vec<(Arc<dyn Snapshot>, Members)>,
         spools: &Spools,
         progress: &Arc<Progress>,
+        base: &Arc<Base>,
+        limit: &Rate,
         now: i64,
     ) -> Self {
         let (sender, finished) = mpsc::channel(1);
@@ -101,11 +108,13 @@ impl Dumps {
                     pending: Arc::clone(&pending),
                     spools: spools.clone(),
                     progress: Arc::clone(progress),
+                    limit: limit.clone(),
+                    base: Arc::clone(base),
                 };
                 readers.spawn(reader.run(sender.clone()));
             }
         }
-        Self { finished, readers, now }
+        Self { finished, readers, now, base: Arc::clone(base) }
     }
 
     /// The next table that was read whole; None when all were. Fails as soon as any reader fails.
@@ -126,21 +135,21 @@ impl Dumps {
 
     /// Appends a table's definition and, if it has rows, its data.
     pub async fn append(&self, dumped: Dumped, writer: &mut Writer) -> Result<(), RunError> {
-        let DumpedTable { members, table, scheme, spool, rows } = match dumped {
+        let DumpedTable { members, table, scheme, content, rows } = match dumped {
             Dumped::Table(dumped) => *dumped,
             Dumped::Objects { members, objects } => {
                 for object in objects {
                     let entry = members.object(&object, self.now);
-                    writer.append(entry, object.sql.as_slice()).await?;
+                    self.base.append(writer, entry, &object.sql).await?;
                 }
                 return Ok(());
             }
         };
         let entry = members.entry(EntryKind::Scheme, &table.name, self.now, None);
-        writer.append(entry, scheme.as_bytes()).await?;
+        self.base.append(writer, entry, scheme.as_bytes()).await?;
         if rows > 0 {
             let entry = members.entry(EntryKind::Data, &table.name, self.now, Some(rows));
-            writer.append_spool(entry, spool).await?;
+            content.append(writer, entry).await?;
         }
         Ok(())
     }
@@ -164,6 +173,8 @@ struct Reader {
     pending: Arc<Mutex<VecDeque<Table>>>,
     spools: Spools,
     progress: Arc<Progress>,
+    limit: Rate,
+    base: Arc<Base>,
 }
 
 impl Reader {
@@ -171,9 +182,11 @@ impl Reader {
         while let Some(table) = self.next() {
             self.progress.current(&table.name);
             let scheme = self.snapshot.scheme(&table).await?;
+            let path = self.members.entry(EntryKind::Data, &table.name, 0, None).path;
             let mut sink = TableSink {
-                spool: self.spools.spool(),
+                content: Chunked::new(&self.base, &self.spools, &path).await?,
                 progress: &self.progress,
+                limit: &self.limit,
                 expected: table.estimated_bytes,
                 error: None,
             };
@@ -182,15 +195,15 @@ impl Reader {
                 match self.snapshot.data(&table, &mut sink).await {
                     Ok(count) => rows = count,
                     Err(DatabaseError::SinkClosed(_)) => {
-                        return Err(sink.error.map_or(RunError::Stopped, RunError::from));
+                        return Err(sink.error.unwrap_or(RunError::Stopped));
                     }
                     Err(error) => return Err(error.into()),
                 }
             }
-            let spool = sink.spool;
-            self.progress.correct_total(spool.len() as i64 - sink.expected as i64);
+            let content = sink.content;
+            self.progress.correct_total(content.len() as i64 - sink.expected as i64);
             let members = Arc::clone(&self.members);
-            let dumped = DumpedTable { members, table, scheme, spool, rows };
+            let dumped = DumpedTable { members, table, scheme, content, rows };
             if finished.send(Dumped::Table(Box::new(dumped))).await.is_err() {
                 return Err(RunError::Stopped);
             }
@@ -204,24 +217,26 @@ impl Reader {
 }
 
 struct TableSink<'a> {
-    spool: Spool,
+    content: Chunked,
     progress: &'a Progress,
+    limit: &'a Rate,
     /// What the total holds for this table.
     expected: u64,
-    error: Option<archive::Error>,
+    error: Option<RunError>,
 }
 
 #[async_trait]
 impl DataSink for TableSink<'_> {
-    async fn write(&mut self, piece: &[u8]) -> Result<(), SinkClosed> {
-        if let Err(error) = self.spool.write(piece).await {
+    async fn write(&mut self, piece: &[u8], ends: &[usize]) -> Result<(), SinkClosed> {
+        self.limit.take(piece.len()).await;
+        if let Err(error) = self.content.write(piece, ends).await {
             self.error = Some(error);
             return Err(SinkClosed);
         }
         // Servers guess too little right after a bulk load. Half of a table is then still to come, for all
         // we know: progress slows down, instead of standing at its end.
-        if self.spool.len() > self.expected {
-            let expected = 2 * self.spool.len();
+        if self.content.len() > self.expected {
+            let expected = 2 * self.content.len();
             self.progress.correct_total((expected - self.expected) as i64);
             self.expected = expected;
         }

@@ -1,20 +1,30 @@
 //! Files into the archive, beside the tables: small ones are read ahead whole, large ones stream.
 
-use archive::{EntryKind, NewEntry, Writer};
-use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use std::sync::Arc;
 
+use archive::{EntryKind, EntryRecord, NewEntry, Writer};
+use bytes::Bytes;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use sha2::{Digest as _, Sha256};
+
+use super::chunked::{Base, Chunked, refer};
 use super::databases::Dumps;
 use super::run::RunError;
+use crate::app::App;
 use crate::config::LayoutKind;
 use crate::jobs::JobContext;
-use crate::portal::{Portal, PortalEntry, PortalFile, Tenant, restore_info};
-use crate::source::files::FilesError;
+use crate::limits::Rate;
+use crate::portal::{Portal, PortalEntry, PortalError, PortalFile, Tenant, restore_info};
+use crate::source::cutter::{Cutter, hash};
+use crate::source::files::{Content, FilesError, GROWTH_SEEN, SMALL_BATCH};
 
 /// Files up to this size are read before their header is written, so their size is exact.
 const SMALL: u64 = 1 << 20;
+const RESTORE_INFO: &str = "storage/restore_info";
 const MISSING_INFO: &str = "storage/missing_info";
-/// How many files are read ahead.
+/// How many batches are read ahead: small files, together about as large as one of them may be, or one
+/// large file.
 const READ_AHEAD: usize = 4;
 
 pub struct Plan {
@@ -37,6 +47,8 @@ pub async fn plan(portal: &Portal, tenants: &[Tenant]) -> Result<Plan, RunError>
 enum Ready {
     Skipped(String),
     Directory(PortalFile),
+    /// Of an increment: the parent has the same content.
+    Same(PortalFile, EntryRecord),
     /// The content, and what is wrong with it.
     Whole(PortalFile, Bytes, Option<String>),
     Stream(PortalFile, BoxStream<'static, Result<Bytes, FilesError>>),
@@ -46,22 +58,21 @@ enum Ready {
 
 /// Appends tables as they finish and every file of the portal, then the lists that DocSpace's restore reads.
 pub async fn store(
-    portal: &Portal,
+    app: &App,
     tenants: &[Tenant],
     mut dumps: Dumps,
     writer: &mut Writer,
     ctx: &JobContext,
+    base: &Arc<Base>,
     now: i64,
 ) -> Result<(), RunError> {
-    let mut lists = Lists::open(writer, portal.layout()).await?;
-    let mut entries = portal
+    let (portal, limit) = (&app.portal, &app.limits.read);
+    let mut lists = Lists::open(writer, base, portal.layout(), limit.clone()).await?;
+    let mut batches = portal
         .files(tenants)
-        .map(|entry| async move {
-            match entry? {
-                PortalEntry::Skipped(reason) => Ok(Ready::Skipped(reason)),
-                PortalEntry::File(file) => ready(portal, file).await,
-            }
-        })
+        .ready_chunks(SMALL_BATCH)
+        .flat_map(|found| stream::iter(batches(found, base)))
+        .map(|batch| read(portal, limit, batch))
         .buffered(READ_AHEAD);
     let (mut more_tables, mut more_files) = (true, true);
     while more_tables || more_files {
@@ -74,8 +85,10 @@ pub async fn store(
                     ctx.progress.phase("files");
                 }
             },
-            entry = entries.next(), if more_files => match entry {
-                Some(entry) => lists.take(entry?, writer, ctx).await?,
+            batch = batches.next(), if more_files => match batch {
+                Some(batch) => for file in batch? {
+                    lists.take(file, writer, ctx).await?;
+                },
                 None => more_files = false,
             },
         }
@@ -83,57 +96,171 @@ pub async fn store(
     lists.close(writer, now).await
 }
 
-async fn ready(portal: &Portal, file: PortalFile) -> Result<Ready, RunError> {
+/// A file to be read, and what the parent of an increment has under its name.
+struct Candidate {
+    file: PortalFile,
+    old: Option<EntryRecord>,
+}
+
+impl Candidate {
+    /// Whether this is what the parent has, though its times or version have changed.
+    fn is_old(&self, content: Sha256) -> bool {
+        let known = self.old.as_ref().and_then(|old| old.sha256);
+        known.is_some_and(|known| known.0[..] == content.finalize()[..])
+    }
+}
+
+/// What is read in one go.
+enum Batch {
+    Small(Vec<Candidate>),
+    Large(Candidate),
+    Known(Result<Ready, RunError>),
+}
+
+/// Keeps the order of what was found.
+fn batches(found: Vec<Result<PortalEntry, PortalError>>, base: &Base) -> Vec<Batch> {
+    let mut batches = Vec::new();
+    let (mut small, mut bytes) = (Vec::new(), 0);
+    for entry in found {
+        let next = match unread(entry, base) {
+            Batch::Small(candidates) => {
+                bytes += candidates.iter().map(|candidate| candidate.file.file.size).sum::<u64>();
+                small.extend(candidates);
+                if bytes < SMALL {
+                    continue;
+                }
+                None
+            }
+            other => Some(other),
+        };
+        if !small.is_empty() {
+            bytes = 0;
+            batches.push(Batch::Small(std::mem::take(&mut small)));
+        }
+        batches.extend(next);
+    }
+    if !small.is_empty() {
+        batches.push(Batch::Small(small));
+    }
+    batches
+}
+
+/// What is to be done about one entry of the listing.
+fn unread(entry: Result<PortalEntry, PortalError>, base: &Base) -> Batch {
+    let file = match entry {
+        Ok(PortalEntry::File(file)) => file,
+        Ok(PortalEntry::Skipped(reason)) => return Batch::Known(Ok(Ready::Skipped(reason))),
+        Err(error) => return Batch::Known(Err(error.into())),
+    };
+    let old = base.parent.as_ref().map(|parent| parent.file(&file.member, &file.file));
+    let old = match old.transpose() {
+        Ok(old) => old.flatten(),
+        Err(error) => return Batch::Known(Err(error)),
+    };
+    let old = match old {
+        Some((old, true)) => return Batch::Known(Ok(Ready::Same(file, old))),
+        Some((old, false)) => Some(old),
+        None => None,
+    };
     if file.file.is_directory {
-        return Ok(Ready::Directory(file));
+        return Batch::Known(Ok(match old {
+            Some(old) => Ready::Same(file, old),
+            None => Ready::Directory(file),
+        }));
     }
     // Names that no archive can hold; one of them must not stop the backup of all others.
     if let Err(error) = archive::clean_path(&file.member) {
         let error = FilesError::Denied { path: file.file.path.clone(), message: error.to_string() };
-        return Ok(Ready::Missing(file, error));
+        return Batch::Known(Ok(Ready::Missing(file, error)));
     }
-    let mut content = match portal.read(&file).await {
+    match file.file.size > SMALL {
+        true => Batch::Large(Candidate { file, old }),
+        false => Batch::Small(vec![Candidate { file, old }]),
+    }
+}
+
+async fn read(portal: &Portal, limit: &Rate, batch: Batch) -> Result<Vec<Ready>, RunError> {
+    match batch {
+        Batch::Known(known) => Ok(vec![known?]),
+        Batch::Large(candidate) => Ok(vec![large(portal, limit, candidate).await?]),
+        Batch::Small(candidates) => {
+            let (files, old): (Vec<_>, Vec<_>) =
+                candidates.into_iter().map(|candidate| (candidate.file, candidate.old)).unzip();
+            let contents = portal.read_small(&files).await;
+            let read = contents.iter().flatten().map(Bytes::len).sum();
+            limit.take(read).await;
+            let whole = |((file, old), content)| small(Candidate { file, old }, content);
+            files.into_iter().zip(old).zip(contents).map(whole).collect()
+        }
+    }
+}
+
+fn small(candidate: Candidate, content: Result<Bytes, FilesError>) -> Result<Ready, RunError> {
+    let content = match content {
         Ok(content) => content,
-        Err(error @ (FilesError::NotFound { .. } | FilesError::Denied { .. })) => {
-            return Ok(Ready::Missing(file, error));
-        }
-        Err(error) => return Err(RunError::Failed(error.to_string())),
+        Err(error) => return missing(candidate.file, error),
     };
-    if file.file.size > SMALL {
-        return Ok(Ready::Stream(file, content));
+    if candidate.old.is_some()
+        && candidate.is_old(Sha256::new_with_prefix(&content))
+        && let Some(old) = candidate.old
+    {
+        return Ok(Ready::Same(candidate.file, old));
     }
-    let mut pieces: Vec<Bytes> = Vec::new();
-    let mut len = 0;
+    let file = candidate.file;
+    let cut = content.len() as u64 >= file.file.size + GROWTH_SEEN;
+    let note =
+        cut.then(|| format!("grew while it was read; its first {} bytes are kept", content.len()));
+    Ok(Ready::Whole(file, content, note))
+}
+
+async fn large(portal: &Portal, limit: &Rate, candidate: Candidate) -> Result<Ready, RunError> {
+    if candidate.old.is_some()
+        && let Ok(content) = portal.read(&candidate.file).await
+        // Only its times have changed, as far as is known: it is read for its digest alone first.
+        && let Ok(digest) = digest(content, limit).await
+        && candidate.is_old(digest)
+        && let Some(old) = candidate.old
+    {
+        return Ok(Ready::Same(candidate.file, old));
+    }
+    match portal.read(&candidate.file).await {
+        Ok(content) => Ok(Ready::Stream(candidate.file, content)),
+        Err(error) => missing(candidate.file, error),
+    }
+}
+
+/// A file that is gone or refused is named; anything else may hit the next file too.
+fn missing(file: PortalFile, error: FilesError) -> Result<Ready, RunError> {
+    match error {
+        FilesError::NotFound { .. } | FilesError::Denied { .. } => Ok(Ready::Missing(file, error)),
+        other => Err(RunError::Failed(other.to_string())),
+    }
+}
+
+async fn digest(mut content: Content, limit: &Rate) -> Result<Sha256, RunError> {
+    let mut digest = Sha256::new();
     while let Some(piece) = content.next().await {
-        match piece {
-            Ok(piece) => {
-                len += piece.len() as u64;
-                pieces.push(piece);
-            }
-            Err(error @ FilesError::NotFound { .. }) => return Ok(Ready::Missing(file, error)),
-            Err(error) => return Err(RunError::Failed(error.to_string())),
-        }
-        if len > 2 * SMALL {
-            let mut whole = pieces.concat();
-            whole.truncate(file.file.size as usize);
-            let note = format!("grew while it was read; its first {} bytes are kept", whole.len());
-            return Ok(Ready::Whole(file, Bytes::from(whole), Some(note)));
-        }
+        let piece = piece.map_err(|error| RunError::Failed(error.to_string()))?;
+        limit.take(piece.len()).await;
+        let work = move || {
+            digest.update(&piece);
+            digest
+        };
+        digest = tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|error| RunError::Internal(error.to_string()))?;
     }
-    let whole = match pieces.as_slice() {
-        [only] => only.clone(),
-        several => Bytes::from(several.concat()),
-    };
-    Ok(Ready::Whole(file, whole, None))
+    Ok(digest)
 }
 
 /// Streams a file whose header promises the size that the listing saw. Returns why it is missing, if it
 /// vanished before its end.
-async fn stream(
+async fn append(
     file: &PortalFile,
     mut content: BoxStream<'static, Result<Bytes, FilesError>>,
     writer: &mut Writer,
     ctx: &JobContext,
+    limit: &Rate,
 ) -> Result<Option<FilesError>, RunError> {
     let size = file.file.size;
     writer.begin(new_entry(file, EntryKind::File), size).await?;
@@ -159,6 +286,7 @@ async fn stream(
             ));
         }
         written += piece.len() as u64;
+        limit.take(piece.len()).await;
         ctx.progress.add(piece.len() as u64);
         writer.write(piece).await?;
         if grew {
@@ -176,31 +304,52 @@ async fn stream(
     Ok(None)
 }
 
+fn file_kind(file: &PortalFile) -> EntryKind {
+    if file.file.is_directory { EntryKind::Directory } else { EntryKind::File }
+}
+
 fn new_entry(file: &PortalFile, kind: EntryKind) -> NewEntry {
-    NewEntry { path: file.member.clone(), kind, mtime: file.file.modified, rows: None, note: None }
+    NewEntry {
+        path: file.member.clone(),
+        kind,
+        mtime: file.file.modified,
+        rows: None,
+        note: None,
+        version: file.file.version.clone(),
+    }
 }
 
 /// `storage/restore_info` and `storage/missing_info`, written as spools because they grow with the portal.
 struct Lists {
-    restore: archive::Spool,
-    missing: archive::Spool,
+    restore: Chunked,
+    missing: Chunked,
+    cutter: Cutter,
     any_missing: bool,
     /// Where the list of the missing goes: beside a file of the portal's own that has its name.
     missing_info: &'static str,
     layout: LayoutKind,
+    limit: Rate,
 }
 
 impl Lists {
-    async fn open(writer: &Writer, layout: LayoutKind) -> Result<Self, RunError> {
+    async fn open(
+        writer: &Writer,
+        base: &Arc<Base>,
+        layout: LayoutKind,
+        limit: Rate,
+    ) -> Result<Self, RunError> {
+        let spools = writer.spools();
         let mut lists = Self {
-            restore: writer.spool(),
-            missing: writer.spool(),
+            restore: Chunked::new(base, &spools, RESTORE_INFO).await?,
+            missing: Chunked::new(base, &spools, MISSING_INFO).await?,
+            cutter: Cutter::chunks(),
             any_missing: false,
             missing_info: MISSING_INFO,
             layout,
+            limit,
         };
-        lists.restore.write(restore_info::open(false).as_bytes()).await?;
-        lists.missing.write(restore_info::open(true).as_bytes()).await?;
+        lists.restore.write(restore_info::open(false).as_bytes(), &[]).await?;
+        lists.missing.write(restore_info::open(true).as_bytes(), &[]).await?;
         Ok(lists)
     }
 
@@ -216,6 +365,13 @@ impl Lists {
             Ready::Directory(file) => {
                 let entry = new_entry(&file, EntryKind::Directory);
                 writer.append(entry, &[]).await?;
+            }
+            Ready::Same(file, old) => {
+                ctx.progress.correct_total(-(file.file.size as i64));
+                refer(writer, old, new_entry(&file, file_kind(&file))).await?;
+                if !file.file.is_directory {
+                    self.stored(&file).await?;
+                }
             }
             Ready::Whole(file, content, note) => {
                 if let Some(note) = &note {
@@ -233,7 +389,7 @@ impl Lists {
             }
             Ready::Stream(file, content) => {
                 ctx.progress.current(&file.member);
-                match stream(&file, content, writer, ctx).await? {
+                match append(&file, content, writer, ctx, &self.limit).await? {
                     None => self.stored(&file).await?,
                     Some(gone) => self.missing(&file, &gone).await?,
                 }
@@ -252,7 +408,10 @@ impl Lists {
             self.missing_info = "extra/missing_info";
         }
         if let Some(stored) = &file.stored {
-            self.restore.write(restore_info::file(stored, None).as_bytes()).await?;
+            let text = restore_info::file(stored, None);
+            let ends = self.cutter.cuts(hash(text.as_bytes()) as u32, text.len());
+            let end: &[usize] = if ends { &[text.len()] } else { &[] };
+            self.restore.write(text.as_bytes(), end).await?;
         }
         Ok(())
     }
@@ -260,25 +419,26 @@ impl Lists {
     async fn missing(&mut self, file: &PortalFile, error: &FilesError) -> Result<(), RunError> {
         self.any_missing = true;
         let text = restore_info::file(&file.described(), Some(&error.to_string()));
-        self.missing.write(text.as_bytes()).await?;
+        self.missing.write(text.as_bytes(), &[]).await?;
         Ok(())
     }
 
     async fn close(mut self, writer: &mut Writer, now: i64) -> Result<(), RunError> {
-        self.restore.write(restore_info::close(false).as_bytes()).await?;
-        self.missing.write(restore_info::close(true).as_bytes()).await?;
+        self.restore.write(restore_info::close(false).as_bytes(), &[]).await?;
+        self.missing.write(restore_info::close(true).as_bytes(), &[]).await?;
         let info = |path: &str| NewEntry {
             path: path.to_owned(),
             kind: EntryKind::Info,
             mtime: now,
             rows: None,
             note: None,
+            version: None,
         };
         if self.layout == LayoutKind::Docspace {
-            writer.append_spool(info("storage/restore_info"), self.restore).await?;
+            self.restore.append(writer, info(RESTORE_INFO)).await?;
         }
         if self.any_missing {
-            writer.append_spool(info(self.missing_info), self.missing).await?;
+            self.missing.append(writer, info(self.missing_info)).await?;
         }
         Ok(())
     }

@@ -8,25 +8,31 @@ use archive::{
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
-use super::{BackupRequest, databases, files};
+use super::chunked::Base;
+use super::index::CapturedIndex;
+use super::parent::{Choice, Wanted, choose};
+use super::{BackupRequest, Mode, databases, files, index};
 use crate::app::App;
 use crate::catalog::ArchiveRecord;
 use crate::config::LayoutKind;
 use crate::jobs::{CancelReason, Finished, Job, JobContext, JobFailure};
+use crate::limits::Rate;
+use crate::ops::archives;
 use crate::ops::fingerprint::{Fingerprint, read_back};
+use crate::ops::schedules::mode_word;
 use crate::portal::{Portal, PortalError, Tenant};
+use crate::schedule::full_every;
 use crate::source::database::{self, DatabaseError, Snapshot};
 use crate::storage::{
     self, JournalError, Remains, Storage, StorageError, StorageType, Upload, UploadHint,
 };
 
-/// Connections that read one database at once: one for each core that the work is planned for.
-const READERS: usize = 2;
 /// How often a dump is begun anew because a table's definition changed under it.
 const MAX_RESTARTS: u32 = 3;
 /// DocSpace keeps archives of its own data store for a day.
-const DATA_STORE_DAYS: i64 = 1;
+pub(super) const DATA_STORE_DAYS: i64 = 1;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RunError {
@@ -98,7 +104,7 @@ pub(in crate::ops) async fn clean(
     storage.clean(&remains).await.map_err(|error| error.to_string())
 }
 
-fn failed(error: impl std::fmt::Display) -> JobFailure {
+pub(super) fn failed(error: impl std::fmt::Display) -> JobFailure {
     JobFailure::Failed(error.to_string())
 }
 
@@ -116,6 +122,8 @@ struct Assembled {
     upload: Upload,
     sent: Fingerprint,
     summary: Summary,
+    /// What it adds to.
+    parent: Option<Uuid>,
 }
 
 impl Attempt<'_> {
@@ -126,6 +134,9 @@ impl Attempt<'_> {
         progress.restart();
         progress.phase("preparing");
         let portal = &self.app.portal;
+        let indexes = index::capture(self.app, self.ctx).await?;
+        let base = Arc::new(self.base().await?);
+        let parent = base.parent.as_ref().map(|parent| parent.id);
         let plan = files::plan(portal, &portal.tenants().await?).await?;
         let snapshots = self.open_snapshots().await?;
         // Asked after the snapshots are open: a tenant that they hold has its files in the archive.
@@ -136,12 +147,15 @@ impl Attempt<'_> {
             .filter(|table| table.with_data)
             .map(|table| table.estimated_bytes)
             .sum();
-        let source_bytes = plan.bytes + table_bytes;
+        let source_bytes = plan.bytes + table_bytes + index::bytes(&indexes);
         // What is written is read back: that is work too. Two thirds is what office portals compress to.
         let archive_guess = source_bytes / 3 * 2;
         progress.add_total(source_bytes + archive_guess);
 
-        let name = self.storage.unused_name(&self.archive_name(started)).await?;
+        let name = match &self.request.file_name {
+            Some(name) => name.clone(),
+            None => self.storage.unused_name(&self.archive_name(started)).await?,
+        };
         let memory = self.app.config.backup.memory.0 as usize;
         let upload = self
             .storage
@@ -152,17 +166,19 @@ impl Attempt<'_> {
             )
             .await?;
         let (sink, chunks) = mpsc::channel(1);
-        let uploading = tokio::spawn(send(chunks, upload));
-        let mut writer = Writer::new(
-            WriterOptions {
-                compression: self.app.config.backup.compression,
-                workers: std::thread::available_parallelism().map_or(2, usize::from),
-                memory: memory / 5 * 2,
-                temp_dir: self.app.config.backup.temp_dir.clone(),
-            },
-            sink,
-        );
-        let written = self.write(&mut writer, portal, &tenants, snapshots, started).await;
+        let uploading = tokio::spawn(send(chunks, upload, self.app.limits.upload.clone()));
+        let options = WriterOptions {
+            compression: self.app.config.backup.compression,
+            workers: std::thread::available_parallelism().map_or(2, usize::from),
+            memory: memory / 5 * 2,
+            temp_dir: self.app.config.backup.temp_dir.clone(),
+        };
+        let mut writer = match parent {
+            None => Writer::new(options, sink),
+            Some(_) => Writer::increment(options, sink),
+        };
+        let read = Read { indexes, snapshots, base };
+        let written = self.write(&mut writer, portal, &tenants, read, started).await;
         let finished = match written {
             Ok(info) => writer.finish(info).await.map_err(RunError::from),
             Err(error) => {
@@ -175,7 +191,7 @@ impl Attempt<'_> {
         match (finished, upload) {
             (Ok(summary), Ok((upload, sent))) => {
                 progress.correct_total(summary.bytes as i64 - archive_guess as i64);
-                Ok(Assembled { started, name, upload, sent, summary })
+                Ok(Assembled { started, name, upload, sent, summary, parent })
             }
             // The storage's own error says more than that the stream was closed.
             (_, Err(error)) => Err(error),
@@ -189,13 +205,27 @@ impl Attempt<'_> {
     /// Makes the archive appear and reads it back. Not to be dropped: a storage that was told to complete an
     /// upload may do so after we have stopped waiting, and nobody would know of the archive.
     async fn store(&self, assembled: Assembled) -> Result<Finished, RunError> {
-        let Assembled { started, name, upload, sent, summary } = assembled;
+        let Assembled { started, name, upload, sent, summary, parent } = assembled;
         let progress = &self.ctx.progress;
+        let locked = upload.locked_until();
         let id = upload.complete().await?;
         let storage = self.storage.of_archive(id.as_deref());
         progress.phase("verifying");
+        let read_back = async {
+            read_back(&storage, &name, &sent, progress, &self.app.limits.read)
+                .await
+                .map_err(RunError::Failed)?;
+            match parent {
+                Some(parent) => {
+                    archives::get(self.app, None, parent).await.map(drop).map_err(|error| {
+                        RunError::Failed(format!("what the increment adds to was removed: {error}"))
+                    })
+                }
+                None => Ok(()),
+            }
+        };
         let read_back = tokio::select! {
-            result = read_back(&storage, &name, &sent, progress) => result.map_err(RunError::Failed),
+            result = read_back => result,
             () = self.ctx.cancel.cancelled() => Err(RunError::Cancelled),
         };
         if let Err(error) = read_back {
@@ -207,22 +237,22 @@ impl Attempt<'_> {
             return Err(error);
         }
         let now = Timestamp::now();
-        Ok(Finished::archive(ArchiveRecord {
+        let record = ArchiveRecord {
             // DocSpace's clients find a backup in the history by the id of its task.
             id: self.ctx.job.id,
             tenant_id: self.ctx.job.tenant_id,
             url: storage.object_url(&name).to_string(),
             name,
             storage_type: self.request.storage_type,
-            storage_params: storage::in_record(&self.request.storage_params, id.as_deref()),
+            storage_params: storage::in_record(&self.request.storage_params, id.as_deref(), locked),
             size: summary.bytes,
             sha256: hex::encode(summary.sha256),
             created_on: started,
             expires_on: (self.request.storage_type == StorageType::DataStore)
                 .then(|| started + jiff::SignedDuration::from_hours(24 * DATA_STORE_DAYS)),
             dump: self.ctx.job.dump,
-            mode: "full".to_owned(),
-            parent_id: None,
+            mode: mode_word(parent.map_or(Mode::Full, |_| Mode::Incremental)).to_owned(),
+            parent_id: parent,
             verified_on: Some(now),
             proved_on: None,
             removed_on: None,
@@ -230,7 +260,42 @@ impl Attempt<'_> {
             warnings: self.ctx.warnings().len() as u64,
             job_id: Some(self.ctx.job.id),
             schedule_id: self.request.schedule_id,
-        }))
+        };
+        Ok(Finished { copies: self.copies(), ..Finished::archive(record) })
+    }
+
+    /// Where else the archive goes. Those of DocSpace's data store are gone after a day.
+    fn copies(&self) -> Vec<String> {
+        match self.request.storage_type {
+            StorageType::DataStore => Vec::new(),
+            _ => self.app.storages.copy_names(),
+        }
+    }
+
+    /// What the backup adds to.
+    async fn base(&self) -> Result<Base, RunError> {
+        let request = self.request;
+        if request.mode == Mode::Full {
+            return Base::new(None);
+        }
+        let full_every = request.full_every.as_deref().map(full_every).transpose();
+        let wanted = Wanted {
+            tenant_id: self.ctx.job.tenant_id,
+            dump: self.ctx.job.dump,
+            storage_type: request.storage_type,
+            storage: self.storage,
+            parent: request.parent,
+            full_every: full_every.map_err(RunError::Failed)?,
+        };
+        match choose(self.app, &wanted, self.app.clock.now()).await? {
+            Choice::Parent(parent) => Base::new(Some(*parent)),
+            Choice::Due => Base::new(None),
+            Choice::None(why) => {
+                self.ctx
+                    .warn(format!("a full backup was made, for there is nothing to add to: {why}"));
+                Base::new(None)
+            }
+        }
     }
 
     /// Opens the snapshots of all databases at once, so that they show one moment as nearly as servers allow.
@@ -240,8 +305,9 @@ impl Attempt<'_> {
         for database in &config.portal.database {
             sources.push((&database.name, database::open(database, &config.backup.temp_dir)?));
         }
+        let readers = config.limits.database_connections as usize;
         let snapshots =
-            futures::future::try_join_all(sources.iter().map(|(_, db)| db.snapshot(READERS)))
+            futures::future::try_join_all(sources.iter().map(|(_, db)| db.snapshot(readers)))
                 .await?;
         let opened: Vec<_> = sources
             .into_iter()
@@ -260,7 +326,7 @@ impl Attempt<'_> {
         writer: &mut Writer,
         portal: &Portal,
         tenants: &[Tenant],
-        snapshots: Vec<Opened>,
+        read: Read,
         started: Timestamp,
     ) -> Result<ManifestInfo, RunError> {
         let progress = &self.ctx.progress;
@@ -272,24 +338,31 @@ impl Attempt<'_> {
                 mtime: now,
                 rows: None,
                 note: None,
+                version: None,
             };
             writer.append(marker, b"True").await?;
         }
-        for index in &self.app.config.portal.index {
-            self.ctx.warn(format!("index {} is not carried by backups yet", index.name));
-        }
-        progress.phase("database");
+        let Read { indexes, snapshots, base } = read;
         let infos = snapshots.iter().map(Opened::info).collect();
         // Handed over, so that each snapshot is closed as soon as its tables are read.
         let databases = snapshots.into_iter().enumerate().map(|(position, opened)| {
             let members = databases::Members::new(&opened.name, position == 0);
             (opened.snapshot, members)
         });
-        let dumps = databases::Dumps::start(databases.collect(), &writer.spools(), progress, now);
+        let (databases, limit) = (databases.collect(), &self.app.limits.database);
+        let spools = writer.spools();
+        let dumps = databases::Dumps::start(databases, &spools, progress, &base, limit, now);
+        let index_names = index::names(&indexes);
+        if !indexes.is_empty() {
+            progress.phase("index");
+            index::store(indexes, writer, self.ctx, &base).await?;
+        }
+        progress.phase("database");
         // Files are read beside: the snapshots are open, so no row can refer to a file that was too new.
-        files::store(portal, tenants, dumps, writer, self.ctx, now).await?;
+        files::store(self.app, tenants, dumps, writer, self.ctx, &base, now).await?;
         progress.phase("storing");
-        self.manifest(portal, tenants, infos, started).await
+        let info = self.manifest(portal, tenants, infos, &base, started).await?;
+        Ok(ManifestInfo { indexes: index_names, ..info })
     }
 
     async fn manifest(
@@ -297,16 +370,21 @@ impl Attempt<'_> {
         portal: &Portal,
         tenants: &[Tenant],
         databases: Vec<DatabaseInfo>,
+        base: &Base,
         started: Timestamp,
     ) -> Result<ManifestInfo, RunError> {
         let config = &self.app.config.portal;
+        let parent = base.parent.as_ref();
         Ok(ManifestInfo {
             program: format!("portal-backup {}", env!("CARGO_PKG_VERSION")),
             id: self.ctx.job.id.to_string(),
             portal: config.name.clone(),
-            layout: config.layout.as_str().to_owned(),
+            layout: self.app.layout_name().to_owned(),
             dump: self.ctx.job.dump,
-            mode: "full".to_owned(),
+            mode: mode_word(parent.map_or(Mode::Full, |_| Mode::Incremental)).to_owned(),
+            parent: parent.map(|parent| parent.id.to_string()),
+            links: parent.map(|parent| parent.links.clone()).unwrap_or_default(),
+            chunk_key: Some(base.key.clone()),
             tenants: tenants
                 .iter()
                 .map(|tenant| TenantInfo { id: tenant.id, alias: tenant.alias.clone() })
@@ -333,6 +411,13 @@ impl Attempt<'_> {
     }
 }
 
+/// What is to be read, and what it is compared with.
+struct Read {
+    indexes: Vec<CapturedIndex>,
+    snapshots: Vec<Opened>,
+    base: Arc<Base>,
+}
+
 struct Opened {
     name: String,
     snapshot: Arc<dyn Snapshot>,
@@ -350,7 +435,8 @@ impl Opened {
     }
 }
 
-struct RemainsJournal(JobContext);
+/// Notes what an upload may leave behind with the job that makes it.
+pub(in crate::ops) struct RemainsJournal(pub JobContext);
 
 #[async_trait::async_trait]
 impl crate::storage::UploadJournal for RemainsJournal {
@@ -360,13 +446,15 @@ impl crate::storage::UploadJournal for RemainsJournal {
 }
 
 /// Hands the archive's bytes to the storage as they come.
-async fn send(
+pub(super) async fn send(
     mut chunks: mpsc::Receiver<bytes::Bytes>,
     mut upload: Upload,
+    limit: Rate,
 ) -> Result<(Upload, Fingerprint), RunError> {
     let mut sent = Fingerprint::default();
     while let Some(chunk) = chunks.recv().await {
         sent.update(&chunk);
+        limit.take(chunk.len()).await;
         if let Err(error) = upload.write(chunk).await {
             if let Err(left) = upload.abort().await {
                 tracing::warn!(%left, "a failed upload could not be removed; it will be tried again");
@@ -377,7 +465,7 @@ async fn send(
     Ok((upload, sent))
 }
 
-async fn joined(
+pub(super) async fn joined(
     task: JoinHandle<Result<(Upload, Fingerprint), RunError>>,
 ) -> Result<(Upload, Fingerprint), RunError> {
     task.await.map_err(|error| RunError::Internal(error.to_string()))?

@@ -161,6 +161,7 @@ async fn take_over(
         ))?,
         storage_type,
         mode: "full".to_owned(),
+        full_every: None,
         retention: stored.map_or_else(Rules::default, |count| Rules::stored(count.min(30))),
         created_on: present.as_ref().map_or(now, |present| present.created_on),
         next_run,

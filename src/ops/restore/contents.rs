@@ -6,7 +6,7 @@ use archive::{Archive, EntryKind, EntryRecord, Format, ManifestInfo, Piece};
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 
-use crate::portal::{Placed, Placing};
+use crate::portal::{EXTRA_INDEX, INDEXES, Placed, Placing};
 use crate::source::database::ObjectText;
 
 /// More than this in one definition of a table is no definition.
@@ -100,7 +100,19 @@ impl Only {
         self.0.is_empty()
     }
 
+    /// An index is wanted as a whole when anything of it is.
     pub fn wants(&self, path: &str) -> bool {
+        if let Some(rest) = path.strip_prefix(EXTRA_INDEX)
+            && let Some((name, _)) = rest.split_once('/')
+        {
+            let index = &path[..EXTRA_INDEX.len() + name.len()];
+            return self.wants_exactly(index)
+                || self.0.iter().any(|only| archive::is_at_or_in(only, index));
+        }
+        self.wants_exactly(path)
+    }
+
+    fn wants_exactly(&self, path: &str) -> bool {
         self.0.is_empty() || self.0.iter().any(|only| archive::is_at_or_in(path, only))
     }
 
@@ -379,6 +391,9 @@ impl Lister {
 impl Contents {
     /// Whether the archive has, or is known to have had nothing of, a filesystem.
     pub fn has_filesystem(&self, position: usize, name: &str, only: &Only) -> bool {
+        if position >= INDEXES {
+            return false;
+        }
         let listed = self.info.as_ref().is_some_and(|info| {
             let names = &info.filesystems;
             if position == 0 { !names.is_empty() } else { names.iter().any(|known| known == name) }
@@ -425,6 +440,9 @@ mod tests {
         assert!(only.wants("storage/files/a") && !only.wants("storage/filesystem"));
         assert!(only.wants_table(None, "t") && !only.wants_table(None, "tt"));
         assert!(!only.wants_table(Some("x"), "t"));
+        let only = Only::new(&["extra/index/search/_0.cfs".to_owned()]).unwrap();
+        assert!(only.wants("extra/index/search/segments_2"));
+        assert!(!only.wants("extra/index/other/_0.cfs"));
         assert!(Only::new(&["../x".to_owned()]).is_err());
         assert!(Only::default().wants("anything"));
     }

@@ -206,6 +206,7 @@ fn meta(entry: &EntryRecord, place: FilePlace) -> FileMeta {
         size: entry.size,
         modified: entry.mtime,
         is_directory: entry.kind == EntryKind::Directory,
+        version: None,
     }
 }
 

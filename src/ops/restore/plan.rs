@@ -10,12 +10,13 @@ use serde::Serialize;
 use super::RestoreRequest;
 use super::chosen::Chosen;
 use super::contents::{ArchivedDatabase, Contents, Counted, Only};
+use super::indexes::{self, IndexAction, IndexPlan};
 use super::targets::{DatabaseTarget, FilesystemTarget, Targets};
 use crate::app::App;
 use crate::catalog::is_own_table;
 use crate::config::LayoutKind;
 use crate::ops::OpError;
-use crate::portal::Placed;
+use crate::portal::{INDEXES, Placed};
 use crate::source::database::{LiveObject, ObjectText, Trust, warning};
 use crate::source::files::Listed;
 
@@ -38,6 +39,7 @@ pub struct RestorePlan {
     /// Tables of the live databases that the archive does not know: they stay.
     pub tables_kept: Vec<String>,
     pub filesystems: Vec<FilesystemPlan>,
+    pub indexes: Vec<IndexPlan>,
     /// Bytes needed beside the live portal while it is staged, and how many there are, where it can be told.
     pub space_needed: u64,
     pub space_available: Option<u64>,
@@ -127,15 +129,20 @@ pub async fn make(
         judge_database(database, target, only, trust, &mut plan).await;
     }
     for (&position, counted) in &contents.files {
-        let Some(target) = targets.filesystem(position) else { continue };
+        let target = targets.filesystem(position).filter(|_| position < INDEXES);
+        let Some(target) = target else { continue };
         judge_filesystem(app, only, contents, *counted, target, &mut plan).await?;
     }
+    indexes::judge(contents, only, targets, &mut plan).await;
     plan.rows = plan.tables.iter().filter_map(|table| table.rows).sum();
     // Reading the archive, loading rows and writing files, as slow as slow discs are.
     let bytes = plan.size / 200_000_000 + contents.data_bytes() / 10_000_000;
     let files: u64 = plan.filesystems.iter().map(|f| f.bytes / 80_000_000 + f.files / 2000).sum();
     plan.seconds = 1 + bytes + files;
-    if plan.tables.is_empty() && plan.filesystems.is_empty() {
+    let has_index = plan.indexes.iter().any(|index| index.action == IndexAction::Replace);
+    // A source of its own may well be empty.
+    let empty = plan.tables.is_empty() && plan.filesystems.is_empty() && !has_index;
+    if empty && !app.single {
         plan.problems.push("the archive has nothing that could be restored here".to_owned());
     }
     Ok(plan)
@@ -154,15 +161,21 @@ async fn judge_archive(
     }
     let portal = &app.portal;
     let layout = portal.layout();
+    let ours = app.layout_name();
     let made_for = match &contents.info {
         Some(info) => info.layout.as_str(),
         None => LayoutKind::Docspace.as_str(),
     };
-    if request.into.is_none() && made_for != layout.as_str() {
-        plan.problems.push(format!(
-            "the archive is of a portal of the {made_for} layout, and this one is {}",
-            layout.as_str()
-        ));
+    if request.into.is_none() && made_for != ours {
+        plan.problems.push(match made_for {
+            "source" => {
+                "the archive is of one database or filesystem: name the source to restore it into"
+                    .to_owned()
+            }
+            _ => format!(
+                "the archive is of a portal of the {made_for} layout, and this one is {ours}"
+            ),
+        });
     }
     if layout == LayoutKind::Docspace && !contents.dump && request.into.is_none() {
         plan.problems.push(
@@ -177,10 +190,6 @@ async fn judge_archive(
         );
     }
     let Some(info) = &contents.info else { return };
-    if !info.indexes.is_empty() {
-        plan.warnings
-            .push("search indexes in the archive are left out: they are built again".to_owned());
-    }
     if let (Some(theirs), Some(ours)) =
         (&info.machine_key_fingerprint, portal.machine_key_fingerprint())
         && *theirs != ours

@@ -184,6 +184,7 @@ async fn compare_files(
             size: entry.size,
             modified: entry.mtime,
             is_directory: false,
+            version: None,
         };
         let (mut digest, mut size) = (Sha256::new(), 0);
         let mut content = files.read(&file).await?;

@@ -5,6 +5,7 @@ use url::Url;
 use crate::app::App;
 use crate::config::{DatabaseConfig, Options, Secret};
 use crate::ops::OpError;
+use crate::portal::INDEXES;
 use crate::source::database::{self, Database};
 use crate::source::files::Filesystem;
 
@@ -12,6 +13,7 @@ use crate::source::files::Filesystem;
 pub struct Targets {
     /// The databases, by what the archive calls them (None: the portal's own).
     pub databases: Vec<DatabaseTarget>,
+    /// And after them the indexes, from position [`INDEXES`] on.
     pub filesystems: Vec<FilesystemTarget>,
     /// Whether this is the live portal, and not another place that was named.
     pub live: bool,
@@ -54,7 +56,9 @@ impl Targets {
         }
         let filesystems =
             (0..portal.filesystem.len()).filter_map(|position| filesystem(app, position, position));
-        Ok(Self { databases, filesystems: filesystems.collect(), live: true })
+        let indexes = (0..portal.index.len()).filter_map(|position| index(app, position));
+        let filesystems = filesystems.chain(indexes).collect();
+        Ok(Self { databases, filesystems, live: true })
     }
 
     fn named(app: &App, name: &str) -> Result<Self, OpError> {
@@ -64,10 +68,14 @@ impl Targets {
             return Ok(Self { databases, filesystems: Vec::new(), live: false });
         }
         let position = portal.filesystem.iter().position(|filesystem| filesystem.name == name);
-        let found = position.and_then(|position| filesystem(app, 0, position));
+        let of_index = || {
+            let position = portal.index.iter().position(|index| index.name == name)?;
+            index(app, position)
+        };
+        let found = position.and_then(|position| filesystem(app, 0, position)).or_else(of_index);
         let Some(found) = found else {
             return Err(OpError::Invalid(format!(
-                "{name:?} is neither a configured database nor a filesystem, nor a URL"
+                "{name:?} is neither a configured database nor a filesystem nor an index, nor a URL"
             )));
         };
         Ok(Self { databases: Vec::new(), filesystems: vec![found], live: false })
@@ -127,5 +135,15 @@ fn filesystem(app: &App, archived: usize, position: usize) -> Option<FilesystemT
         name: app.config.portal.filesystem.get(position)?.name.clone(),
         filesystem: app.portal.filesystem(position)?.clone(),
         kept: app.portal.kept(position),
+    })
+}
+
+fn index(app: &App, position: usize) -> Option<FilesystemTarget> {
+    let source = app.portal.indexes().get(position)?;
+    Some(FilesystemTarget {
+        position: INDEXES + position,
+        name: source.name.clone(),
+        filesystem: source.folder.clone(),
+        kept: source.kept.clone(),
     })
 }

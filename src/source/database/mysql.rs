@@ -3,6 +3,7 @@
 mod connect;
 mod grants;
 mod lock;
+mod making;
 mod objects;
 mod render;
 mod restore;
@@ -77,6 +78,18 @@ impl Database for MySql {
 
     async fn staged(&self, attempt: &AttemptId) -> Result<Box<dyn Staged>, DatabaseError> {
         restore::staged(&self.target, attempt).await
+    }
+
+    async fn create(&self) -> Result<bool, DatabaseError> {
+        making::create(&self.target).await
+    }
+
+    async fn discard(&self) -> Result<(), DatabaseError> {
+        making::discard(&self.target).await
+    }
+
+    async fn compact(&self) -> Result<(), DatabaseError> {
+        making::compact(&self.target).await
     }
 }
 

@@ -1,11 +1,16 @@
 //! Cuts rows into `REPLACE` statements, for every engine alike.
 
+use crate::source::cutter::{Cutter, hash};
+
 /// As many as DocSpace puts into one statement.
 const MAX_ROWS: u64 = 5000;
 /// Servers may accept no more than 1 MiB at once, so statements stay below that where a row allows it.
 const MAX_BYTES: usize = 1_000_000;
 /// Rows whose values are longer than this stand in a statement of their own, written piece by piece.
 pub(super) const LONG_ROW: usize = 512 << 10;
+/// Statements end by what their rows say, long before those limits, so that rows which come and go do not move the end
+/// of every later one. About this many bytes, or else rows.
+const STATEMENT: (u64, u64) = (256 << 10, 1500);
 /// Consumers get pieces of about this size.
 pub(super) const PIECE: usize = 256 << 10;
 
@@ -22,6 +27,10 @@ pub(super) struct Statements {
     statement_bytes: usize,
     /// Where the end of the row before stands in `out`.
     mark: usize,
+    statement: Cutter,
+    chunk: Cutter,
+    /// Where chunks end in `out`.
+    ends: Vec<usize>,
 }
 
 impl Statements {
@@ -36,6 +45,9 @@ impl Statements {
             rows_in_statement: 0,
             statement_bytes: 0,
             mark: 0,
+            statement: Cutter::new(STATEMENT.0, STATEMENT.1),
+            chunk: Cutter::chunks(),
+            ends: Vec::new(),
         }
     }
 
@@ -64,28 +76,45 @@ impl Statements {
             // Too much for this statement after all: the row gets a new one.
             self.out[self.mark - 2] = b';';
             self.out.splice(self.mark..self.mark, self.head.iter().copied());
+            self.mark += self.head.len();
+            self.statement.restart();
             self.rows_in_statement = 0;
             self.statement_bytes = self.head.len();
         }
         self.rows_in_statement += 1;
         self.statement_bytes += row;
+        let hash = hash(&self.out[self.mark..]);
+        if self.statement.cuts((hash >> 32) as u32, row) {
+            self.end_statement();
+        }
+        if self.chunk.cuts(hash as u32, row) {
+            self.ends.push(self.out.len());
+        }
     }
 
     /// Begins a row that gets a statement of its own, which the caller may take in pieces while writing it.
     pub fn begin_long_row(&mut self) -> &mut Vec<u8> {
         self.end_statement();
+        self.end_chunk();
         self.begin_row()
     }
 
     pub fn end_long_row(&mut self) {
         self.rows_in_statement = 1;
         self.end_statement();
+        self.end_chunk();
+    }
+
+    fn end_chunk(&mut self) {
+        self.chunk.restart();
+        self.ends.push(self.out.len());
     }
 
     fn end_statement(&mut self) {
         if self.rows_in_statement > 0 {
             self.out.extend_from_slice(b";\n");
             self.rows_in_statement = 0;
+            self.statement.restart();
         }
     }
 
@@ -110,9 +139,15 @@ impl Statements {
         &self.out
     }
 
+    /// Where in [`Self::pending`] chunks end.
+    pub fn ends(&self) -> &[usize] {
+        &self.ends
+    }
+
     /// Forgets what [`Self::pending`] showed.
     pub fn clear(&mut self) {
         self.out.clear();
+        self.ends.clear();
         if self.out.capacity() > PIECE * 16 {
             self.out.shrink_to(PIECE * 2);
         }

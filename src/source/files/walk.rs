@@ -172,6 +172,7 @@ impl<'a> Walk<'a> {
             size: 0,
             modified: frame.modified,
             is_directory: true,
+            version: None,
         })
     }
 
@@ -241,5 +242,7 @@ pub fn meta(path: String, stat: &Stat) -> FileMeta {
         size: u64::try_from(stat.st_size).unwrap_or(0),
         modified: stat.st_mtime,
         is_directory: false,
+        // The time of change also moves when somebody sets the time of modification back.
+        version: Some(format!("{}.{}.{}", stat.st_mtime_nsec, stat.st_ctime, stat.st_ctime_nsec)),
     }
 }

@@ -3,7 +3,7 @@
 use url::Url;
 
 use super::super::allow::Prefix;
-use super::super::cloud::{ClientConfig, Cloud};
+use super::super::cloud::Cloud;
 use super::super::folder::Folder;
 use super::super::location::{self, Bucket, Location};
 use super::super::params::find;
@@ -98,12 +98,32 @@ impl Storages {
         if wanted.has_credentials() {
             set_credentials(&mut options, &wanted)?;
         }
-        let config = ClientConfig { bucket: &bucket, options: &options, environment: false };
-        let cloud = Cloud::new(&config, self.max_parts).map_err(|error| match error {
-            StorageError::Configuration(text) => StorageError::Invalid(text),
-            other => other,
-        })?;
+        let cloud =
+            Cloud::new(&bucket, &options, false, self.max_parts).map_err(|error| match error {
+                StorageError::Configuration(text) => StorageError::Invalid(text),
+                other => other,
+            })?;
         Ok(Storage::cloud(cloud))
+    }
+
+    /// A place that a request names by its URL, and the options to open it with: within the configured cloud, or
+    /// where `storage.allow` lets it.
+    pub fn allowed_place(&self, url: &Url) -> Result<(Url, Options), StorageError> {
+        let none = StorageParams::new();
+        let wanted = Wanted { url: Some(url.as_str()), ..Wanted::of(&none)? };
+        let url = self.wanted_url(&wanted)?;
+        match location::parse(&url)? {
+            Location::Folder(_) => {
+                let storage = self.allowed_folder(&url)?;
+                Ok((storage.url().clone(), Options::default()))
+            }
+            Location::Bucket(bucket) => {
+                let configured = self.custom_cloud.as_ref();
+                let options = configured.map(|c| c.options.clone()).unwrap_or_default();
+                self.allowed_endpoint(&wanted, &bucket, &options)?;
+                Ok((bucket.url(), options))
+            }
+        }
     }
 
     /// The URL that results from the request and the configuration.

@@ -26,21 +26,28 @@ pub(crate) fn read(
             Error::damaged(format!("the entry {:?} does not lie in the archive", entry.path));
         return stream::once(async { Err(error) }).left_stream();
     }
-    let digest = (range == (0..entry.size)).then(Sha256::new);
     let parts = framed.part(entry.tar_offset + range.start..entry.tar_offset + range.end).boxed();
-    let checked =
-        stream::try_unfold((parts, digest, entry), |(mut parts, mut digest, entry)| async {
-            match parts.try_next().await? {
-                Some(bytes) => {
-                    if let Some(before) = digest.take() {
-                        digest = Some(update(before, &bytes).await?);
-                    }
-                    Ok(Some((bytes, (parts, digest, entry))))
+    checked(parts, entry, range).right_stream()
+}
+
+/// The part `range` of an entry's content as `parts` give it; when it is all of it, its digest is checked at the end.
+pub(super) fn checked(
+    parts: BoxStream<Bytes>,
+    entry: EntryRecord,
+    range: Range<u64>,
+) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+    let digest = (range == (0..entry.size)).then(Sha256::new);
+    stream::try_unfold((parts, digest, entry), |(mut parts, mut digest, entry)| async {
+        match parts.try_next().await? {
+            Some(bytes) => {
+                if let Some(before) = digest.take() {
+                    digest = Some(update(before, &bytes).await?);
                 }
-                None => digest.map_or(Ok(None), |digest| check(digest, &entry).map(|()| None)),
+                Ok(Some((bytes, (parts, digest, entry))))
             }
-        });
-    checked.right_stream()
+            None => digest.map_or(Ok(None), |digest| check(digest, &entry).map(|()| None)),
+        }
+    })
 }
 
 async fn update(mut digest: Sha256, bytes: &Bytes) -> Result<Sha256> {

@@ -1,5 +1,6 @@
 //! Opening an archive, listing it and reading from it.
 
+mod chain;
 mod framed;
 mod frames;
 mod streamed;
@@ -11,13 +12,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 
+pub(crate) use chain::Chain;
+pub use chain::LinkSource;
+pub(crate) use framed::read as read_physical;
 pub(crate) use frames::Framed;
 use streamed::walk;
 pub(crate) use streamed::{drain, walk_blocking};
 
 use crate::pull::read_exact;
 use crate::tail::{self, Tail};
-use crate::{EntryRecord, Error, ManifestInfo, Piece, ReadAt, Result, header};
+use crate::{Digest, EntryRecord, Error, LIST, Link, ManifestInfo, Piece, ReadAt, Result, header};
 
 /// What an archive is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +41,8 @@ pub(crate) type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T>> + Send>>;
 pub struct Archive {
     source: Arc<dyn ReadAt>,
     framed: Option<Arc<Framed>>,
+    /// Of increments.
+    chain: Option<Arc<Chain>>,
     format: Format,
 }
 
@@ -45,17 +51,64 @@ impl Archive {
     /// Errors: [`Error::NotAnArchive`], [`Error::NewerFormat`], [`Error::Damaged`] and [`Error::Hostile`] for what its
     /// manifest already shows (only [`crate::verify`] reads everything), [`Error::Io`] from `source`.
     /// Everything of this type needs a Tokio runtime.
+    ///
+    /// An increment is shown as the whole that it stands for. What lies in other archives can be read once they were
+    /// given to [`linked`](Self::linked); until then it is [`Error::Link`].
     pub async fn open(source: Arc<dyn ReadAt>) -> Result<Self> {
         match find_tail(&*source).await? {
             Some(tail) => {
-                let framed = Some(Arc::new(Framed::open(Arc::clone(&source), tail).await?));
-                Ok(Self { source, framed, format: Format::Framed })
+                let framed = Arc::new(Framed::open(Arc::clone(&source), tail).await?);
+                let chain = if framed.info.links.is_empty() {
+                    None
+                } else {
+                    let list = find(framed.entries().boxed(), LIST, true).await?;
+                    let list =
+                        list.ok_or_else(|| Error::damaged("the increment lacks its list"))?;
+                    Some(Arc::new(Chain::new(Arc::clone(&framed), list, Vec::new())))
+                };
+                Ok(Self { source, framed: Some(framed), chain, format: Format::Framed })
             }
             None => {
                 let format = recognise(&*source).await?;
-                Ok(Self { source, framed: None, format })
+                Ok(Self { source, framed: None, chain: None, format })
             }
         }
+    }
+
+    /// The archives that this one needs, its parent first; none unless it is an increment.
+    pub fn links(&self) -> &[Link] {
+        self.info().map_or(&[], |info| &info.links)
+    }
+
+    /// The same archive with the bytes of those that it needs: one for each of [`links`](Self::links), in their order.
+    /// Nothing of them is read yet.
+    #[must_use]
+    pub fn linked(mut self, sources: Vec<LinkSource>) -> Self {
+        self.chain = self.chain.map(|chain| Arc::new(chain.with(sources)));
+        self
+    }
+
+    /// Opens everything that this archive needs. Errors with [`Error::Link`] for the first archive that is not there,
+    /// or not the one it was; whether all of its bytes are right, [`crate::verify_links`] finds out.
+    pub async fn check_links(&self) -> Result<()> {
+        match &self.chain {
+            Some(chain) => chain.check().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Bytes of the archive.
+    pub fn size(&self) -> u64 {
+        self.source.len()
+    }
+
+    /// The digest of the manifest, which stands for everything in the archive; None in archives that others wrote.
+    pub fn manifest_digest(&self) -> Option<Digest> {
+        self.framed.as_ref().map(|framed| framed.tail.sha256)
+    }
+
+    pub(crate) fn chain(&self) -> Option<&Arc<Chain>> {
+        self.chain.as_ref()
     }
 
     pub fn format(&self) -> Format {
@@ -70,6 +123,9 @@ impl Archive {
     /// Every entry in the archive's order, within bounded memory: from the manifest, or by walking the tar stream.
     /// In archives that others wrote two entries may have one name, and links and devices are left out.
     pub fn entries(&self) -> impl Stream<Item = Result<EntryRecord>> + Send + 'static + use<> {
+        if let Some(chain) = &self.chain {
+            return chain.entries().boxed();
+        }
         match &self.framed {
             Some(framed) => framed.entries().boxed(),
             None => self
@@ -85,17 +141,7 @@ impl Archive {
     /// The entry of this name. Where there are two (in archives that others wrote) it is the last one.
     pub async fn find(&self, path: &str) -> Result<Option<EntryRecord>> {
         let path = crate::clean_path(path)?;
-        let mut entries = self.entries();
-        let mut found = None;
-        while let Some(entry) = entries.try_next().await? {
-            if entry.path == path {
-                found = Some(entry);
-                if self.framed.is_some() {
-                    break;
-                }
-            }
-        }
-        Ok(found)
+        find(self.entries().boxed(), &path, self.framed.is_some()).await
     }
 
     /// The content of an entry of this archive, or the bytes of it in `range` (cut to its size). Only the frames that
@@ -109,6 +155,9 @@ impl Archive {
         let range = range.unwrap_or(0..entry.size);
         let end = range.end.min(entry.size);
         let range = range.start.min(end)..end;
+        if let Some(chain) = &self.chain {
+            return chain.read(entry.clone(), range).boxed();
+        }
         match &self.framed {
             Some(framed) => framed::read(framed, entry.clone(), range).boxed(),
             None if self.format == Format::PlainTar => {
@@ -120,6 +169,9 @@ impl Archive {
 
     /// Every entry with its content, in one pass.
     pub fn contents(&self) -> impl Stream<Item = Result<Piece>> + Send + 'static + use<> {
+        if let Some(chain) = &self.chain {
+            return chain.contents().boxed();
+        }
         match &self.framed {
             Some(framed) => framed::contents(framed).boxed(),
             None => self.walk(),
@@ -129,6 +181,24 @@ impl Archive {
     fn walk(&self) -> BoxStream<Piece> {
         walk(Arc::clone(&self.source), self.format == Format::GzipTar).boxed()
     }
+}
+
+/// The entry of this name, the first or the last.
+async fn find(
+    mut entries: BoxStream<EntryRecord>,
+    path: &str,
+    first: bool,
+) -> Result<Option<EntryRecord>> {
+    let mut found = None;
+    while let Some(entry) = entries.try_next().await? {
+        if entry.path == path {
+            found = Some(entry);
+            if first {
+                break;
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The tail, if the source ends with one.

@@ -2,11 +2,15 @@
 
 mod foreign;
 mod framed;
+mod links;
 mod names;
 mod walk;
 
 use std::sync::Arc;
 
+pub use links::verify_links;
+
+use futures::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest as _, Sha256};
 
 use crate::pull::read_exact;
@@ -17,6 +21,8 @@ use crate::{EntryKind, EntryRecord, Error, Format, ManifestInfo, ReadAt, Result}
 const TOLD: usize = 100;
 /// What is read at once where no frame says it.
 const CHUNK: u64 = 1 << 20;
+/// How many of these are asked for at once: one after the other, a distant store would be slow.
+const AT_ONCE: usize = 4;
 
 /// What a verification found.
 #[derive(Debug, Clone, Default)]
@@ -71,9 +77,10 @@ impl Report {
     fn note(&mut self, error: Error) -> Result<()> {
         match error {
             Error::Damaged(text) | Error::Hostile(text) => self.problem(text),
-            Error::NewerFormat(_) | Error::NotAnArchive | Error::BadPath { .. } => {
-                self.problem(error.to_string())
-            }
+            Error::Link { .. }
+            | Error::NewerFormat(_)
+            | Error::NotAnArchive
+            | Error::BadPath { .. } => self.problem(error.to_string()),
             other => return Err(other),
         }
         Ok(())
@@ -140,22 +147,27 @@ pub async fn verify(
     Ok(report)
 }
 
-/// The digest of a file that nothing else can be said of.
+/// The SHA-256 of a whole file, read once from its start and whatever it is. `progress` as for [`verify`].
+pub async fn sha256(source: &dyn ReadAt, progress: impl Fn(u64) + Sync) -> Result<[u8; 32]> {
+    let starts = (0..source.len()).step_by(CHUNK as usize);
+    let chunks = starts.map(|start| read_exact(source, start..source.len().min(start + CHUNK)));
+    let mut chunks = stream::iter(chunks).buffered(AT_ONCE);
+    let mut digest = Sha256::new();
+    while let Some(bytes) = chunks.try_next().await? {
+        let length = bytes.len() as u64;
+        digest = hash_elsewhere(digest, bytes).await?;
+        progress(length);
+    }
+    Ok(digest.finalize().into())
+}
+
+/// For a file that nothing else can be said of.
 async fn hash_only(
     source: &dyn ReadAt,
     progress: &(impl Fn(u64) + Sync),
     report: &mut Report,
 ) -> Result<()> {
-    let mut digest = Sha256::new();
-    let mut at = 0;
-    while at < source.len() {
-        let end = source.len().min(at + CHUNK);
-        let bytes = read_exact(source, at..end).await?;
-        digest = hash_elsewhere(digest, bytes).await?;
-        progress(end - at);
-        at = end;
-    }
-    report.sha256 = digest.finalize().into();
+    report.sha256 = sha256(source, progress).await?;
     Ok(())
 }
 

@@ -161,7 +161,8 @@ mod tests {
         let mut writer = Writer::new(options, sink);
         for name in names {
             let path = name.to_string();
-            let entry = NewEntry { path, kind: EntryKind::File, mtime: 0, rows: None, note: None };
+            let kind = EntryKind::File;
+            let entry = NewEntry { path, kind, mtime: 0, rows: None, note: None, version: None };
             writer.append(entry, b"").await.unwrap();
         }
         writer.finish(ManifestInfo::default()).await.unwrap();

@@ -14,6 +14,7 @@ use crate::{BLOCK, EntryKind, Error, MANIFEST, ManifestInfo, Result, header, man
 pub(super) struct Written {
     /// Their records, as lines of the manifest.
     pub(super) lines: Spool,
+    pub(super) increment: bool,
     pub(super) entries: u64,
     /// The latest of their times, Unix seconds.
     pub(super) latest: i64,
@@ -30,7 +31,8 @@ pub(super) async fn finish(
     let Listed { lines: frames, frames: frame_count, offset } = answer(&stream, listed).await?;
     let tar_offset = stream.tar_offset();
 
-    let first = ManifestInfo { format: manifest::FORMAT, ..info }.first_line()? + "\n";
+    let format = if written.increment { manifest::INCREMENT } else { manifest::FORMAT };
+    let first = ManifestInfo { format, ..info }.first_line()? + "\n";
     let middle = format!("\n{}\n", manifest::ENTRIES);
     let last = format!("\n{}\n", manifest::END);
     let size =

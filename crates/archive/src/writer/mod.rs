@@ -13,11 +13,11 @@ use content::ContentDigest;
 use stream::TarStream;
 
 use crate::emit::push_line;
-use crate::manifest::MAX_NOTE;
+use crate::manifest::{MAX_NOTE, MAX_VERSION};
 use crate::spool::Spool;
 use crate::{
-    Compression, Digest, EntryRecord, Error, MANIFEST, ManifestInfo, NewEntry, Result, Spools,
-    clean_path, header, padding,
+    Compression, Digest, EntryKind, EntryRecord, Error, LIST, MANIFEST, ManifestInfo, NewEntry,
+    PARTS, Result, Segment, Spools, append_segments, clean_path, header, list, padding,
 };
 
 #[derive(Debug, Clone)]
@@ -60,6 +60,8 @@ pub struct Writer {
     entry: Option<Open>,
     /// [`EntryRecord`]s as lines of the manifest.
     lines: Spool,
+    /// Of an increment: its whole content.
+    list: Option<Spool>,
     entries: u64,
     /// The latest of the entries' times; the manifest gets it too.
     latest: i64,
@@ -82,7 +84,67 @@ impl Writer {
     pub fn new(options: WriterOptions, sink: mpsc::Sender<Bytes>) -> Self {
         let stream = TarStream::new(options, sink);
         let lines = Spool::new(stream.shared(), false);
-        Self { stream, entry: None, lines, entries: 0, latest: 0, busy: false }
+        Self { stream, entry: None, lines, list: None, entries: 0, latest: 0, busy: false }
+    }
+
+    /// A writer of an increment: its whole content is what is written and what is [referred to](Self::refer).
+    /// `info.links` at its [`finish`](Self::finish) must name the archives of all segments.
+    pub fn increment(options: WriterOptions, sink: mpsc::Sender<Bytes>) -> Self {
+        let writer = Self::new(options, sink);
+        Self { list: Some(Spool::new(writer.stream.shared(), true)), ..writer }
+    }
+
+    /// Adds to an increment an entry whose content lies elsewhere, as its segments say. Errors with
+    /// [`Error::NoEntry`] when this is no increment.
+    pub async fn refer(&mut self, record: &EntryRecord) -> Result<()> {
+        self.ready()?;
+        self.enter()?;
+        let Some(list) = &mut self.list else { return self.leave(Err(Error::NoEntry)) };
+        let record = EntryRecord { header_offset: 0, tar_offset: 0, ..record.clone() };
+        list::push(list, &record).await?;
+        self.latest = self.latest.max(record.mtime);
+        self.leave(Ok(()))
+    }
+
+    /// Adds to an increment an entry that is partly new: `new` holds what is, and `segments` say for all of it where
+    /// it lies, those of the archive 0 by their offset in `new`.
+    pub async fn append_parts(
+        &mut self,
+        entry: NewEntry,
+        new: Spool,
+        mut segments: Vec<Segment>,
+        sha256: Digest,
+    ) -> Result<()> {
+        let path = clean_path(&entry.path)?;
+        let mut start = 0;
+        if !new.is_empty() {
+            let part = NewEntry {
+                path: format!("{PARTS}{path}"),
+                kind: EntryKind::Info,
+                rows: None,
+                note: None,
+                version: None,
+                ..entry
+            };
+            start = self.append_spool(part, new).await?.tar_offset;
+        }
+        for own in segments.iter_mut().filter(|segment| segment.archive == 0) {
+            own.offset += start;
+        }
+        let record = EntryRecord {
+            path,
+            kind: entry.kind,
+            size: segments.iter().map(|segment| segment.length).sum(),
+            mtime: entry.mtime.max(0),
+            header_offset: 0,
+            tar_offset: 0,
+            sha256: Some(sha256),
+            rows: entry.rows,
+            note: entry.note.as_deref().map(short_note),
+            version: entry.version,
+            segments,
+        };
+        self.refer(&record).await
     }
 
     /// Starts an entry of `size` bytes.
@@ -200,9 +262,21 @@ impl Writer {
     /// byte is in the sink.
     pub async fn finish(mut self, info: ManifestInfo) -> Result<Summary> {
         self.ready()?;
+        let list = self.list.take();
+        let increment = list.is_some();
+        if let Some(list) = list {
+            let (path, kind) = (LIST.to_owned(), EntryKind::Info);
+            let (rows, note, version) = (None, None, None);
+            let entry = NewEntry { path, kind, mtime: self.latest, rows, note, version };
+            self.append_spool(entry, list).await?;
+        }
         self.busy = true;
-        let written =
-            finish::Written { lines: self.lines, entries: self.entries, latest: self.latest };
+        let written = finish::Written {
+            lines: self.lines,
+            increment,
+            entries: self.entries,
+            latest: self.latest,
+        };
         finish::finish(self.stream, written, info).await
     }
 
@@ -228,6 +302,8 @@ impl Writer {
             sha256: None,
             rows: entry.rows,
             note: entry.note.as_deref().map(short_note),
+            version: entry.version.filter(|version| version.len() <= MAX_VERSION),
+            segments: Vec::new(),
         };
         self.entry = Some(Open { record, written: 0, header: Some(header), digest });
         Ok(())
@@ -239,6 +315,15 @@ impl Writer {
         let mut record = open.record;
         record.sha256 = Some(open.digest.finish(&self.stream).await?);
         push_line(&mut self.lines, &record).await?;
+        if let Some(list) = &mut self.list
+            && !record.path.starts_with(PARTS)
+        {
+            let mut segments = Vec::new();
+            append_segments(&mut segments, record.located());
+            let (header_offset, tar_offset) = (0, 0);
+            let logical = EntryRecord { header_offset, tar_offset, segments, ..record.clone() };
+            list::push(list, &logical).await?;
+        }
         self.entries += 1;
         self.latest = self.latest.max(record.mtime);
         Ok(record)

@@ -32,6 +32,7 @@ pub fn entry(path: &str) -> NewEntry {
         mtime: 1_700_000_000,
         rows: None,
         note: None,
+        version: None,
     }
 }
 

@@ -180,7 +180,7 @@ fn rare(out: &mut Vec<u8>, value: Option<&Value>) {
 
 async fn flush(statements: &mut Statements, sink: &mut dyn DataSink) -> Result<(), SinkClosed> {
     if !statements.pending().is_empty() {
-        sink.write(statements.pending()).await?;
+        sink.write(statements.pending(), statements.ends()).await?;
         statements.clear();
     }
     Ok(())

@@ -5,6 +5,7 @@ use sqlx::Error;
 
 use super::catalog::Relation;
 use super::connect::Session;
+use crate::source::cutter::{Cutter, hash};
 use crate::source::database::{DataSink, SinkClosed};
 
 /// Rows are handed over in pieces of about this size.
@@ -62,6 +63,7 @@ pub(super) async fn copy(
 ) -> Result<u64, Failure> {
     let mut rows = 0;
     let mut buffer = Vec::with_capacity(PIECE + (16 << 10));
+    let (mut chunk, mut ends) = (Cutter::chunks(), Vec::new());
     let mut stream = session.copy_out(statement).await?;
     while let Some(data) = stream.next().await {
         let data = data?;
@@ -71,16 +73,21 @@ pub(super) async fn copy(
         // A line break in a value is escaped.
         rows += data.iter().filter(|byte| **byte == b'\n').count() as u64;
         buffer.extend_from_slice(&data);
+        // A server sends each row by itself.
+        if chunk.cuts(hash(&data) as u32, data.len()) {
+            ends.push(buffer.len());
+        }
         if buffer.len() >= PIECE {
-            sink.write(&buffer).await?;
+            sink.write(&buffer, &ends).await?;
             buffer.clear();
+            ends.clear();
         }
     }
     drop(stream);
     session.copied();
     if rows > 0 {
         buffer.extend_from_slice(end);
-        sink.write(&buffer).await?;
+        sink.write(&buffer, &ends).await?;
     }
     Ok(rows)
 }

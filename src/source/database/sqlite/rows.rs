@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::render::{identifier, value};
-use crate::source::database::statements::Statements;
+use crate::source::database::statements::{PIECE, Statements};
 
 /// Why reading ended early.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(super) fn dump(
     db: &Connection,
     table: &str,
     columns: &[String],
-    mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
+    mut take: impl FnMut(&[u8], &[usize]) -> Result<(), Failure>,
 ) -> Result<u64, Failure> {
     let table = identifier(table);
     let names = columns.join(",");
@@ -52,10 +52,14 @@ pub(super) fn dump(
 
 fn flush(
     statements: &mut Statements,
-    take: &mut impl FnMut(&[u8]) -> Result<(), Failure>,
+    take: &mut impl FnMut(&[u8], &[usize]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    for piece in statements.pending().chunks(crate::source::database::statements::PIECE * 2) {
-        take(piece)?;
+    let mut ends = statements.ends();
+    for (number, piece) in statements.pending().chunks(PIECE * 2).enumerate() {
+        let start = number * PIECE * 2;
+        let (here, later) = ends.split_at(ends.partition_point(|end| *end <= start + piece.len()));
+        ends = later;
+        take(piece, &here.iter().map(|end| end - start).collect::<Vec<_>>())?;
     }
     statements.clear();
     Ok(())

@@ -151,14 +151,14 @@ impl Snapshot for SqliteSnapshot {
 
         let (sender, mut pieces) = mpsc::channel(2);
         let reading = blocking(&self.source, move || match &lease.connection {
-            Some(connection) => rows::dump(connection, &name, &columns, |piece| {
-                sender.blocking_send(piece.to_vec()).map_err(|_| Failure::Gone)
+            Some(connection) => rows::dump(connection, &name, &columns, |piece, ends| {
+                sender.blocking_send((piece.to_vec(), ends.to_vec())).map_err(|_| Failure::Gone)
             }),
             None => Err(Failure::Gone),
         });
         let taking = async move {
-            while let Some(piece) = pieces.recv().await {
-                sink.write(&piece).await?;
+            while let Some((piece, ends)) = pieces.recv().await {
+                sink.write(&piece, &ends).await?;
             }
             Ok::<_, DatabaseError>(())
         };

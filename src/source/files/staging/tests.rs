@@ -160,7 +160,13 @@ fn content(text: &str) -> (u64, Content) {
 }
 
 fn file(path: &str, size: u64) -> FileMeta {
-    FileMeta { path: path.to_owned(), size, modified: 1_234_567_890, is_directory: false }
+    FileMeta {
+        path: path.to_owned(),
+        size,
+        modified: 1_234_567_890,
+        is_directory: false,
+        version: None,
+    }
 }
 
 async fn ready(root: &Path) {

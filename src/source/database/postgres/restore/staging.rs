@@ -256,7 +256,7 @@ struct Hash(Sha256);
 
 #[async_trait]
 impl DataSink for Hash {
-    async fn write(&mut self, piece: &[u8]) -> Result<(), SinkClosed> {
+    async fn write(&mut self, piece: &[u8], _ends: &[usize]) -> Result<(), SinkClosed> {
         self.0.update(piece);
         Ok(())
     }

@@ -334,7 +334,7 @@ impl State {
             .map_err(failed)?;
         let columns = scheme::columns(&self.db, "main", table, without_rowid).map_err(failed)?;
         let mut digest = Sha256::new();
-        let rows = rows::dump(&self.db, table, &columns, |piece| {
+        let rows = rows::dump(&self.db, table, &columns, |piece, _| {
             digest.update(piece);
             Ok(())
         });

@@ -1,0 +1,196 @@
+//! One full archive made of an increment and all that it needs, without reading the portal.
+
+use std::sync::Arc;
+
+use archive::{Archive, ManifestInfo, NewEntry, Piece, Writer, WriterOptions};
+use futures::TryStreamExt;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::run::{DATA_STORE_DAYS, RemainsJournal, RunError, failed, joined, send};
+use crate::app::App;
+use crate::catalog::ArchiveRecord;
+use crate::jobs::{CancelReason, Finished, Job, JobContext, JobFailure, JobKind, NewJob};
+use crate::ops::fingerprint::read_back;
+use crate::ops::{OpError, archives};
+use crate::storage::{self, Remains, Storage, StorageType, UploadHint};
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Request {
+    archive_id: Uuid,
+}
+
+/// Starts the job. The full archive goes where the increment lies.
+pub async fn start(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<Job, OpError> {
+    let record = archives::get(app, tenant_id, id).await?;
+    if record.parent_id.is_none() {
+        return Err(OpError::Invalid(format!("{} is a full archive already", record.name)));
+    }
+    let job = NewJob {
+        kind: JobKind::Consolidate,
+        tenant_id: record.tenant_id,
+        dump: record.dump,
+        request: serde_json::to_value(Request { archive_id: id }).map_err(OpError::internal)?,
+        exclusive: Some(format!("consolidate:{id}")),
+        archive_id: Some(id),
+    };
+    Ok(app.queue.enqueue(job).await?.job)
+}
+
+/// The archive that a job is about, and where it lies.
+async fn subject(app: &App, job: &Job) -> Result<(ArchiveRecord, Storage), OpError> {
+    let request: Request =
+        serde_json::from_value(job.request.clone()).map_err(OpError::internal)?;
+    let record = archives::get(app, None, request.archive_id).await?;
+    let storage = archives::storage(app, &record)?;
+    Ok((record, storage))
+}
+
+/// Removes what a dead or failed attempt left.
+pub(in crate::ops) async fn clean(
+    app: &App,
+    job: &Job,
+    remains: &serde_json::Value,
+) -> Result<(), String> {
+    let remains: Remains =
+        serde_json::from_value(remains.clone()).map_err(|error| error.to_string())?;
+    let (_, storage) = subject(app, job).await.map_err(|error| error.to_string())?;
+    storage.clean(&remains).await.map_err(|error| error.to_string())
+}
+
+/// Runs the job.
+pub(in crate::ops) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Finished, JobFailure> {
+    ctx.progress.restart();
+    let (record, storage) = subject(app, &ctx.job).await.map_err(failed)?;
+    match consolidate(app, ctx, &record, &storage).await {
+        Ok(made) => Ok(Finished::archive(made)),
+        Err(RunError::Cancelled) => Err(JobFailure::Cancelled),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+async fn consolidate(
+    app: &Arc<App>,
+    ctx: &JobContext,
+    record: &ArchiveRecord,
+    storage: &Storage,
+) -> Result<ArchiveRecord, RunError> {
+    let progress = &ctx.progress;
+    progress.phase("preparing");
+    let archive =
+        archives::open(app, record).await.map_err(|error| RunError::Failed(error.to_string()))?;
+    archive.check_links().await?;
+    let mut bytes = 0;
+    let mut entries = std::pin::pin!(archive.entries());
+    while let Some(entry) = entries.try_next().await? {
+        bytes += entry.size;
+    }
+    let guess = bytes / 3 * 2;
+    progress.add_total(bytes + guess);
+    let name = storage.unused_name(&record.name).await?;
+    let memory = app.config.backup.memory.0 as usize;
+    let hint = UploadHint { expected_bytes: guess, memory: memory / 4 };
+    let upload = storage.upload(&name, hint, Arc::new(RemainsJournal(ctx.clone()))).await?;
+    let (sink, chunks) = mpsc::channel(1);
+    let uploading = tokio::spawn(send(chunks, upload, app.limits.upload.clone()));
+    let options = WriterOptions {
+        compression: app.config.backup.compression,
+        workers: std::thread::available_parallelism().map_or(2, usize::from),
+        memory: memory / 5 * 2,
+        temp_dir: app.config.backup.temp_dir.clone(),
+    };
+    progress.phase("consolidating");
+    let info = ManifestInfo {
+        program: format!("portal-backup {}", env!("CARGO_PKG_VERSION")),
+        id: ctx.job.id.to_string(),
+        mode: "full".to_owned(),
+        parent: None,
+        links: Vec::new(),
+        ..archive.info().cloned().unwrap_or_default()
+    };
+    let written = tokio::select! {
+        written = write(&archive, Writer::new(options, sink), info, ctx) => written,
+        () = ctx.cancel.cancelled() => Err(RunError::Cancelled),
+    };
+    let (summary, upload, sent) = match (written, joined(uploading).await) {
+        (Ok(summary), Ok((upload, sent))) => (summary, upload, sent),
+        (Err(error), Ok((upload, _))) => {
+            upload.abort().await?;
+            return Err(error);
+        }
+        (_, Err(error)) => return Err(error),
+    };
+    progress.correct_total(summary.bytes as i64 - guess as i64);
+    progress.phase("verifying");
+    let locked = upload.locked_until();
+    let id = upload.complete().await?;
+    let storage = storage.of_archive(id.as_deref());
+    let checked = tokio::select! {
+        result = read_back(&storage, &name, &sent, progress, &app.limits.read) => result.map_err(RunError::Failed),
+        () = ctx.cancel.cancelled() => Err(RunError::Cancelled),
+    };
+    if let Err(error) = checked {
+        if ctx.cancel.reason() != Some(CancelReason::Lost) {
+            storage.delete(&name).await?;
+        }
+        return Err(error);
+    }
+    let now = Timestamp::now();
+    Ok(ArchiveRecord {
+        id: ctx.job.id,
+        url: storage.object_url(&name).to_string(),
+        name,
+        storage_params: storage::in_record(&record.storage_params, id.as_deref(), locked),
+        size: summary.bytes,
+        sha256: hex::encode(summary.sha256),
+        expires_on: (record.storage_type == StorageType::DataStore)
+            .then(|| now + SignedDuration::from_hours(24 * DATA_STORE_DAYS)),
+        mode: "full".to_owned(),
+        parent_id: None,
+        verified_on: Some(now),
+        proved_on: None,
+        warnings: ctx.warnings().len() as u64,
+        job_id: Some(ctx.job.id),
+        // Somebody asked for it: it stays until somebody deletes it.
+        schedule_id: None,
+        // What it shows is the portal as it was then.
+        ..record.clone()
+    })
+}
+
+async fn write(
+    archive: &Archive,
+    mut writer: Writer,
+    info: ManifestInfo,
+    ctx: &JobContext,
+) -> Result<archive::Summary, RunError> {
+    let mut pieces = std::pin::pin!(archive.contents());
+    while let Some(piece) = pieces.try_next().await? {
+        match piece {
+            Piece::Entry(entry) => {
+                ctx.progress.current(&entry.path);
+                let size = entry.size;
+                let entry = NewEntry {
+                    path: entry.path,
+                    kind: entry.kind,
+                    mtime: entry.mtime,
+                    rows: entry.rows,
+                    note: entry.note,
+                    version: entry.version,
+                };
+                writer.begin(entry, size).await?;
+            }
+            Piece::Data(data) => {
+                ctx.progress.add(data.len() as u64);
+                writer.write(data).await?;
+            }
+            // The reader has compared the content's digest.
+            Piece::End => drop(writer.end().await?),
+            Piece::Warning(warning) => ctx.warn(warning),
+        }
+    }
+    Ok(writer.finish(info).await?)
+}

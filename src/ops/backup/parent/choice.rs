@@ -1,0 +1,153 @@
+//! Choosing the archive that an increment is made upon.
+
+use archive::{Archive, Link, MAX_LINKS, ManifestInfo};
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
+
+use super::{Index, Parent};
+use crate::app::App;
+use crate::catalog::{ArchiveFilter, ArchiveRecord};
+use crate::ops::archives;
+use crate::ops::backup::run::RunError;
+use crate::ops::restore::family;
+use crate::storage::{Storage, StorageType};
+
+/// How many archives are looked at, the newest first.
+const TRIED: usize = 5;
+
+/// What an increment must fit to.
+pub struct Wanted<'a> {
+    pub tenant_id: i64,
+    pub dump: bool,
+    pub storage_type: StorageType,
+    pub storage: &'a Storage,
+    /// Only this one will do.
+    pub parent: Option<Uuid>,
+    /// A full backup is made when the last one is older.
+    pub full_every: Option<SignedDuration>,
+}
+
+pub enum Choice {
+    Parent(Box<Parent>),
+    /// A full backup is due.
+    Due,
+    /// There is nothing to add to; why.
+    None(String),
+}
+
+/// The archive to add to. Errors when one was named and cannot be used.
+pub async fn choose(app: &App, wanted: &Wanted<'_>, now: Timestamp) -> Result<Choice, RunError> {
+    if let Some(id) = wanted.parent {
+        let record = archives::get(app, None, id).await.map_err(refused)?;
+        return match open(app, &record).await {
+            Ok(parent) => Ok(Choice::Parent(Box::new(parent))),
+            Err(why) => Err(refused(format!("nothing can be added to {}: {why}", record.name))),
+        };
+    }
+    let mut first = None;
+    for record in candidates(app, wanted).await? {
+        match open(app, &record).await {
+            Ok(parent) if parent.is_due(wanted.full_every, now) => return Ok(Choice::Due),
+            Ok(parent) => return Ok(Choice::Parent(Box::new(parent))),
+            Err(why) => {
+                first.get_or_insert(format!("{}: {why}", record.name));
+            }
+        }
+    }
+    Ok(Choice::None(first.unwrap_or_else(|| "this storage has none of this portal yet".to_owned())))
+}
+
+fn refused(error: impl std::fmt::Display) -> RunError {
+    RunError::Failed(error.to_string())
+}
+
+/// The newest archives that may do as far as the catalog tells, the newest first.
+pub async fn candidates(app: &App, wanted: &Wanted<'_>) -> Result<Vec<ArchiveRecord>, RunError> {
+    let filter = ArchiveFilter { dump: Some(wanted.dump), ..ArchiveFilter::default() };
+    let listed = app.catalog.archives().list(filter, u32::MAX, 0).await;
+    let mut records = listed.map_err(|error| RunError::Internal(error.to_string()))?.items;
+    records.retain(|record| {
+        record.storage_type == wanted.storage_type
+            && (wanted.dump || record.tenant_id == wanted.tenant_id)
+            && record.verified_on.is_some()
+            && wanted.storage.object_url(&record.name).as_str() == record.url
+    });
+    records.truncate(TRIED);
+    Ok(records)
+}
+
+/// Opens an archive to add to it. Errors say what it is unfit for.
+async fn open(app: &App, record: &ArchiveRecord) -> Result<Parent, String> {
+    let archive = archives::open(app, record).await.map_err(|error| error.to_string())?;
+    let archive = Archive::clone(&archive);
+    let (Some(info), Some(manifest)) = (archive.info().cloned(), archive.manifest_digest()) else {
+        return Err("something else wrote it".to_owned());
+    };
+    fits(app, record, &info)?;
+    archive.check_links().await.map_err(|error| error.to_string())?;
+    if info.links.len() + 1 > MAX_LINKS {
+        return Err(format!("it builds on {} others already", info.links.len()));
+    }
+    let started: Timestamp =
+        info.started_on.parse().map_err(|_| "it does not say when it was made".to_owned())?;
+    let link = Link {
+        id: record.id.to_string(),
+        name: record.name.clone(),
+        url: Some(record.url.clone()),
+        size: archive.size(),
+        sha256: Some(record.sha256.clone()),
+        manifest,
+        started_on: info.started_on,
+    };
+    let index = Index::read(&archive, &app.config.backup.temp_dir)
+        .await
+        .map_err(|error| error.to_string())?;
+    Ok(Parent {
+        id: record.id,
+        links: std::iter::once(link).chain(info.links).collect(),
+        key: info.chunk_key,
+        started: started.as_second(),
+        archive,
+        index,
+    })
+}
+
+/// Whether it is an archive of this very portal.
+fn fits(app: &App, record: &ArchiveRecord, info: &ManifestInfo) -> Result<(), String> {
+    let portal = &app.config.portal;
+    if info.layout != portal.layout.as_str() || info.portal != portal.name {
+        return Err(format!(
+            "it is of the portal {:?} in the {} layout, and this one is {:?}, {}",
+            info.portal,
+            info.layout,
+            portal.name,
+            portal.layout.as_str()
+        ));
+    }
+    if info.dump != record.dump {
+        return Err("its manifest says another thing than the catalog".to_owned());
+    }
+    let engine = |url: &str| match url.split_once("://").map_or("", |(scheme, _)| scheme) {
+        "postgresql" => "postgres".to_owned(),
+        scheme => family(scheme).to_owned(),
+    };
+    let theirs: Vec<_> =
+        info.databases.iter().map(|d| (d.name.clone(), family(&d.engine).to_owned())).collect();
+    let ours: Vec<_> =
+        portal.database.iter().map(|d| (d.name.clone(), engine(d.url.expose()))).collect();
+    if theirs != ours {
+        return Err("it has other databases".to_owned());
+    }
+    if !info.filesystems.iter().eq(portal.filesystem.iter().map(|source| &source.name)) {
+        return Err("it has other filesystems".to_owned());
+    }
+    Ok(())
+}
+
+impl Parent {
+    /// Whether the full backup that all of it builds on is older than that.
+    fn is_due(&self, every: Option<SignedDuration>, now: Timestamp) -> bool {
+        let full = self.links.last().and_then(|link| link.started_on.parse::<Timestamp>().ok());
+        every.is_some_and(|every| full.is_none_or(|full| now.duration_since(full) >= every))
+    }
+}

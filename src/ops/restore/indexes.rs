@@ -1,0 +1,82 @@
+//! Indexes in a restore: put back whole, or emptied so that they are built again. Half an index, or one beside the
+//! files of another, would be worse than none.
+
+use serde::Serialize;
+
+use super::contents::{Contents, Only};
+use super::plan::RestorePlan;
+use super::targets::{FilesystemTarget, Targets};
+use crate::portal::{EXTRA_INDEX, INDEXES};
+
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IndexPlan {
+    pub name: String,
+    pub action: IndexAction,
+    /// In the archive.
+    pub files: u64,
+    pub bytes: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum IndexAction {
+    /// The archive's takes the place of the live one.
+    Replace,
+    /// The archive has none: the folder is emptied, and the search builds a new one.
+    Rebuild,
+}
+
+/// What is done with the index that a target is of; None: nothing, or it is no index.
+pub fn action(
+    contents: &Contents,
+    only: &Only,
+    targets: &Targets,
+    target: &FilesystemTarget,
+) -> Option<IndexAction> {
+    if target.position < INDEXES {
+        return None;
+    }
+    let listed = contents.info.as_ref().is_some_and(|info| info.indexes.contains(&target.name))
+        && only.wants(&format!("{EXTRA_INDEX}{}/", target.name));
+    if listed || contents.files.contains_key(&target.position) {
+        return Some(IndexAction::Replace);
+    }
+    (targets.live && only.is_everything()).then_some(IndexAction::Rebuild)
+}
+
+/// Adds to a plan what becomes of the indexes.
+pub async fn judge(contents: &Contents, only: &Only, targets: &Targets, plan: &mut RestorePlan) {
+    for target in &targets.filesystems {
+        let Some(action) = action(contents, only, targets, target) else { continue };
+        let counted = contents.files.get(&target.position).copied().unwrap_or_default();
+        let name = &target.name;
+        plan.warnings.push(match action {
+            IndexAction::Replace => format!(
+                "index {name} is replaced: whatever writes it must be stopped until the restore has ended"
+            ),
+            IndexAction::Rebuild => format!(
+                "the archive has no index {name}: its folder is emptied, so that the search builds it again when it \
+                 is started; stop it until the restore has ended"
+            ),
+        });
+        if let Some(free) = target.filesystem.free_space().await
+            && free < counted.bytes
+        {
+            plan.problems.push(format!(
+                "not enough space for index {name}: {} bytes are needed, {free} are free",
+                counted.bytes
+            ));
+        }
+        if let Err(error) = target.filesystem.check_writable().await {
+            plan.problems.push(format!("index {name}: {error}"));
+        }
+        plan.space_needed += counted.bytes;
+        plan.indexes.push(IndexPlan {
+            name: name.clone(),
+            action,
+            files: counted.files,
+            bytes: counted.bytes,
+        });
+    }
+}

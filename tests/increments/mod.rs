@@ -1,0 +1,4 @@
+//! Incremental backups.
+
+mod chains;
+mod front_door;
