@@ -4,7 +4,7 @@ use super::{Kind, Object, head, identifier};
 
 /// Puts what a view may need before it: its text names it. Views that need each other stay in the order of their names.
 pub(super) fn sort(objects: &mut Vec<Object>) {
-    objects.sort_by(|a, b| a.kind.cmp(&b.kind));
+    objects.sort_by_key(|object| object.kind);
     let first = objects.partition_point(|object| object.kind < Kind::View);
     let end = objects.partition_point(|object| object.kind <= Kind::View);
     let mut waiting: Vec<Object> = objects.drain(first..end).collect();

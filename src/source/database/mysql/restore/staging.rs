@@ -122,7 +122,7 @@ impl StagingTables {
             let unknown = || Fault::Text(format!("{} is not of the form of our own", text.path()));
             objects.push(Object::from_text(text).ok_or_else(unknown)?);
         }
-        objects.sort_by(|a, b| a.kind.cmp(&b.kind));
+        objects.sort_by_key(|object| object.kind);
         let (sequences, others): (Vec<_>, Vec<_>) =
             objects.into_iter().partition(|object| object.kind == Kind::Sequence);
         let mut lease = self.lease().await?;

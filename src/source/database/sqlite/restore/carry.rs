@@ -29,7 +29,7 @@ impl What<'_> {
         !table.eq_ignore_ascii_case(mark::TABLE)
             && match self {
                 Self::AllBut(loaded) => {
-                    !loaded.has_table(table) && !(shadow && loaded.has_shadowed(table))
+                    !(loaded.has_table(table) || shadow && loaded.has_shadowed(table))
                 }
                 Self::Own => is_own_table(table),
             }
