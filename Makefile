@@ -22,7 +22,7 @@ test: tools services lint ## Install and start what tests need, check the code, 
 	cargo test --workspace --locked
 
 bench: tools services ## Measure the main job against its peers (BENCH_SCALE=0.05, BENCH_LARGE=1)
-	cargo bench --locked --bench main_job --bench restore
+	cargo bench --locked --bench main_job --bench restore --bench postgres --bench s3 --bench small_files
 
 lint: tools ## Check format, lints and the licences of dependencies
 	cargo fmt --all --check

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
 use url::Url;
+use uuid::Uuid;
 
 use crate::catalog::{Catalog, CatalogError};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, PortalConfig};
 use crate::jobs::{Queue, Worker, WorkerHandle, WorkerOptions};
+use crate::limits::Limits;
 use crate::notify::socket::Socket;
 use crate::notify::{LogNotifier, Notifier};
 use crate::ops::OpError;
@@ -27,8 +30,9 @@ pub struct App {
     pub catalog: Catalog,
     pub queue: Queue,
     pub portal: Portal,
-    pub storages: Storages,
-    pub links: Links,
+    pub storages: Arc<Storages>,
+    pub links: Arc<Links>,
+    pub limits: Limits,
     pub presence: Presence,
     /// DocSpace's socket service, when its address is configured.
     pub socket: Option<Arc<Socket>>,
@@ -38,9 +42,11 @@ pub struct App {
     pub notifier: Arc<dyn Notifier>,
     pub(crate) scheduling: Scheduling,
     pub recent: Recent,
+    /// Whether this is one database or filesystem taken for a portal of its own.
+    pub single: bool,
     /// The copy of the index that this process makes.
-    pub(crate) index_copy: Live,
-    sealer: Sealer,
+    pub(crate) index_copy: Arc<Live>,
+    sealer: Arc<Sealer>,
 }
 
 /// Why the application cannot start. All of them are mistakes in the configuration or its surroundings.
@@ -80,6 +86,7 @@ impl App {
         let socket = Socket::of(&config.portal.docspace).map_err(ConfigError::Invalid)?;
         let catalog = Catalog::open(&config.catalog.url).await?;
         let links = Links::new(public_url(&config)?, &sealer.signing_key("download links")?);
+        let limits = Limits::new(&config.limits);
         Ok(Arc::new_cyclic(|app| Self {
             recent: Recent::new(app.clone()),
             queue: Queue::new(catalog.clone()),
@@ -87,15 +94,51 @@ impl App {
             config,
             catalog,
             portal,
-            storages,
-            links,
+            storages: Arc::new(storages),
+            links: Arc::new(links),
+            limits,
             socket,
             clock,
             notifier,
             scheduling: Scheduling::default(),
-            index_copy: Live::default(),
-            sealer,
+            single: false,
+            index_copy: Arc::default(),
+            sealer: Arc::new(sealer),
         }))
+    }
+
+    /// The same application with another portal: what backs up and restores portals does so with one source of it.
+    /// `exclude`: storages that may lie in that portal's filesystems.
+    pub(crate) fn with_portal(
+        &self,
+        portal: PortalConfig,
+        exclude: &[Url],
+    ) -> Result<Arc<Self>, PortalError> {
+        let config = Config { portal, ..self.config.clone() };
+        let portal = Portal::open(&config, exclude)?;
+        Ok(Arc::new_cyclic(|app| Self {
+            recent: Recent::new(app.clone()),
+            queue: self.queue.clone(),
+            presence: Presence::default(),
+            config,
+            catalog: self.catalog.clone(),
+            portal,
+            storages: Arc::clone(&self.storages),
+            links: Arc::clone(&self.links),
+            limits: self.limits.clone(),
+            socket: None,
+            clock: Arc::clone(&self.clock),
+            notifier: Arc::clone(&self.notifier),
+            scheduling: Scheduling::default(),
+            single: true,
+            index_copy: Arc::clone(&self.index_copy),
+            sealer: Arc::clone(&self.sealer),
+        }))
+    }
+
+    /// What an archive's manifest calls the layout: an archive of one source must not be taken for a portal's.
+    pub fn layout_name(&self) -> &'static str {
+        if self.single { "source" } else { self.portal.layout().as_str() }
     }
 
     /// Starts running queued jobs, until the handle is shut down.
@@ -117,6 +160,15 @@ impl App {
 
     pub fn unseal_text(&self, sealed: &str) -> Result<String, OpError> {
         Ok(self.sealer.unseal(sealed).map_err(OpError::internal)?.expose().to_owned())
+    }
+
+    /// A name for something that only this installation gives, the same each time.
+    pub fn own_id(&self, of: &str) -> Result<Uuid, OpError> {
+        let key = self.sealer.signing_key("ids").map_err(OpError::internal)?;
+        let digest = Sha256::new_with_prefix(key).chain_update(of.as_bytes()).finalize();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        Ok(uuid::Builder::from_random_bytes(bytes).into_uuid())
     }
 
     pub fn unseal_params(&self, params: &StorageParams) -> Result<StorageParams, OpError> {

@@ -3,12 +3,15 @@
 mod api_keys;
 mod archives;
 mod cache;
+mod copies;
 mod db;
 mod index_copies;
 pub(crate) mod jobs;
 mod migrate;
+mod operations;
 mod place;
 mod schedules;
+mod sources;
 mod upkeep;
 
 use std::fmt;
@@ -31,11 +34,14 @@ use crate::storage::{StorageParams, StorageType};
 pub use api_keys::{ApiKey, ApiKeyInfo, ApiKeys};
 pub use archives::{ArchiveFilter, Archives, Page};
 pub(crate) use cache::Cache;
+pub use copies::{Copied, Copies, CopyRecord, CopyState};
 use db::{Db, Dialect};
 pub use index_copies::{IndexCopies, IndexCopy};
+pub use operations::{Ending, Message, Operation, Operations, Task};
 pub use place::sqlite_file;
 use place::{Place, create_file};
 pub use schedules::{Fired, ScheduleRecord, Schedules};
+pub use sources::{SourceKind, SourceRecord, Sources};
 pub(crate) use upkeep::{Told, Upkeep};
 
 /// An archive that was stored, read back and found whole.
@@ -192,9 +198,24 @@ impl Catalog {
         Archives { catalog: self }
     }
 
+    /// The table of copies.
+    pub fn copies(&self) -> Copies<'_> {
+        Copies { catalog: self }
+    }
+
     /// The table of schedules.
     pub fn schedules(&self) -> Schedules<'_> {
         Schedules { catalog: self }
+    }
+
+    /// The table of databases and filesystems that restores made.
+    pub fn sources(&self) -> Sources<'_> {
+        Sources { catalog: self }
+    }
+
+    /// The table of operations on one source.
+    pub fn operations(&self) -> Operations<'_> {
+        Operations { catalog: self }
     }
 
     /// The table of copies that sensenet's API made of the index.

@@ -2,6 +2,7 @@
 //! file of its own; `load` reads them all, and what it returns is checked.
 
 mod auth;
+mod limits;
 mod load;
 mod portal;
 mod server;
@@ -11,12 +12,15 @@ mod value;
 use serde::Deserialize;
 
 pub use auth::{AuthConfig, JwtConfig};
+pub use limits::LimitsConfig;
 pub use load::{ConfigError, load};
 pub use portal::{
     DatabaseConfig, DocSpaceConfig, FilesystemConfig, IndexConfig, LayoutKind, PortalConfig,
 };
-pub use server::{BackupConfig, CatalogConfig, EncryptionConfig, RavenConfig, Role, ServerConfig};
-pub use storage::{LocalConfig, StorageConfig, UrlConfig};
+pub use server::{
+    BackupConfig, CatalogConfig, EncryptionConfig, RavenConfig, RavenVersion, Role, ServerConfig,
+};
+pub use storage::{CopyConfig, LocalConfig, StorageConfig, UrlConfig};
 pub use value::{ByteSize, Options, Secret};
 
 /// Everything that can be configured. Every section has defaults, so an empty file is valid.
@@ -31,6 +35,7 @@ pub struct Config {
     /// `[consumers.NAME]`: credentials of DocSpace's third-party storages.
     pub consumers: std::collections::BTreeMap<String, Options>,
     pub auth: AuthConfig,
+    pub limits: LimitsConfig,
     pub encryption: EncryptionConfig,
     pub ravendb: RavenConfig,
 }

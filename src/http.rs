@@ -13,6 +13,7 @@ pub mod openapi;
 mod pages;
 mod paths;
 mod range;
+pub mod ravendb;
 mod schema;
 pub mod sensenet;
 mod track;
@@ -123,6 +124,7 @@ pub fn application(
         .configure(docspace::configure)
         .configure(sensenet::configure)
         .configure(v1::configure)
+        .configure(ravendb::configure)
         .configure(health::configure)
         .configure(pages::configure)
         .default_service(web::to(methods::not_found))

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::catalog::ArchiveRecord;
+use crate::catalog::{ArchiveRecord, Copied};
 
 pub use cancel::{Cancel, CancelReason};
 pub use context::JobContext;
@@ -33,6 +33,12 @@ pub enum JobKind {
     Restore,
     Verify,
     Prune,
+    /// Of one database or filesystem, into a place of its own.
+    SourceBackup,
+    /// Of such a backup, as a new database or filesystem.
+    SourceRestore,
+    /// Sends an archive to a further storage.
+    Copy,
     /// A copy of the index, by sensenet's API.
     Index,
 }
@@ -129,6 +135,10 @@ pub struct Finished {
     pub verified: Option<(Uuid, Timestamp)>,
     /// An archive that was also loaded and compared, and when.
     pub proved: Option<(Uuid, Timestamp)>,
+    /// Further storages that the new archive is to be sent to.
+    pub copies: Vec<String>,
+    /// A copy that was stored and compared.
+    pub copied: Option<Copied>,
 }
 
 impl Finished {

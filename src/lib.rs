@@ -6,10 +6,12 @@
 pub mod app;
 pub mod catalog;
 pub mod cli;
+mod cloud;
 pub mod config;
 pub mod demo;
 pub mod http;
 pub mod jobs;
+pub mod limits;
 pub mod notify;
 pub mod ops;
 pub mod portal;

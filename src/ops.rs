@@ -2,6 +2,7 @@
 
 pub mod archives;
 pub mod backup;
+pub mod copies;
 pub mod counts;
 pub mod entries;
 pub mod fingerprint;
@@ -12,6 +13,7 @@ pub mod index_copies;
 pub mod jobs;
 pub mod links;
 pub mod mirror;
+pub mod named;
 pub mod presence;
 mod proving;
 pub mod recent;

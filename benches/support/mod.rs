@@ -48,6 +48,17 @@ pub fn folder_size(dir: &Path) -> Result<u64> {
     Ok(sum)
 }
 
+/// The shortest.
+pub fn best(runs: &[std::time::Duration]) -> f64 {
+    runs.iter().min().copied().unwrap_or_default().as_secs_f64()
+}
+
+/// One line of a verdict: a factor, and whether it is what was aimed at.
+pub fn verdict(what: &str, factor: f64, least: f64) -> String {
+    let met = if factor >= least { "met" } else { "MISSED" };
+    format!("{what}   {factor:.2}x   [at least {least}x]   {met}")
+}
+
 /// Makes `dir` anew, empty.
 pub fn empty_folder(dir: &Path) -> Result<()> {
     if dir.exists() {

@@ -56,7 +56,7 @@ pub fn dump_command(portal: &Portal) -> String {
     format!("mariadb-dump {} --single-transaction {}", mysql::ACCESS, portal.database)
 }
 
-fn timed(work: impl FnOnce() -> Result<()>) -> Result<Duration> {
+pub fn timed(work: impl FnOnce() -> Result<()>) -> Result<Duration> {
     let began = Instant::now();
     work()?;
     Ok(began.elapsed())

@@ -34,17 +34,24 @@ pub struct Service {
     pub key: String,
     client: reqwest::Client,
     runtime: Runtime,
+    /// DocSpace's name of where archives go.
+    storage: &'static str,
 }
 
 impl Service {
     /// Starts the service for a portal; `dir` gets its configuration, catalog, log and archives.
     pub fn start(portal: &Portal, dir: &Path) -> Result<Self> {
+        Self::with(dir, &sources(&mysql::url(&portal.database), Some(&portal.files)), "Local")
+    }
+
+    /// The same for whatever the configuration names beside; archives go to `storage`.
+    pub fn with(dir: &Path, more: &str, storage: &'static str) -> Result<Self> {
         empty_folder(dir)?;
         let archives = dir.join("archives");
         fs::create_dir(&archives)?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let config = dir.join("portal-backup.toml");
-        fs::write(&config, configuration(portal, dir, &archives, port))?;
+        fs::write(&config, configuration(more, dir, &archives, port))?;
 
         let log = fs::File::create(dir.join("serve.log"))?;
         let server = Command::new(program())
@@ -62,6 +69,7 @@ impl Service {
             key: String::new(),
             client: reqwest::Client::new(),
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
+            storage,
         };
         service.wait_until_ready(dir)?;
         let made = Command::new(program())
@@ -154,7 +162,7 @@ impl Service {
         self.send(
             self.client
                 .post(format!("{}/api/2.0/backup/startbackup", self.url))
-                .json(&json!({ "storageType": "Local", "dump": true })),
+                .json(&json!({ "storageType": self.storage, "dump": true })),
         )
     }
 
@@ -215,19 +223,23 @@ fn program() -> String {
     variable("BENCH_PROGRAM").unwrap_or(env!("CARGO_BIN_EXE_portal-backup").to_owned())
 }
 
-fn configuration(portal: &Portal, dir: &Path, archives: &Path, port: u16) -> String {
+/// The `[portal]` of a database, by its URL, and a folder.
+pub fn sources(database: &str, files: Option<&Path>) -> String {
+    let files = files.map(|files| {
+        format!("[[portal.filesystem]]\nname = \"files\"\nurl = \"file://{}\"\n", files.display())
+    });
+    format!(
+        "[portal]\nlayout = \"plain\"\nname = \"bench\"\n[[portal.database]]\nname = \"portal\"\n\
+         url = \"{database}\"\n{}",
+        files.unwrap_or_default()
+    )
+}
+
+fn configuration(more: &str, dir: &Path, archives: &Path, port: u16) -> String {
     format!(
         r#"[server]
 listen = "127.0.0.1:{port}"
-[portal]
-layout = "plain"
-name = "bench"
-[[portal.database]]
-name = "portal"
-url = "{database}"
-[[portal.filesystem]]
-name = "files"
-url = "file://{files}"
+{more}
 [catalog]
 url = "sqlite://{dir}/catalog.db"
 [backup]
@@ -235,8 +247,6 @@ temp_dir = "{dir}"
 [storage.local]
 root = "{archives}"
 "#,
-        database = mysql::url(&portal.database),
-        files = portal.files.display(),
         dir = dir.display(),
         archives = archives.display(),
     )

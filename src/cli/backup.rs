@@ -1,12 +1,16 @@
 //! `backup`: makes a backup and waits for it, here or in a service on the same catalog.
 
+use std::sync::Arc;
+
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::{CliError, Global, follow, output};
 use crate::app::App;
+use crate::catalog::CopyState;
 use crate::jobs::{Job, JobState};
 use crate::ops::backup::{self, Mode, StartBackup};
+use crate::ops::copies;
 use crate::storage::{StorageParams, StorageType, started_by_hand};
 
 #[derive(Debug, Args)]
@@ -65,8 +69,21 @@ impl Backup {
         )
         .await?;
         let job = follow::run(&app, job, global.json).await?;
+        copy(&app, &job, global.json).await?;
         report(&app, &job, global.json).await
     }
+}
+
+/// Sends the archive to the further storages; what fails a service on the same catalog tries again.
+async fn copy(app: &Arc<App>, job: &Job, quiet: bool) -> Result<(), CliError> {
+    let Some(id) = job.archive_id else { return Ok(()) };
+    let copies = app.catalog.copies().of(&[id]).await.map_err(CliError::failed)?;
+    for copy in copies.into_values().flatten() {
+        let job = copies::start(app, copy).await?;
+        follow::run(app, job, quiet).await?;
+        copies::tick(app).await?;
+    }
+    Ok(())
 }
 
 async fn report(app: &App, job: &Job, as_json: bool) -> Result<(), CliError> {
@@ -74,11 +91,13 @@ async fn report(app: &App, job: &Job, as_json: bool) -> Result<(), CliError> {
         Some(id) => app.catalog.archives().get(id).await.map_err(CliError::failed)?,
         None => None,
     };
+    let copies = copies::of(app, &record).await?;
+    let copies = record.as_ref().and_then(|record| copies.get(&record.id));
     if as_json {
         output::json(&json!({
             "job": job.id,
             "state": job.state,
-            "archive": record.as_ref().map(output::archive_json),
+            "archive": record.as_ref().map(|record| output::archive_json(record, copies)),
             "error": job.error,
             "warnings": job.warnings,
         }))?;
@@ -93,6 +112,14 @@ async fn report(app: &App, job: &Job, as_json: bool) -> Result<(), CliError> {
                 output::bytes(record.size),
                 record.id
             ))?;
+        }
+        for copy in copies.into_iter().flatten() {
+            let name = &copy.name;
+            output::line(&match (copy.state, &copy.url, &copy.error) {
+                (CopyState::Stored, Some(url), _) => format!("{url} is its verified copy {name}"),
+                (_, _, Some(error)) => format!("warning: there is no copy {name} yet: {error}"),
+                _ => format!("warning: there is no copy {name} yet"),
+            })?;
         }
     }
     match job.state {

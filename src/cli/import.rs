@@ -24,7 +24,7 @@ impl Import {
                 if !global.json {
                     let _ = output::line(&format!("added    {}  {}", record.id, record.name));
                 }
-                added.push(output::archive_json(record));
+                added.push(output::archive_json(record, None));
             }
             Imported::Known(name) => {
                 if !global.json {

@@ -5,6 +5,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::CliError;
+use crate::catalog::{ArchiveRecord, CopyRecord};
 
 /// One JSON document on standard output.
 pub fn json(value: &impl Serialize) -> Result<(), CliError> {
@@ -27,6 +28,7 @@ pub fn bytes(count: u64) -> String {
 }
 
 /// An archive as `/v1/archives` shows it.
-pub fn archive_json(record: &crate::catalog::ArchiveRecord) -> serde_json::Value {
-    serde_json::to_value(crate::http::v1::model::ArchiveView::from(record)).unwrap_or_default()
+pub fn archive_json(record: &ArchiveRecord, copies: Option<&Vec<CopyRecord>>) -> serde_json::Value {
+    let view = crate::http::v1::model::ArchiveView::new(record, copies);
+    serde_json::to_value(view).unwrap_or_default()
 }

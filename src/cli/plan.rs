@@ -1,11 +1,12 @@
 //! A restore's plan as a table.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use indicatif::HumanDuration;
 
 use super::{CliError, output};
-use crate::ops::restore::{IndexAction, RestorePlan, TableAction, TablePlan};
+use crate::ops::restore::{IndexAction, ObjectPlan, RestorePlan, TableAction, TablePlan};
 
 pub fn print(plan: &RestorePlan) -> Result<(), CliError> {
     lines(plan).iter().try_for_each(|line| output::line(line))
@@ -22,6 +23,7 @@ fn lines(plan: &RestorePlan) -> Vec<String> {
         plan.format
     )];
     lines.extend(tables(&plan.tables));
+    lines.extend(objects(&plan.objects));
     if !plan.tables_kept.is_empty() {
         let kept = plan.tables_kept.join(", ");
         lines.push(format!("kept         {kept} (the archive does not know them)"));
@@ -81,6 +83,20 @@ fn tables(tables: &[TablePlan]) -> Vec<String> {
     std::iter::once(count).chain(tables.iter().map(row)).collect()
 }
 
+/// One line a database and kind: there may be many, and most are as they were.
+fn objects(objects: &[ObjectPlan]) -> Vec<String> {
+    let mut counts: BTreeMap<(&str, &str), [usize; 2]> = BTreeMap::new();
+    for object in objects {
+        let counts = counts.entry((&object.database, &object.kind)).or_default();
+        counts[usize::from(object.action == TableAction::Replace)] += 1;
+    }
+    let line = |((database, kind), [created, replaced]): ((&str, &str), [usize; 2])| {
+        let kind = kind.replace('_', " ");
+        format!("objects      {database}: {kind}: creates {created}, replaces {replaced}")
+    };
+    counts.into_iter().map(line).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +121,14 @@ mod tests {
                 table("note", Some(7), TableAction::Replace),
                 table("longer_name", None, TableAction::Create),
             ],
+            objects: ["one", "two"]
+                .map(|name| ObjectPlan {
+                    database: "main".to_owned(),
+                    kind: "package_body".to_owned(),
+                    name: name.to_owned(),
+                    action: TableAction::Replace,
+                })
+                .to_vec(),
             tables_kept: vec!["other".to_owned()],
             filesystems: vec![FilesystemPlan {
                 name: "files".to_owned(),
@@ -132,6 +156,7 @@ mod tests {
         assert_eq!(lines[1], "tables       2");
         assert_eq!(lines[2], "  replaces   main.note                    7 rows      2.00 KiB");
         assert_eq!(lines[3], "  creates    main.longer_name             ? rows      2.00 KiB");
+        assert_eq!(lines[4], "objects      main: package body: creates 0, replaces 2");
         let text = lines.join("\n");
         for part in [
             "kept         other",

@@ -165,18 +165,21 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         ("database", portal.database.iter().map(|d| d.name.as_str()).collect::<Vec<_>>()),
         ("filesystem", portal.filesystem.iter().map(|f| f.name.as_str()).collect()),
         ("index", portal.index.iter().map(|i| i.name.as_str()).collect()),
+        ("copy", config.storage.copy.iter().map(|copy| copy.name.as_str()).collect()),
     ] {
+        let section = if kind == "copy" { "storage" } else { "portal" };
         for (position, name) in names.iter().enumerate() {
             if name.is_empty()
                 || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
                 || name.starts_with('.')
+                || name.len() > 64
             {
                 return invalid(format!(
-                    "portal.{kind} name {name:?}: letters, digits, '-', '_' and '.' only"
+                    "{section}.{kind} name {name:?}: 1 to 64 letters, digits, '-', '_' and '.' only"
                 ));
             }
             if names[..position].contains(name) {
-                return invalid(format!("two portal.{kind} entries are named {name:?}"));
+                return invalid(format!("two {section}.{kind} entries are named {name:?}"));
             }
         }
     }
@@ -197,11 +200,9 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if let Some(jwt) = &config.auth.jwt {
         jwt.check().map_err(ConfigError::Invalid)?;
     }
+    config.limits.check().map_err(ConfigError::Invalid)?;
     if config.storage.max_parts == 0 {
         return invalid("storage.max_parts must be at least 1".to_owned());
-    }
-    if !matches!(config.ravendb.version.as_str(), "3.0" | "3.5") {
-        return invalid("ravendb.version must be \"3.0\" or \"3.5\"".to_owned());
     }
     Ok(())
 }

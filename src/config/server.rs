@@ -86,16 +86,21 @@ pub struct EncryptionConfig {
     pub identity_file: String,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RavenConfig {
-    pub version: String,
+    pub version: RavenVersion,
+    /// Whether secrets of a configuration document are stored with a backup.
     #[serde(deserialize_with = "lenient")]
     pub store_secrets: bool,
 }
 
-impl Default for RavenConfig {
-    fn default() -> Self {
-        Self { version: "3.0".to_owned(), store_secrets: false }
-    }
+/// Which RavenDB's answers clients get.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub enum RavenVersion {
+    #[default]
+    #[serde(rename = "3.0")]
+    V30,
+    #[serde(rename = "3.5")]
+    V35,
 }

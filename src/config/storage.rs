@@ -21,6 +21,8 @@ pub struct StorageConfig {
     pub local: LocalConfig,
     pub custom_cloud: Option<UrlConfig>,
     pub data_store: Option<UrlConfig>,
+    /// Further storages that each finished archive is sent to.
+    pub copy: Vec<CopyConfig>,
 }
 
 impl Default for StorageConfig {
@@ -32,6 +34,7 @@ impl Default for StorageConfig {
             local: LocalConfig::default(),
             custom_cloud: None,
             data_store: None,
+            copy: Vec::new(),
         }
     }
 }
@@ -46,6 +49,23 @@ pub struct LocalConfig {
 impl Default for LocalConfig {
     fn default() -> Self {
         Self { root: PathBuf::from("/backups") }
+    }
+}
+
+/// A further storage, by a name of its own.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CopyConfig {
+    pub name: String,
+    pub url: url::Url,
+    #[serde(default)]
+    pub options: Options,
+}
+
+impl CopyConfig {
+    /// Its place, as other storages have it.
+    pub fn place(&self) -> UrlConfig {
+        UrlConfig { url: self.url.clone(), options: self.options.clone() }
     }
 }
 

@@ -43,8 +43,8 @@ const LOGIN_COOKIE: &str = "asc_auth_key";
 /// What the request shows. None: nothing, or nothing that could be a credential.
 ///
 /// `Basic` and `Bearer` choose by themselves; for everything else the login cookie comes first. Only then
-/// we look for what DocSpace does not take: a bare `sk-…`, and the header `ApiKeyBearer`, which clients made
-/// from DocSpace's specification send. `logins`: whether there are any, so whether the cookie means something.
+/// we look for what DocSpace does not take: a bare `sk-…`, the header `ApiKeyBearer`, which clients made
+/// from DocSpace's specification send, and `X-Api-Key`, as elsewhere. `logins`: whether there are any, so whether the cookie means something.
 pub fn read(headers: &HeaderMap, logins: bool) -> Option<Credential> {
     let authorization = text(headers, AUTHORIZATION.as_str()).unwrap_or_default();
     match authorization.split_once(' ') {
@@ -72,7 +72,7 @@ pub fn read(headers: &HeaderMap, logins: bool) -> Option<Credential> {
     if !authorization.is_empty() {
         return logins.then(|| login(headers, authorization))?;
     }
-    let key = text(headers, "apikeybearer")?;
+    let key = text(headers, "apikeybearer").or_else(|| text(headers, "x-api-key"))?;
     api_key(key.split_once(' ').map_or(key, |(scheme, token)| {
         if scheme.eq_ignore_ascii_case("bearer") { token.trim_start() } else { key }
     }))
@@ -80,7 +80,8 @@ pub fn read(headers: &HeaderMap, logins: bool) -> Option<Credential> {
 
 /// Whether the request shows anything at all, be it nonsense.
 pub fn is_shown(headers: &HeaderMap) -> bool {
-    headers.contains_key(AUTHORIZATION) || headers.contains_key("apikeybearer")
+    let others = ["apikeybearer", "x-api-key"];
+    headers.contains_key(AUTHORIZATION) || others.iter().any(|name| headers.contains_key(*name))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -160,6 +161,7 @@ mod tests {
         for value in ["sk-abc", "Bearer sk-abc", "bearer sk-abc", "BEARER  sk-abc", " sk-abc "] {
             assert_eq!(of("authorization", value), key("sk-abc"), "{value:?}");
             assert_eq!(of("apikeybearer", value), key("sk-abc"), "{value:?}");
+            assert_eq!(of("x-api-key", value), key("sk-abc"), "{value:?}");
         }
     }
 

@@ -9,7 +9,7 @@ use utoipa::openapi::{
 };
 use utoipa::{Modify, OpenApi};
 
-use super::{docspace, health, sensenet, v1};
+use super::{docspace, health, ravendb, sensenet, v1};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -27,6 +27,7 @@ Everything under /v1 is Portal Backup's own.",
         (name = "Jobs", description = "Work, and how far it is"),
         (name = "Archives", description = "What was stored"),
         (name = "Schedules", description = "When backups are made of themselves, and which stay"),
+        (name = "RavenDB", description = "RavenDB's backup API, for single databases and file systems"),
         (name = "Health", description = "For those who run the service"),
     ),
     paths(
@@ -41,11 +42,18 @@ Everything under /v1 is Portal Backup's own.",
         v1::entries::list, v1::entries::read, v1::verify::start,
         v1::schedules::list, v1::schedules::create, v1::schedules::get, v1::schedules::replace,
         v1::schedules::delete, v1::retention::plan, v1::retention::apply,
+        ravendb::backup::database, ravendb::backup::filesystem, ravendb::restore::database,
+        ravendb::restore::filesystem, ravendb::documents::backup_status,
+        ravendb::documents::restore_status, ravendb::documents::filesystem_restore_status,
+        ravendb::documents::in_progress, ravendb::documents::database, ravendb::documents::filesystem,
+        ravendb::documents::databases, ravendb::documents::filesystems, ravendb::config::handle, ravendb::operations::status,
+        ravendb::operations::kill, ravendb::operations::list,
         sensenet::describe_backup, sensenet::describe_query, sensenet::describe_query_by_post,
         sensenet::describe_cancel,
         health::health, health::liveness, health::ready,
     ),
-    components(schemas(docspace::ErrorWrapper, docspace::ValidationErrorWrapper, v1::ErrorBody)),
+    components(schemas(docspace::ErrorWrapper, docspace::ValidationErrorWrapper, v1::ErrorBody,
+        ravendb::ErrorBody, ravendb::MessageBody, ravendb::UnhandledBody)),
     security(("ApiKeyBearer" = []), ("Bearer" = []), ("asc_auth_key" = [])),
     modifiers(&Credentials, &CommonErrors, &Corrections),
 )]
@@ -93,6 +101,8 @@ impl Modify for CommonErrors {
                 operations(item).for_each(|operation| describe_errors(operation, own_error));
             } else if path.starts_with("/api/2.0/") {
                 operations(item).for_each(|operation| describe_errors(operation, docspace_error));
+            } else if operations(item).any(|operation| is_ravendb(operation)) {
+                operations(item).for_each(|operation| describe_errors(operation, ravendb_error));
             } else if path.starts_with("/odata.svc/") {
                 operations(item).for_each(|operation| describe_errors(operation, sensenet_error));
             }
@@ -126,6 +136,14 @@ fn describe_errors(operation: &mut Operation, form: fn(&str, &str) -> RefOr<Resp
 }
 
 const UNEXPECTED: &str = "500";
+
+fn is_ravendb(operation: &Operation) -> bool {
+    operation.tags.as_ref().is_some_and(|tags| tags.iter().any(|tag| tag == "RavenDB"))
+}
+
+fn ravendb_error(status: &str, text: &str) -> RefOr<Response> {
+    error(text, JSON, Some(if status == UNEXPECTED { "RavenUnhandled" } else { "RavenError" }))
+}
 
 fn own_error(_: &str, text: &str) -> RefOr<Response> {
     error(text, JSON, Some("Error"))

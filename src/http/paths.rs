@@ -1,5 +1,5 @@
-//! DocSpace's routes are found in any case and with a trailing slash, as ASP.NET finds them; and sensenet's whatever
-//! the case of `odata.svc`.
+//! DocSpace's and RavenDB's routes are found in any case and with a trailing slash, as ASP.NET finds them; and
+//! sensenet's whatever the case of `odata.svc`.
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -45,8 +45,32 @@ fn sent(uri: &Uri) -> String {
     uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string)
 }
 
+/// RavenDB's routes in lower case, all but the names in them.
+fn of_ravendb(path: &str) -> Option<String> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let mut parts = path.strip_prefix('/')?.split('/');
+    let first = parts.next()?.to_ascii_lowercase();
+    let named = match first.as_str() {
+        "databases" | "fs" => true,
+        "admin" | "docs" | "operation" | "operations" => false,
+        _ => return None,
+    };
+    let mut lower = format!("/{first}");
+    for (position, part) in parts.enumerate() {
+        lower.push('/');
+        match named && position == 0 {
+            true => lower.push_str(part),
+            false => lower.push_str(&part.to_ascii_lowercase()),
+        }
+    }
+    Some(lower)
+}
+
 /// None: the path is fine as it is.
 fn normalised(path: &str) -> Option<String> {
+    if let Some(lower) = of_ravendb(path) {
+        return (lower != path).then_some(lower);
+    }
     if let Some((start, rest)) = path.split_at_checked(ODATA.len())
         && start.eq_ignore_ascii_case(ODATA)
     {
@@ -81,6 +105,12 @@ mod tests {
         assert_eq!(of("/OData.svc/('Root')/X").as_deref(), Some("/odata.svc/('Root')/X"));
         assert_eq!(of("/odata.svc/('Root')/X"), None);
         assert_eq!(of("/v1/Archives/"), None);
+        assert_eq!(
+            of("/Databases/North%20Wind/docs/Raven/Backup/Status").as_deref(),
+            Some("/databases/North%20Wind/docs/raven/backup/status")
+        );
+        assert_eq!(of("/fs/X/config"), None);
+        assert_eq!(of("/admin/FS/Restore/").as_deref(), Some("/admin/fs/restore"));
         assert_eq!(of("/é/x"), None);
         assert_eq!(of("/"), None);
     }

@@ -2,6 +2,7 @@
 
 mod attempt;
 mod cleaner;
+mod system;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -106,7 +107,7 @@ impl Worker {
             .worker_threads(options.threads.max(1))
             .max_blocking_threads(64)
             .thread_name("job")
-            .on_thread_start(move || be_nice(niceness))
+            .on_thread_start(move || system::be_nice(niceness))
             .enable_all()
             .build()?;
         let catalog = queue.catalog().handle().clone();
@@ -233,15 +234,4 @@ impl Drop for Running {
         drop(runs);
         self.shared.queue.end(&self.run);
     }
-}
-
-/// On Linux niceness belongs to a thread (setpriority(2), "C library/kernel differences"); threads that
-/// this one starts, such as those that compress, inherit it.
-fn be_nice(by: i32) {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::nice(by) {
-        tracing::debug!(%error, "the priority of a thread could not be lowered");
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = by;
 }

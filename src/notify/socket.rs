@@ -67,7 +67,7 @@ impl Socket {
         let name = match job.kind {
             JobKind::Backup => "backup",
             JobKind::Restore => "restore",
-            JobKind::Verify | JobKind::Prune | JobKind::Index => return,
+            _ => return,
         };
         if !self.lock().insert(job.id) {
             return;

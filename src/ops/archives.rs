@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::catalog::{ArchiveFilter, ArchiveRecord};
-use crate::ops::{OpError, Page, PageRequest, presence, retention};
-use crate::storage::{Storage, StorageType};
+use crate::catalog::{ArchiveFilter, ArchiveRecord, CopyRecord};
+use crate::ops::{OpError, Page, PageRequest, copies, presence, retention};
+use crate::storage::{self, Storage, StorageType};
 
 /// A tenant's archives, newest first. `dump`: None = both. Records whose object is gone are marked and left out.
 /// Those who poll ask [`super::recent::Recent`].
@@ -59,11 +59,27 @@ pub async fn get(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<ArchiveR
         .ok_or_else(|| OpError::NotFound(format!("there is no archive {id}")))
 }
 
+/// Why an archive's storage, or that of a copy, will not let it go yet; None: it will.
+pub(super) fn locked(
+    record: &ArchiveRecord,
+    copies: &[CopyRecord],
+    now: Timestamp,
+) -> Option<String> {
+    let own = storage::locked_until(&record.storage_params);
+    let until = copies.iter().filter_map(|copy| copy.locked_until).chain(own).max()?;
+    let day = until.strftime("%Y-%m-%d %H:%M UTC");
+    (until > now).then(|| format!("it is locked in its storage until {day}"))
+}
+
 /// Deletes the object and forgets the record. A foreign tenant's archive is `NotFound`; one that something
-/// under way reads, or that an incremental archive builds on, is `Conflict`.
+/// under way reads, that an incremental archive builds on, or that its storage has locked, is `Conflict`.
 pub async fn delete(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<(), OpError> {
     let record = get(app, tenant_id, id).await?;
     if let Some(why) = retention::held(app).await?.remove(&id) {
+        return Err(OpError::Conflict(format!("{}: {why}", record.name)));
+    }
+    let copies = copies::of(app, [&record]).await?.remove(&id).unwrap_or_default();
+    if let Some(why) = locked(&record, &copies, app.clock.now()) {
         return Err(OpError::Conflict(format!("{}: {why}", record.name)));
     }
     let all = ArchiveFilter { with_missing: true, ..ArchiveFilter::default() };
@@ -95,8 +111,10 @@ pub async fn delete_history(app: &App, tenant_id: i64, dump: Option<bool>) -> Re
     first.map_or(Ok(()), Err)
 }
 
-/// Deletes the object and forgets the record.
+/// Deletes the object and its copies, and forgets the record. The object last, so that what can be read
+/// stays until the end.
 pub(super) async fn remove(app: &App, record: &ArchiveRecord) -> Result<(), OpError> {
+    copies::remove(app, record).await?;
     match storage(app, record) {
         Ok(storage) => drop(storage.delete(&record.name).await?),
         // Its object is gone already, wherever it was.
@@ -151,9 +169,9 @@ pub async fn open(app: &App, archive: &ArchiveRecord) -> Result<Arc<Archive>, Op
     Ok(Arc::new(opened))
 }
 
-/// The archive file itself, to be read at any place.
+/// The archive file itself, to be read at any place; when it is gone, a copy of it.
 pub async fn source(app: &App, archive: &ArchiveRecord) -> Result<Arc<dyn ReadAt>, OpError> {
-    Ok(Arc::new(storage(app, archive)?.open(&archive.name).await?))
+    Ok(Arc::new(copies::open(app, archive).await?.0))
 }
 
 /// The storage that a record's archive lies in.

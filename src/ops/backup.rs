@@ -14,7 +14,7 @@ use crate::jobs::{Job, JobFilter, JobKind, NewJob};
 use crate::ops::OpError;
 use crate::storage::{self, StorageParams, StorageType};
 
-pub(super) use run::{clean, run};
+pub(super) use run::{RemainsJournal, clean, run};
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -44,6 +44,9 @@ pub(super) struct BackupRequest {
     /// The schedule that asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule_id: Option<Uuid>,
+    /// The archive's name; None: by the portal and the moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_name: Option<String>,
 }
 
 /// The exclusive key of jobs that concern the whole installation.
@@ -103,6 +106,7 @@ pub(super) fn job(
         storage_params: app.seal_params(&params(request))?,
         mode: request.mode,
         schedule_id,
+        file_name: None,
     };
     // In the plain layout both kinds are the same portal, so they exclude each other.
     let exclusive = match (app.config.portal.layout, request.dump) {

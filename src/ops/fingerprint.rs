@@ -4,6 +4,7 @@ use futures::TryStreamExt;
 use twox_hash::XxHash3_128;
 
 use crate::jobs::Progress;
+use crate::limits::Rate;
 use crate::storage::Storage;
 
 /// A running checksum of an archive's bytes. It finds accidents, at memory speed; what guards against
@@ -27,6 +28,7 @@ pub async fn read_back(
     name: &str,
     sent: &Fingerprint,
     progress: &Progress,
+    limit: &Rate,
 ) -> Result<(), String> {
     let failed =
         |error: &dyn std::fmt::Display| format!("reading the archive back failed: {error}");
@@ -42,6 +44,7 @@ pub async fn read_back(
     let mut stored = Fingerprint::default();
     let mut pieces = storage.read(name, 0..sent.bytes).await.map_err(|error| failed(&error))?;
     while let Some(piece) = pieces.try_next().await.map_err(|error| failed(&error))? {
+        limit.take(piece.len()).await;
         stored.update(&piece);
         progress.add(piece.len() as u64);
     }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::app::App;
 use crate::jobs::{Cleaned, Finished, Handler, Job, JobContext, JobFailure, JobKind};
-use crate::ops::{backup, index_copies, restore, retention, verify};
+use crate::ops::{backup, copies, index_copies, named, restore, retention, verify};
 
 /// Runs jobs on behalf of the application that owns the worker.
 pub struct OpsHandler(pub Weak<App>);
@@ -27,6 +27,9 @@ impl Handler for OpsHandler {
             JobKind::Verify => verify::run(&app, &ctx).await,
             JobKind::Restore => restore::run(&app, &ctx).await,
             JobKind::Prune => retention::run(&app, &ctx).await,
+            JobKind::SourceBackup => named::backup::run(&app, &ctx).await,
+            JobKind::SourceRestore => named::restore::run(&app, &ctx).await,
+            JobKind::Copy => copies::run(&app, &ctx).await,
             JobKind::Index => index_copies::run(&app, &ctx).await,
         }
     }
@@ -38,6 +41,9 @@ impl Handler for OpsHandler {
             JobKind::Restore => restore::clean(&app, job, remains).await,
             JobKind::Verify => verify::clean(&app, remains).await,
             JobKind::Prune => Ok(Cleaned::Gone),
+            JobKind::SourceBackup => named::backup::clean(&app, job, remains).await,
+            JobKind::SourceRestore => named::restore::clean(&app, job, remains).await,
+            JobKind::Copy => copies::clean(&app, job, remains).await.map(|()| Cleaned::Gone),
             JobKind::Index => index_copies::clean(&app, remains).await,
         }
     }

@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::catalog::{ArchiveFilter, ArchiveRecord};
 use crate::jobs::{JobFilter, JobKind};
+use crate::ops::named::NO_TENANT;
 use crate::ops::{OpError, verify};
 
 /// Starts a proof of the newest archive when so many were made since one was last proved.
@@ -11,7 +12,9 @@ pub(super) async fn prove_when_due(app: &App) -> Result<(), OpError> {
     if every == 0 {
         return Ok(());
     }
-    let newest = app.catalog.archives().list(ArchiveFilter::default(), every, 0).await?.items;
+    let mut newest = app.catalog.archives().list(ArchiveFilter::default(), every, 0).await?.items;
+    // One source's archive is no proof of the portal's.
+    newest.retain(|archive| archive.tenant_id != NO_TENANT);
     let Some(archive) = due(&newest, every) else { return Ok(()) };
     // One that failed is not tried again and again: its job says why, and the next archive gets its turn.
     let filter = JobFilter { kind: Some(JobKind::Verify), ..JobFilter::default() };

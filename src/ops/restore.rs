@@ -21,14 +21,15 @@ use crate::app::App;
 use crate::jobs::{Job, JobFilter, JobKind, NewJob};
 use crate::ops::OpError;
 use crate::ops::backup::INSTALLATION;
+use crate::source::database::Trust;
 use crate::storage::{StorageParams, StorageType};
 
 use contents::Only;
 use targets::Targets;
 
 pub use indexes::{IndexAction, IndexPlan};
-pub use plan::{FilesystemPlan, RestorePlan, TableAction, TablePlan};
-pub(super) use run::{clean, run};
+pub use plan::{FilesystemPlan, ObjectPlan, RestorePlan, TableAction, TablePlan};
+pub(super) use run::{clean, clean_into, run, run_request};
 
 /// Where the archive of a restore lies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,7 +117,12 @@ pub async fn plan(
         .map_err(|error| unreadable(error.to_string()))?;
     let placing = app.portal.placing();
     let mut contents = contents::read(&archive, placing, &only).await.map_err(unreadable)?;
-    let mut plan = plan::make(app, request, &only, &chosen, &contents, &targets).await?;
+    let trust = match request.trust || chosen.record.is_some() {
+        true => Trust::Own,
+        false => Trust::Foreign,
+    };
+    let mut plan = plan::make(app, request, &only, &chosen, &contents, &targets, trust).await?;
+    plan.warnings.extend(chosen.notice.clone());
     if only.is_everything() && targets.live {
         plan::count_removed(&archive, &mut contents, &targets, &mut plan).await?;
     }

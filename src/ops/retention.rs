@@ -7,10 +7,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::catalog::{ArchiveFilter, ArchiveRecord};
+use crate::catalog::{ArchiveFilter, ArchiveRecord, CopyRecord, CopyState};
 use crate::config::LayoutKind;
 use crate::jobs::{Finished, Job, JobContext, JobFailure, JobFilter, JobKind, NewJob};
-use crate::ops::{OpError, archives, schedules};
+use crate::ops::{OpError, archives, copies, schedules};
 use crate::schedule::retention::{Action, Item, Policy, Rules, plan as decide};
 
 /// How many storages are asked at once whether an archive is still there.
@@ -20,6 +20,7 @@ const LOOKUPS: usize = 8;
 #[derive(Debug, Clone)]
 pub struct Planned {
     pub archive: ArchiveRecord,
+    pub copies: Vec<CopyRecord>,
     pub action: Action,
     pub reasons: Vec<String>,
 }
@@ -48,23 +49,32 @@ pub async fn plan(
             rules;
     }
     let held = held(app).await?;
+    let mut copies = copies::of(app, &records).await?;
     let items: Vec<Item> = records
         .iter()
-        .map(|record| Item {
+        .map(|record| (record, copies.get(&record.id).map_or(&[][..], Vec::as_slice)))
+        .map(|(record, copies)| Item {
             id: record.id,
             created_on: record.created_on,
             expires_on: record.expires_on,
             schedule: record.schedule_id,
             parent: record.parent_id,
-            missing: record.missing_since.is_some(),
-            held: held.get(&record.id).cloned().or_else(|| app.scheduling.refusal(record.id, now)),
+            // As long as a copy is there, it is an archive like any other.
+            missing: record.missing_since.is_some()
+                && copies.iter().all(|copy| copy.state != CopyState::Stored),
+            held: held
+                .get(&record.id)
+                .cloned()
+                .or_else(|| archives::locked(record, copies, now))
+                .or_else(|| app.scheduling.refusal(record.id, now)),
         })
         .collect();
     let mut by_id: HashMap<Uuid, ArchiveRecord> =
         records.into_iter().map(|record| (record.id, record)).collect();
     let planned = decide(&items, &policies, now).into_iter().filter_map(|decision| {
         let archive = by_id.remove(&decision.id)?;
-        Some(Planned { archive, action: decision.action, reasons: decision.reasons })
+        let copies = copies.remove(&decision.id).unwrap_or_default();
+        Some(Planned { archive, copies, action: decision.action, reasons: decision.reasons })
     });
     Ok(planned.collect())
 }
@@ -73,8 +83,12 @@ pub async fn plan(
 pub(super) async fn held(app: &App) -> Result<HashMap<Uuid, String>, OpError> {
     let filter = JobFilter { unfinished: true, ..JobFilter::default() };
     let jobs = app.queue.list(filter, 1000, 0).await?.items;
-    let reading =
-        jobs.into_iter().filter(|job| matches!(job.kind, JobKind::Restore | JobKind::Verify));
+    let reading = jobs.into_iter().filter(|job| {
+        matches!(
+            job.kind,
+            JobKind::Restore | JobKind::Verify | JobKind::SourceRestore | JobKind::Copy
+        )
+    });
     Ok(reading
         .filter_map(|job| Some((job.archive_id?, format!("job {} needs it now", job.id))))
         .collect())
@@ -114,7 +128,7 @@ pub(super) async fn run(app: &App, ctx: &JobContext) -> Result<Finished, JobFail
     look(app, ctx).await?;
     ctx.progress.phase("removing");
     let planned = plan(app, None, None, None).await.map_err(failed)?;
-    for Planned { archive, action, reasons } in planned {
+    for Planned { archive, action, reasons, .. } in planned {
         ctx.cancel.check()?;
         if action == Action::Keep {
             continue;
@@ -144,7 +158,10 @@ async fn look(app: &App, ctx: &JobContext) -> Result<(), JobFailure> {
     let records = app.catalog.archives().list(filter, u32::MAX, 0).await;
     let records = records.map_err(|error| JobFailure::Failed(error.to_string()))?.items;
     let looking = futures::stream::iter(records)
-        .map(|record| archives::look(app, record))
+        .map(|record| async move {
+            copies::look(app, &record).await?;
+            archives::look(app, record).await
+        })
         .buffer_unordered(LOOKUPS)
         .try_for_each(|_| async { Ok(()) });
     tokio::select! {

@@ -17,7 +17,7 @@ use crate::jobs::JobState;
 use crate::notify::Event;
 use crate::ops::backup::{self, Mode, StartBackup};
 use crate::ops::schedules::{is_slot, zone_of};
-use crate::ops::{OpError, mirror, proving, retention};
+use crate::ops::{OpError, copies, mirror, proving, retention};
 use crate::portal::{Tenant, TenantStatus};
 use crate::schedule::{Cron, due};
 
@@ -96,6 +96,7 @@ async fn work(app: Arc<App>, stopping: CancellationToken) {
             told("the portal's tables could not be read", mirror::pull(&app).await);
         }
         told("schedules could not be looked through", tick(&app).await);
+        told("copies could not be looked after", copies::tick(&app).await);
         told("no archive could be proved", proving::prove_when_due(&app).await);
         // After a failure the portal is left alone for a while.
         if long_ago(refused, PULL) {

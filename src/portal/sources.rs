@@ -78,13 +78,10 @@ pub(super) fn configured(config: &Config) -> Vec<Own> {
         }
         folder("the secret key", &path.with_file_name(crate::seal::KEY_FILE));
     }
-    for storage in [&config.storage.custom_cloud, &config.storage.data_store].into_iter().flatten()
-    {
-        own.push(Own {
-            what: "a configured storage",
-            url: storage.url.clone(),
-            options: storage.options.clone(),
-        });
+    let storages = [config.storage.custom_cloud.clone(), config.storage.data_store.clone()];
+    let copies = config.storage.copy.iter().map(|copy| copy.place());
+    for storage in storages.into_iter().flatten().chain(copies) {
+        own.push(Own { what: "a configured storage", url: storage.url, options: storage.options });
     }
     own
 }

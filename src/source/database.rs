@@ -2,6 +2,7 @@
 
 mod hex;
 mod mysql;
+mod object;
 mod postgres;
 mod readers;
 mod sql;
@@ -14,6 +15,7 @@ use async_trait::async_trait;
 use crate::config::DatabaseConfig;
 use crate::source::restore::{AttemptId, Staged};
 
+pub use object::ObjectText;
 pub use staging::{Adjustment, Live, LiveObject, LiveTable, Staging, Statements, Trust};
 
 /// A database that can be dumped.
@@ -34,6 +36,15 @@ pub trait Database: Send + Sync {
 
     /// What an attempt staged and maybe swapped, also when there is nothing (any more).
     async fn staged(&self, attempt: &AttemptId) -> Result<Box<dyn Staged>, DatabaseError>;
+
+    /// Makes the database, empty, where there is none. True: it was made.
+    async fn create(&self) -> Result<bool, DatabaseError>;
+
+    /// Drops the database if there is nothing in it.
+    async fn discard(&self) -> Result<(), DatabaseError>;
+
+    /// Gives space that is not used back; tables are locked meanwhile.
+    async fn compact(&self) -> Result<(), DatabaseError>;
 }
 
 /// One moment of a database. Dropping it closes its connections and ends what they were running.
@@ -102,15 +113,6 @@ pub struct ServerInfo {
     pub position: Option<String>,
 }
 
-/// Definitions that belong to no one table: the member `extra/objects/{database}/{kind}/{name}.sql`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ObjectText {
-    /// `view`, `trigger`, `routine` …; `schema` for texts of all kinds.
-    pub kind: String,
-    pub name: String,
-    pub sql: String,
-}
-
 #[derive(Debug, Clone)]
 pub struct Table {
     pub name: String,
@@ -160,7 +162,7 @@ pub fn open(
 }
 
 /// A sentence that names what it is about, but not a thousand things. `None` when there is nothing.
-fn warning(about: &str, names: &[String]) -> Option<String> {
+pub fn warning(about: &str, names: &[String]) -> Option<String> {
     const SHOWN: usize = 20;
     let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
     match names.len() {

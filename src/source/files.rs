@@ -165,7 +165,7 @@ impl Filesystem {
 }
 
 /// How much of a file that grew [`Filesystem::read_small`] yields beyond its listed size.
-const GROWTH_SEEN: u64 = 64 << 10;
+pub const GROWTH_SEEN: u64 = 64 << 10;
 
 /// Paths that a listing leaves out, with everything below them.
 #[derive(Debug, Clone)]

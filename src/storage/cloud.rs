@@ -15,23 +15,27 @@ use futures::stream::{self, BoxStream, StreamExt};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::signer::Signer;
-use object_store::{Attribute, GetOptions, ObjectStore, ObjectStoreExt};
+use object_store::{
+    Attribute, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use url::Url;
 
-use super::location::Provider;
+use super::location::Bucket;
 use super::upload::{UploadHint, UploadJournal};
 use super::{Remains, StorageError, StoredObject, name};
+use crate::cloud::{ClientConfig, Context, Fault, FaultKind, Provider, PutSettings};
+use crate::cloud::{has_code, is_no_bucket};
+use crate::config::Options;
 
-mod client;
-mod error;
 mod plan;
 mod upload;
 
-pub(super) use client::{ClientConfig, is_own};
 pub(super) use upload::CloudUpload;
 
-/// The name of the mark among an object's metadata.
-const MARK: &str = "portal-backup-attempt";
+/// What a path in an address must not hold as it is: all but RFC 3986's unreserved characters and `/`.
+const IN_ADDRESS: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 /// What providers sign at most.
 const LONGEST_LINK: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -43,8 +47,8 @@ pub(super) struct Cloud {
     quick: Arc<dyn ObjectStore>,
     quick_parts: Arc<dyn MultipartStore>,
     signer: Arc<dyn Signer>,
-    provider: Provider,
-    bucket: String,
+    config: ClientConfig,
+    put: PutSettings,
     prefix: Path,
     url: Url,
     max_parts: u64,
@@ -59,12 +63,21 @@ struct Found {
 }
 
 impl Cloud {
-    /// Checks URL and options; sends nothing.
-    pub(super) fn new(config: &ClientConfig<'_>, max_parts: u32) -> Result<Self, StorageError> {
-        let clients = config.build()?;
-        let bucket = config.bucket;
+    /// Checks URL and options; sends nothing. `environment`: whether what the options leave open comes
+    /// from there.
+    pub(super) fn new(
+        bucket: &Bucket,
+        options: &Options,
+        environment: bool,
+        max_parts: u32,
+    ) -> Result<Self, StorageError> {
+        let config = bucket.client(options, environment);
+        let url = bucket.url();
+        let wrong = |error| StorageError::Configuration(format!("{url}: {error}"));
+        let clients = config.clients().map_err(wrong)?;
+        let put = config.put().map_err(wrong)?;
         let prefix = Path::parse(bucket.prefix.join("/"))
-            .map_err(|error| StorageError::Invalid(format!("{}: {error}", bucket.url())))?;
+            .map_err(|error| StorageError::Invalid(format!("{url}: {error}")))?;
         // What the providers document; Azure would take 50,000 blocks.
         let most = if bucket.provider == Provider::Azure { 50_000 } else { 10_000 };
         Ok(Self {
@@ -73,12 +86,12 @@ impl Cloud {
             quick: clients.quick,
             quick_parts: clients.quick_parts,
             signer: clients.signer,
-            provider: bucket.provider,
-            bucket: bucket.name.clone(),
+            put,
             prefix,
-            url: bucket.url(),
+            url,
             max_parts: u64::from(max_parts).min(most),
             secrets: config.secrets(),
+            config,
         })
     }
 
@@ -97,7 +110,17 @@ impl Cloud {
 
     fn fail(&self, doing: &str, name: &str, error: &object_store::Error) -> StorageError {
         let what = format!("cannot {doing} {}{name}", self.url);
-        error::Context { bucket: &self.bucket, what: &what, secrets: &self.secrets }.error(error)
+        let bucket = &self.config.bucket;
+        Context { bucket, what: &what, secrets: &self.secrets }.explain(error).into()
+    }
+
+    /// The name of the mark among an object's metadata. Azure's names are those of programming languages.
+    fn mark(&self) -> Attribute {
+        let name = match self.config.provider {
+            Provider::Azure => "portal_backup_attempt",
+            Provider::S3 | Provider::Google => "portal-backup-attempt",
+        };
+        Attribute::Metadata(name.into())
     }
 
     pub(super) async fn size(&self, name: &str) -> Result<Option<u64>, StorageError> {
@@ -115,7 +138,7 @@ impl Cloud {
         let options = GetOptions { head: true, ..GetOptions::default() };
         match store.get_opts(&key, options).await {
             Ok(result) => {
-                let mark = result.attributes.get(&Attribute::Metadata(MARK.into()));
+                let mark = result.attributes.get(&self.mark());
                 let mark = mark.map(|mark| mark.to_string());
                 Ok(Some(Found { size: result.meta.size, mark }))
             }
@@ -123,7 +146,7 @@ impl Cloud {
             // A listing can, and of what lies below the object's name it is empty.
             Err(object_store::Error::NotFound { .. }) => {
                 match store.list(Some(&key)).next().await {
-                    Some(Err(error)) if error::is_no_bucket(&error) => {
+                    Some(Err(error)) if is_no_bucket(&error) => {
                         Err(self.fail("read", name, &error))
                     }
                     None | Some(Ok(_)) => Ok(None),
@@ -134,7 +157,14 @@ impl Cloud {
                     },
                 }
             }
-            Err(error) => Err(self.fail("read", name, &error)),
+            // Without a body it cannot say why either: of a bucket in another region, for example.
+            Err(error) => match self.fail("read", name, &error) {
+                StorageError::Other(text) => match store.list(Some(&key)).next().await {
+                    Some(Err(error)) => Err(self.fail("read", name, &error)),
+                    None | Some(Ok(_)) => Err(StorageError::Other(text)),
+                },
+                known => Err(known),
+            },
         }
     }
 
@@ -178,6 +208,16 @@ impl Cloud {
         Ok(stream::iter(archives).boxed())
     }
 
+    pub(super) async fn folders(&self) -> Result<Vec<String>, StorageError> {
+        let prefix = Some(&self.prefix).filter(|prefix| !prefix.as_ref().is_empty());
+        let listed = self.quick.list_with_delimiter(prefix).await;
+        let listed = listed.map_err(|error| self.fail("list", "", &error))?;
+        let name = |folder: &Path| folder.filename().map(str::to_owned);
+        let mut names: Vec<_> = listed.common_prefixes.iter().filter_map(name).collect();
+        names.sort();
+        Ok(names)
+    }
+
     pub(super) async fn upload(
         self: Arc<Self>,
         name: &str,
@@ -206,14 +246,17 @@ impl Cloud {
 
     /// Ends an upload and frees its parts; fine when it is gone.
     async fn abort(&self, name: &str, upload: &str) -> Result<(), StorageError> {
+        if self.config.provider == Provider::Azure {
+            return self.drop_blocks(name).await;
+        }
         match self.quick_parts.abort_multipart(&self.key(name)?, &upload.to_owned()).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) if error::has_code(&error, "NoSuchUpload") => Ok(()),
+            Err(error) if has_code(&error, "NoSuchUpload") => Ok(()),
             // Some servers answer so when the upload is gone. Where the right to abort is really
             // missing, asking again at every start would not help either.
-            Err(error) if error::has_code(&error, "AccessDenied") => {
+            Err(error) if has_code(&error, "AccessDenied") => {
                 tracing::warn!(
-                    bucket = self.bucket,
+                    bucket = self.config.bucket,
                     name,
                     "the storage refused to end an upload: it is gone, or the right to \
                      AbortMultipartUpload is missing"
@@ -224,15 +267,25 @@ impl Cloud {
         }
     }
 
+    /// Azure has no end of an upload: blocks that belong to no object stay for a week, unless an object of
+    /// the name is written, which drops them. So an empty one is, and deleted again, where there is none.
+    async fn drop_blocks(&self, name: &str) -> Result<(), StorageError> {
+        let attempt = uuid::Uuid::new_v4().simple().to_string();
+        let attributes = [(self.mark(), attempt.clone())].into_iter().collect();
+        let options = PutOptions { mode: PutMode::Create, attributes, ..PutOptions::default() };
+        match self.quick.put_opts(&self.key(name)?, PutPayload::new(), options).await {
+            Ok(_) => self.delete_own(name, &attempt).await,
+            // Whoever wrote that one dropped them, or does so next time.
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
+            Err(error) if is_no_bucket(&error) => Ok(()),
+            Err(error) => Err(self.fail("end the upload of", name, &error)),
+        }
+    }
+
     /// Deletes the object if this attempt wrote it.
     async fn delete_own(&self, name: &str, attempt: &str) -> Result<(), StorageError> {
         let Some(Found { mark, .. }) = self.head(&self.quick, name).await? else { return Ok(()) };
-        // Azure's multipart uploads carry no metadata: there the caller's word must do.
-        let ours = match &mark {
-            Some(mark) => mark == attempt,
-            None => self.provider == Provider::Azure,
-        };
-        if ours {
+        if mark.as_deref() == Some(attempt) {
             self.delete(name).await?;
         }
         Ok(())
@@ -242,15 +295,38 @@ impl Cloud {
         &self,
         name: &str,
         expires: Duration,
-    ) -> Result<Url, StorageError> {
-        self.signer
-            .signed_url(
-                object_store::signer::Method::GET,
-                &self.key(name)?,
-                expires.min(LONGEST_LINK),
-            )
-            .await
-            .map_err(|error| self.fail("make a link to", name, &error))
+    ) -> Result<Option<Url>, StorageError> {
+        if self.config.has_customer_key() {
+            // Only who sends the key can read it, and a link sends none.
+            return Ok(None);
+        }
+        let get = object_store::signer::Method::GET;
+        let key = self.key(name)?;
+        let encoded = percent_encode(key.as_ref().as_bytes(), IN_ADDRESS).to_string();
+        let key = match self.config.provider {
+            // There object_store puts the path into the address as it is.
+            Provider::Google => {
+                Path::parse(encoded).map_err(|error| StorageError::Invalid(error.to_string()))?
+            }
+            // There it signs the encoded name, and Azure compares with the decoded one.
+            Provider::Azure if encoded != key.as_ref() => return Ok(None),
+            Provider::S3 | Provider::Azure => key,
+        };
+        let signed = self.signer.signed_url(get, &key, expires.min(LONGEST_LINK)).await;
+        signed.map(Some).map_err(|error| self.fail("make a link to", name, &error))
+    }
+}
+
+impl From<Fault> for StorageError {
+    fn from(Fault { kind, text }: Fault) -> Self {
+        match kind {
+            FaultKind::NotFound => Self::NotFound(text),
+            FaultKind::Exists => Self::Exists(text),
+            FaultKind::Denied => Self::Denied(text),
+            FaultKind::Full => Self::Full(text),
+            FaultKind::Unavailable => Self::Unavailable(text),
+            FaultKind::Other => Self::Other(text),
+        }
     }
 }
 

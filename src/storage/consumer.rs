@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, OnceCell};
 use url::Url;
 
 use super::StorageError;
-use super::cloud::{ClientConfig, Cloud};
+use super::cloud::Cloud;
 use super::location::Bucket;
 use crate::config::Options;
 
@@ -110,14 +110,15 @@ impl Consumer {
         })?;
         let mut options = pending.options.clone();
         options.0.extend((pending.credentials)(&secrets)?.0);
-        let config =
-            ClientConfig { bucket: &pending.bucket, options: &options, environment: false };
         // What administrators have stored in DocSpace is no configuration of ours, but not the request's
         // doing either; the text names no secret.
-        let cloud = Cloud::new(&config, pending.max_parts).map_err(|error| match error {
-            StorageError::Configuration(text) => StorageError::NotConfigured(text),
-            other => other,
-        })?;
+        let cloud =
+            Cloud::new(&pending.bucket, &options, false, pending.max_parts).map_err(|error| {
+                match error {
+                    StorageError::Configuration(text) => StorageError::NotConfigured(text),
+                    other => other,
+                }
+            })?;
         Ok(Arc::new(cloud))
     }
 }

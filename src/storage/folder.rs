@@ -228,6 +228,30 @@ impl Folder {
         Ok(stream::iter(archives.into_iter().map(Ok)).boxed())
     }
 
+    pub(super) async fn folders(self: &Arc<Self>) -> Result<Vec<String>, StorageError> {
+        let folder = self.clone();
+        let mut names = blocking(move || {
+            let mut names = Vec::new();
+            let Some(directory) = folder.directory(false)? else { return Ok(names) };
+            let entries = Dir::read_from(&directory).map_err(|e| folder.fail("list", "", e))?;
+            for entry in entries {
+                let entry = entry.map_err(|error| folder.fail("list", "", error))?;
+                let Some(name) = OsStr::from_bytes(entry.file_name().to_bytes()).to_str() else {
+                    continue;
+                };
+                let status = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW);
+                let is_folder = |mode| FileType::from_raw_mode(mode) == FileType::Directory;
+                if !name.starts_with('.') && status.is_ok_and(|status| is_folder(status.st_mode)) {
+                    names.push(name.to_owned());
+                }
+            }
+            Ok(names)
+        })
+        .await?;
+        names.sort();
+        Ok(names)
+    }
+
     pub(super) async fn upload(
         self: &Arc<Self>,
         name: &str,

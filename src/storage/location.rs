@@ -6,13 +6,8 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::StorageError;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Provider {
-    S3,
-    Google,
-    Azure,
-}
+use crate::cloud::{ClientConfig, Provider};
+use crate::config::Options;
 
 /// What a URL points to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +29,17 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
+    /// What its clients are built from.
+    pub(super) fn client(&self, options: &Options, environment: bool) -> ClientConfig {
+        ClientConfig {
+            provider: self.provider,
+            bucket: self.name.clone(),
+            root: self.root.clone(),
+            options: options.clone(),
+            environment,
+        }
+    }
+
     /// The address of the prefix, ending in `/`.
     pub(super) fn url(&self) -> Url {
         let mut url = self.root.clone();
@@ -50,19 +56,14 @@ pub(super) fn parse(url: &Url) -> Result<Location, StorageError> {
     if url.query().is_some() || url.fragment().is_some() {
         return Err(invalid("a storage's URL has no ? and no #"));
     }
-    let provider = match url.scheme() {
-        "file" => {
-            components(url)?;
-            let path = url
-                .to_file_path()
-                .map_err(|()| invalid("it must be file:/// and an absolute path"))?;
-            return Ok(Location::Folder(path));
-        }
-        "s3" | "s3a" => Provider::S3,
-        "gs" => Provider::Google,
-        "az" | "azure" | "adl" | "abfs" | "abfss" => Provider::Azure,
-        _ => return Err(invalid("a storage's URL begins with file://, s3://, gs:// or az://")),
-    };
+    if url.scheme() == "file" {
+        components(url)?;
+        let path =
+            url.to_file_path().map_err(|()| invalid("it must be file:/// and an absolute path"))?;
+        return Ok(Location::Folder(path));
+    }
+    let provider = Provider::of_scheme(url.scheme())
+        .ok_or_else(|| invalid("a storage's URL begins with file://, s3://, gs:// or az://"))?;
     // Azure's container@account.host is no password; anything else before an @ is.
     if url.password().is_some() || (!url.username().is_empty() && provider != Provider::Azure) {
         return Err(invalid("credentials belong into the options, not into the URL"));

@@ -1,5 +1,7 @@
 //! `storageParams`: reading them by name in any spelling, and knowing which hold secrets.
 
+use jiff::Timestamp;
+
 use super::{StorageError, StorageParams, StorageType};
 
 /// Lower case without `_`, `-` and `.`: `filePath`, `file_path` and `FILEPATH` are one name.
@@ -55,6 +57,8 @@ pub fn is_secret_param(name: &str) -> bool {
 
 /// The parameter that holds the id of the archive's file, where the storage gives archives ids.
 pub const FILE_ID: &str = "fileId";
+/// The parameter of a record that holds the end of the archive's lock.
+const LOCKED_UNTIL: &str = "lockedUntil";
 /// The parameter that holds the credential with which a user asked, for storages within the portal.
 pub const PORTAL_TOKEN: &str = "portalToken";
 
@@ -78,16 +82,30 @@ pub fn of_tenant(kind: StorageType, params: &mut StorageParams, tenant: i64, dum
     params.insert("tenantId".to_owned(), id.to_string());
 }
 
-/// The parameters of a finished archive: with the id of its file, and without the credential of the one
-/// who asked, which nobody may use for anything else.
-pub fn in_record(params: &StorageParams, file: Option<&str>) -> StorageParams {
+/// The parameters of a finished archive: with the id of its file and the end of its lock, and without the
+/// credential of the one who asked, which nobody may use for anything else.
+pub fn in_record(
+    params: &StorageParams,
+    file: Option<&str>,
+    locked_until: Option<Timestamp>,
+) -> StorageParams {
     let token = normal(PORTAL_TOKEN);
     let mut kept = params.clone();
     kept.retain(|name, _| normal(name) != token);
     if let Some(file) = file {
         kept.insert(FILE_ID.to_owned(), file.to_owned());
     }
+    // What a request says of this counts for nothing.
+    kept.retain(|name, _| normal(name) != normal(LOCKED_UNTIL));
+    if let Some(until) = locked_until {
+        kept.insert(LOCKED_UNTIL.to_owned(), until.to_string());
+    }
     kept
+}
+
+/// Until when the storage lets nobody delete an archive, as its record says.
+pub fn locked_until(params: &StorageParams) -> Option<Timestamp> {
+    params.get(LOCKED_UNTIL)?.parse().ok()
 }
 
 /// Adds `folder` below the path that the parameter of this (normalised) name holds.

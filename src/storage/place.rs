@@ -187,6 +187,15 @@ impl Storage {
         }
     }
 
+    /// Names of the folders directly in this storage, in their order; none where storages have no folders.
+    pub async fn folders(&self) -> Result<Vec<String>, StorageError> {
+        match &self.0 {
+            Kind::Folder(folder) => folder.folders().await,
+            Kind::Cloud(cloud) => cloud.folders().await,
+            Kind::Consumer(_) | Kind::Documents(_) => Ok(Vec::new()),
+        }
+    }
+
     /// Removes what a dead attempt left: open parts, a staged file, and an object that this very attempt
     /// wrote and nobody recorded. Fine to repeat, and when nothing is there. The caller makes sure that
     /// no finished archive is of this attempt, and that the attempt runs no longer.
@@ -201,7 +210,8 @@ impl Storage {
     }
 
     /// An address that anybody can download the archive from until it expires (a cloud's limit is seven
-    /// days). None for folders and documents.
+    /// days). None for folders and documents, and where whoever reads must send a key, or the
+    /// provider's signature cannot be made.
     pub async fn presigned_link(
         &self,
         name: &str,
@@ -211,10 +221,10 @@ impl Storage {
         match &self.0 {
             // DocSpace asks whoever opens a document who they are.
             Kind::Folder(_) | Kind::Documents(_) => Ok(None),
-            Kind::Cloud(cloud) => cloud.presigned_link(name, expires).await.map(Some),
+            Kind::Cloud(cloud) => cloud.presigned_link(name, expires).await,
             Kind::Consumer(consumer) => {
                 let cloud = consumer.cloud().await?;
-                cloud.presigned_link(&consumer.key(name), expires).await.map(Some)
+                cloud.presigned_link(&consumer.key(name), expires).await
             }
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use url::Url;
 
 use super::allow::{AllowList, Prefix};
-use super::cloud::{ClientConfig, Cloud};
+use super::cloud::Cloud;
 use super::consumer::{ConsumerSecrets, Remembered};
 use super::documents::Portal;
 use super::folder::Folder;
@@ -34,6 +34,8 @@ pub struct Storages {
     max_parts: u32,
     custom_cloud: Option<Configured>,
     data_store: Configured,
+    /// Where each finished archive is sent beside, by name.
+    copies: Vec<(String, Configured)>,
     /// By their names in lower case.
     consumers: BTreeMap<String, Options>,
     secrets: Option<Arc<Remembered>>,
@@ -72,6 +74,14 @@ impl Storages {
                 Configured { url, options: Options::default(), storage: Storage::folder(folder) }
             }
         };
+        let copies = storage.copy.iter().map(|copy| {
+            let copied = Configured::new(&copy.place(), max_parts);
+            let copied = copied.map_err(|error| {
+                let name = &copy.name;
+                StorageError::Configuration(format!("[[storage.copy]] {name:?}: {error}"))
+            });
+            Ok((copy.name.clone(), copied?))
+        });
         let consumers = config.consumers.iter();
         let storages = Self {
             real_root: root.canonicalize().ok(),
@@ -81,6 +91,7 @@ impl Storages {
             max_parts,
             custom_cloud: custom_cloud.map(|c| configured("custom_cloud", c)).transpose()?,
             data_store,
+            copies: copies.collect::<Result<_, StorageError>>()?,
             consumers: consumers.map(|(name, o)| (name.to_ascii_lowercase(), o.clone())).collect(),
             secrets: None,
             portal: Portal::of(&config.portal.docspace, &config.backup.temp_dir)?,
@@ -193,7 +204,9 @@ impl Storages {
             Location::Folder(path) => return Ok(Storage::folder(Folder::new(path, vec![], true)?)),
             Location::Bucket(bucket) => bucket,
         };
-        let configured = self.custom_cloud.iter().chain([&self.data_store]).find(|configured| {
+        let copies = self.copies.iter().map(|(_, copy)| copy);
+        let all = self.custom_cloud.iter().chain([&self.data_store]).chain(copies);
+        let configured = all.into_iter().find(|configured| {
             matches!(location::parse(&configured.url), Ok(Location::Bucket(other)) if other.root == bucket.root)
         });
         let none = Options::default();
@@ -201,8 +214,17 @@ impl Storages {
             Some(configured) => (&configured.options, false),
             None => (&none, true),
         };
-        let config = ClientConfig { bucket: &bucket, options, environment };
-        Ok(Storage::cloud(Cloud::new(&config, self.max_parts)?))
+        Ok(Storage::cloud(Cloud::new(&bucket, options, environment, self.max_parts)?))
+    }
+
+    /// A further storage for finished archives, by its name.
+    pub fn copy(&self, name: &str) -> Option<&Storage> {
+        self.copies.iter().find(|(own, _)| own == name).map(|(_, copy)| &copy.storage)
+    }
+
+    /// The names of the further storages.
+    pub fn copy_names(&self) -> Vec<String> {
+        self.copies.iter().map(|(name, _)| name.clone()).collect()
     }
 
     /// Every storage that the configuration names, `Local` by its root.
@@ -282,9 +304,7 @@ impl Configured {
                 Storage::folder(Folder::new(path, Vec::new(), false)?)
             }
             Location::Bucket(bucket) => {
-                let options = &config.options;
-                let config = ClientConfig { bucket: &bucket, options, environment: false };
-                Storage::cloud(Cloud::new(&config, max_parts)?)
+                Storage::cloud(Cloud::new(&bucket, &config.options, false, max_parts)?)
             }
         };
         Ok(Self { url: config.url.clone(), options: config.options.clone(), storage })

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use jiff::Timestamp;
 
 use super::cloud::CloudUpload;
 use super::documents::DocumentsUpload;
@@ -57,6 +58,14 @@ impl Upload {
             Kind::Folder(upload) => upload.write(bytes).await,
             Kind::Cloud(upload) => upload.write(bytes).await,
             Kind::Documents(upload) => upload.write(bytes).await,
+        }
+    }
+
+    /// Until when the storage will let nobody delete the archive, where it was asked to.
+    pub fn locked_until(&self) -> Option<Timestamp> {
+        match &self.0 {
+            Kind::Cloud(upload) => upload.locked_until(),
+            Kind::Folder(_) | Kind::Documents(_) => None,
         }
     }
 

@@ -1,8 +1,10 @@
 //! The HTTP APIs, as clients meet them.
 
+mod copies;
 mod docspace;
 mod docspace_tables;
 mod identity;
+mod limits;
 mod load;
 mod restore;
 mod schedules;

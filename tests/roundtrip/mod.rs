@@ -1,10 +1,12 @@
 //! What was put in comes out.
 
 mod cloud;
+mod cloud_sources;
 pub mod docspace;
 mod plain;
 mod postgres;
 pub mod restore;
+mod several;
 
 /// The file of an archive as `/v1/archives` shows it.
 fn local_path(archive: &serde_json::Value) -> std::path::PathBuf {

@@ -3,11 +3,13 @@
 mod mysql;
 mod mysql_cut;
 mod mysql_live;
+mod mysql_objects;
 mod mysql_restore;
 mod mysql_restore_faults;
 mod mysql_restore_load;
 mod postgres;
 mod postgres_restore;
 mod sqlite;
+mod sqlite_objects;
 mod sqlite_restore;
 mod support;

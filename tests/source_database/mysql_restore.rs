@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use portal_backup::source::database::{Adjustment, Staging, Statements, Trust};
+use portal_backup::source::database::{Adjustment, ObjectText, Staging, Statements, Trust};
 use portal_backup::source::restore::AttemptId;
 use sha2::{Digest, Sha256};
 
@@ -11,7 +11,7 @@ use crate::support::{Temporary, data, mariadb, open, unique};
 
 /// What an archive has of a database.
 #[derive(Clone)]
-pub struct Dump(pub Vec<Member>);
+pub struct Dump(pub Vec<Member>, pub Vec<ObjectText>);
 
 #[derive(Clone)]
 pub struct Member {
@@ -29,7 +29,13 @@ pub async fn dump(url: &str) -> Dump {
         let (rows, data) = data(snapshot.as_ref(), &table.name).await;
         members.push(Member { table: table.name.clone(), scheme, rows, data });
     }
-    Dump(members)
+    Dump(members, Vec::new())
+}
+
+/// The same with views, triggers, routines and events.
+pub async fn dump_all(url: &str) -> Dump {
+    let objects = open(url).snapshot(1).await.unwrap().objects().await.unwrap();
+    Dump(dump(url).await.0, objects)
 }
 
 impl Dump {
@@ -50,6 +56,7 @@ pub fn attempt() -> AttemptId {
 
 /// Loads everything; checks counts and digests.
 pub async fn load(staging: &dyn Staging, dump: &Dump, trust: Trust) {
+    staging.objects(dump.1.clone(), trust).await.unwrap();
     for member in &dump.0 {
         staging.scheme(&member.table, &member.scheme, trust).await.unwrap();
     }
@@ -104,8 +111,8 @@ impl Live {
         script += "SELECT TRIGGER_NAME,EVENT_MANIPULATION,EVENT_OBJECT_TABLE,ACTION_ORDER,HEX(ACTION_STATEMENT),\
               ACTION_TIMING,SQL_MODE,DEFINER,CHARACTER_SET_CLIENT,COLLATION_CONNECTION \
               FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE() ORDER BY 1;
-            SELECT EVENT_NAME,EVENT_DEFINITION FROM information_schema.EVENTS WHERE EVENT_SCHEMA = DATABASE();
-            SELECT ROUTINE_NAME,ROUTINE_DEFINITION FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = DATABASE();";
+            SELECT EVENT_NAME,EVENT_DEFINITION FROM information_schema.EVENTS WHERE EVENT_SCHEMA = DATABASE() ORDER BY 1;
+            SELECT ROUTINE_NAME,ROUTINE_DEFINITION FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = DATABASE() ORDER BY 1;";
         self.run(&script).replace(&self.0.0, "live")
     }
 

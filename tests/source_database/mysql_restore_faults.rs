@@ -16,6 +16,7 @@ async fn again(url: &str) -> Box<dyn Staged> {
 
 async fn stage(live: &Live, dump: &Dump) {
     let staging = open(&live.url()).stage(&attempt()).await.unwrap();
+    staging.objects(dump.1.clone(), Trust::Own).await.unwrap();
     for member in &dump.0 {
         staging.scheme(&member.table, &member.scheme, Trust::Own).await.unwrap();
         let data = pieces(&member.data, 4096);
@@ -39,7 +40,46 @@ enum Step {
 /// Ends a step at each of its statements in turn; afterwards it is rolled back or gone on with. (A statement that was
 /// run without an answer is the next one that was not run.)
 async fn end_everywhere(step: Step) {
-    let (live, dump, new) = bound().await;
+    end_everywhere_with(step, bound().await, crate::mysql_restore::SPOILED).await;
+}
+
+/// Views, routines, events and a sequence, of which each is changed, dropped and made anew.
+const OBJECTS: &str = "
+CREATE VIEW second AS SELECT * FROM seen; CREATE VIEW dropped AS SELECT id FROM child;
+CREATE SEQUENCE counts; DO NEXTVAL(counts); CREATE TABLE counted (id bigint DEFAULT NEXTVAL(counts));
+CREATE EVENT often ON SCHEDULE EVERY 2 YEAR DISABLE DO DELETE FROM parent;";
+const OBJECTS_SPOILED: &str = "
+DROP VIEW second; CREATE OR REPLACE VIEW seen AS SELECT 1 AS id; DROP VIEW dropped; DROP PROCEDURE doing; DROP EVENT often;
+CREATE OR REPLACE FUNCTION answer() RETURNS int RETURN 4; ALTER EVENT sometimes COMMENT 'spoiled';
+DROP TRIGGER gone; CREATE TRIGGER gone AFTER DELETE ON stays FOR EACH ROW INSERT INTO noted VALUES ('moved');
+CREATE TRIGGER survives AFTER UPDATE ON child FOR EACH ROW SET @x = 1; DO NEXTVAL(counts);
+CREATE VIEW survives AS SELECT * FROM stays; DROP TABLE counted; DROP SEQUENCE counts;";
+
+/// With the archive's objects.
+async fn end_everywhere_objects(step: Step) {
+    let (live, _, _) = bound().await;
+    live.run("DROP TABLE waits; DROP TABLE IF EXISTS fresh");
+    live.run(OBJECTS);
+    let mut dump =
+        crate::mysql_restore::dump_all(&live.url()).await.without(crate::mysql_restore::UNKNOWN);
+    dump.1.retain(|object| object.name != "kept");
+    live.run(OBJECTS_SPOILED);
+    let spoiled = live.state();
+    stage(&live, &dump).await;
+    let direct = again(&live.url()).await;
+    direct.swap().await.unwrap();
+    let new = live.state();
+    assert_ne!(spoiled, new);
+    for wanted in ["second", "dropped", "often", "survives", "counts", "answer"] {
+        assert!(new.contains(wanted), "{wanted}: {new}");
+    }
+    direct.roll_back().await.unwrap();
+    assert_same(&live.state(), &spoiled, "rolled back");
+    let spoil = "DROP VIEW second; CREATE OR REPLACE VIEW seen AS SELECT 1 AS id; DROP VIEW dropped; DROP PROCEDURE doing; ALTER SEQUENCE counts RESTART 900";
+    end_everywhere_with(step, (live, dump, new), spoil).await;
+}
+
+async fn end_everywhere_with(step: Step, (live, dump, new): (Live, Dump, String), spoil: &str) {
     let old = live.state();
     let mut ended = 0;
     for statements in 0.. {
@@ -69,7 +109,7 @@ async fn end_everywhere(step: Step) {
         assert_same(&live.state(), expected, &format!("{step:?} at {statements}"));
         assert_eq!(live.beside(), "", "{step:?} at {statements}");
         if step == Step::Finish {
-            live.run(crate::mysql_restore::SPOILED);
+            live.run(spoil);
         }
         if complete {
             break;
@@ -91,6 +131,21 @@ async fn a_rollback_ended_anywhere_is_gone_on_with() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_end_ended_anywhere_is_gone_on_with() {
     end_everywhere(Step::Finish).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_swap_of_objects_ended_anywhere_is_undone_or_gone_on_with() {
+    end_everywhere_objects(Step::Swap).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_of_objects_ended_anywhere_is_gone_on_with() {
+    end_everywhere_objects(Step::RollBack).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_with_objects_ended_anywhere_is_gone_on_with() {
+    end_everywhere_objects(Step::Finish).await;
 }
 
 #[tokio::test]

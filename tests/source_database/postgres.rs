@@ -91,8 +91,10 @@ pub fn assert_same(left: &str, right: &str, when: &str) {
 pub async fn whole(url: &str) -> String {
     let snapshot = open(url).snapshot(3).await.unwrap();
     let objects = snapshot.objects().await.unwrap();
-    let object =
-        |name: &str| objects.iter().find(|object| object.name == name).unwrap().sql.clone();
+    let object = |name: &str| {
+        let object = objects.iter().find(|object| object.name == name).unwrap();
+        String::from_utf8(object.sql.clone()).unwrap()
+    };
     let mut schemes = Vec::new();
     for table in snapshot.tables() {
         let scheme = snapshot.scheme(table).await.unwrap();
@@ -126,8 +128,10 @@ async fn every_kind_comes_back_through_psql_as_it_was_at_one_moment() {
          SELECT lo_unlink(70001), lo_put(70002, 5, 'later'); REFRESH MATERIALIZED VIEW mat;",
     );
     let objects = snapshot.objects().await.unwrap();
-    let object =
-        |name: &str| objects.iter().find(|object| object.name == name).unwrap().sql.clone();
+    let object = |name: &str| {
+        let object = objects.iter().find(|object| object.name == name).unwrap();
+        String::from_utf8(object.sql.clone()).unwrap()
+    };
     let mut schemes = Vec::new();
     let mut rows = String::new();
     for table in snapshot.tables() {

@@ -43,7 +43,7 @@ impl Archive {
         self
     }
 
-    fn object(&mut self, name: &str) -> &mut String {
+    fn object(&mut self, name: &str) -> &mut Vec<u8> {
         &mut self.objects.iter_mut().find(|object| object.name == name).unwrap().sql
     }
 
@@ -379,7 +379,7 @@ async fn hostile_archives_are_refused() {
     ] {
         for place in ["pre-data", "post-data"] {
             let mut archive = good.clone();
-            archive.object(place).push_str(&item(sql));
+            archive.object(place).extend(item(sql).into_bytes());
             cases.push((sql, archive, why));
         }
     }

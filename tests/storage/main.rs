@@ -1,9 +1,13 @@
 //! Storages: one suite for folders and clouds, then what only one of them has.
 
+#[path = "../support/azure.rs"]
+mod azure;
 #[path = "../support/disk.rs"]
 mod disk;
 #[path = "../support/files.rs"]
 mod files;
+#[path = "../support/gcs.rs"]
+mod gcs;
 #[path = "../support/proxy.rs"]
 mod proxy;
 #[path = "../support/s3.rs"]
@@ -16,5 +20,7 @@ mod conformance;
 mod consumers;
 mod documents;
 mod folders;
+mod objects;
 mod requests;
+mod sources;
 mod tools;

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -58,6 +57,22 @@ pub fn cloud_config(server: &S3Server, url: &str, more: &[(&str, &str)]) -> Conf
     options.0.extend(more.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
     config.storage.custom_cloud = Some(UrlConfig { url: url.parse().unwrap(), options });
     config
+}
+
+/// A bucket by its server's options as `CustomCloud`, with more of them.
+pub fn custom(
+    server: Vec<(String, String)>,
+    url: &str,
+    more: &[(&str, &str)],
+    max_parts: u32,
+) -> Storage {
+    let mut config = config(Path::new("/nonexistent"));
+    let mut options = Options(server.into_iter().collect());
+    options.0.extend(more.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
+    config.storage.max_parts = max_parts;
+    config.storage.custom_cloud = Some(UrlConfig { url: url.parse().unwrap(), options });
+    let storages = Storages::new(&config).unwrap();
+    storages.resolve(StorageType::CustomCloud, &params(&[])).unwrap()
 }
 
 pub fn cloud(server: &S3Server, url: &str, more: &[(&str, &str)]) -> Storage {
@@ -124,13 +139,4 @@ pub async fn names(storage: &Storage) -> Vec<String> {
         storage.list().await.unwrap().map(|entry| entry.unwrap().0).collect().await;
     names.sort();
     names
-}
-
-/// Waits for what happens in the background.
-pub async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !check() {
-        assert!(begun.elapsed() < Duration::from_secs(10), "not within ten seconds: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }

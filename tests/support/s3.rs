@@ -1,7 +1,11 @@
 //! An S3 server in the test's own process, with its objects in a temporary folder.
 
 use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 
+use hyper::body::{Body as _, Incoming};
+use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
@@ -17,7 +21,44 @@ pub struct S3Server {
     pub secret_key: &'static str,
     pub bucket: &'static str,
     dir: TempDir,
+    gate: Arc<Mutex<Gate>>,
     serving: JoinHandle<()>,
+}
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+#[allow(dead_code)]
+pub struct Request {
+    pub method: String,
+    pub uri: String,
+    pub headers: Vec<(String, String)>,
+}
+
+impl Request {
+    #[allow(dead_code)]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The status, and S3's code and message.
+type Refusal = (u16, &'static str, &'static str);
+
+type Refuse = Box<dyn FnMut(&Request) -> Option<Refusal> + Send>;
+
+/// What every request passes first.
+#[derive(Default)]
+struct Gate {
+    requests: Vec<Request>,
+    refuse: Option<Refuse>,
+}
+
+impl Gate {
+    fn pass(&mut self, request: Request) -> Option<Refusal> {
+        let refusal = self.refuse.as_mut().and_then(|refuse| refuse(&request));
+        self.requests.push(request);
+        refusal
+    }
 }
 
 impl S3Server {
@@ -30,10 +71,38 @@ impl S3Server {
         let service = service.build();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let gate = Arc::new(Mutex::new(Gate::default()));
+        let of_server = gate.clone();
         let serving = tokio::spawn(async move {
             loop {
                 let Ok((socket, _)) = listener.accept().await else { continue };
-                let service = service.clone();
+                let (service, gate) = (service.clone(), of_server.clone());
+                let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+                    let (service, gate) = (service.clone(), gate.clone());
+                    async move {
+                        let headers = request.headers().iter().map(|(name, value)| {
+                            (name.to_string(), value.to_str().unwrap_or_default().to_owned())
+                        });
+                        let asked = Request {
+                            method: request.method().to_string(),
+                            uri: request.uri().to_string(),
+                            headers: headers.collect(),
+                        };
+                        let Some((status, code, message)) = gate.lock().unwrap().pass(asked) else {
+                            return hyper::service::Service::call(&service, request).await;
+                        };
+                        let body = request.body_mut();
+                        while std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx))
+                            .await
+                            .is_some()
+                        {}
+                        let text = format!(
+                            "<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+                        );
+                        let answer = hyper::Response::builder().status(status);
+                        Ok(answer.body(s3s::Body::from(text)).unwrap())
+                    }
+                });
                 tokio::spawn(async move {
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(socket), service)
@@ -41,7 +110,19 @@ impl S3Server {
                 });
             }
         });
-        Self { endpoint, access_key, secret_key, bucket, dir, serving }
+        Self { endpoint, access_key, secret_key, bucket, dir, gate, serving }
+    }
+
+    /// From now on requests for which this says so are refused, instead of being answered.
+    #[allow(dead_code)]
+    pub fn refuse(&self, refuse: impl FnMut(&Request) -> Option<Refusal> + Send + 'static) {
+        self.gate.lock().unwrap().refuse = Some(Box::new(refuse));
+    }
+
+    /// The requests that came since this was last asked.
+    #[allow(dead_code)]
+    pub fn requests(&self) -> Vec<Request> {
+        std::mem::take(&mut self.gate.lock().unwrap().requests)
     }
 
     /// `127.0.0.1:PORT`, for a proxy in front.

@@ -48,7 +48,7 @@ pub use reader::{Archive, Format};
 pub use records::{Digest, EntryKind, EntryRecord, FrameRecord, NewEntry};
 pub use source::{LocalFile, ReadAt};
 pub use spool::{Spool, Spools};
-pub use verify::{Report, verify};
+pub use verify::{Report, sha256, verify};
 pub use writer::{Summary, Writer, WriterOptions};
 
 /// How frames are compressed.

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::super::db::{Columns, Db, to_json, to_number, to_word};
-use super::super::{CatalogError, archives};
+use super::super::{CatalogError, archives, copies};
 use super::{COLUMNS, Jobs, Remains, Row, read};
 use crate::jobs::{Finished, JobState, ProgressView};
 
@@ -166,12 +166,16 @@ async fn publish(
     }
     if let Some(archive) = &finished.archive {
         archives::insert(&mut transaction, db.dialect, archive).await?;
+        copies::insert(&mut transaction, db, archive.id, &finished.copies).await?;
     }
     if let Some((id, at)) = finished.verified {
         archives::mark_verified(&mut transaction, db, id, at).await?;
     }
     if let Some((id, at)) = finished.proved {
         archives::mark_proved(&mut transaction, db, id, at).await?;
+    }
+    if let Some(copied) = &finished.copied {
+        copies::mark_stored(&mut transaction, db, copied).await?;
     }
     transaction.commit().await?;
     Ok(true)

@@ -31,7 +31,8 @@ pub async fn list(state: Data<HttpState>, request: HttpRequest) -> Result<HttpRe
     let page = paging::page(query)?;
     let dump = caller.visible(&state.app, paging::word(query, "dump")?).await?;
     let archives = ops::archives::list(&state.app, caller.tenant_filter(), dump, page).await?;
-    Ok(HttpResponse::Ok().json(ArchiveList::from(archives)))
+    let copies = ops::copies::of(&state.app, &archives.items).await?;
+    Ok(HttpResponse::Ok().json(ArchiveList::new(&archives, &copies)))
 }
 
 /// Shows an archive.
@@ -50,7 +51,8 @@ pub async fn get(
 ) -> Result<HttpResponse, V1Error> {
     let caller = administrator(&state, &request, Scope::Read).await?;
     let archive = visible_archive(&state, &caller, id(&path)?).await?;
-    Ok(HttpResponse::Ok().json(ArchiveView::from(&archive)))
+    let copies = ops::copies::of(&state.app, [&archive]).await?;
+    Ok(HttpResponse::Ok().json(ArchiveView::new(&archive, copies.get(&archive.id))))
 }
 
 /// Deletes an archive, in its storage and here.

@@ -1,11 +1,13 @@
 //! Objects of our own API.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::catalog::ArchiveRecord;
+use crate::catalog::{ArchiveRecord, CopyRecord, CopyState};
 use crate::http::docspace::bind::storage_type_name;
 use crate::jobs::{Job, JobKind, JobState};
 use crate::ops::Page;
@@ -67,6 +69,9 @@ pub enum Kind {
     Restore,
     Verify,
     Prune,
+    SourceBackup,
+    SourceRestore,
+    Copy,
     /// A copy of the index, by sensenet's API.
     Index,
 }
@@ -157,11 +162,62 @@ pub struct ArchiveView {
     /// When it was last restored into a scratch place and compared.
     #[schema(required, format = DateTime)]
     pub proved_on: Option<String>,
+    /// The further storages that it is sent to.
+    pub copies: Vec<CopyView>,
 }
 
-impl From<&ArchiveRecord> for ArchiveView {
-    fn from(archive: &ArchiveRecord) -> Self {
+/// An archive in a further storage.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Copy)]
+pub struct CopyView {
+    /// The storage's name in the configuration.
+    pub name: String,
+    /// Where it lies, without credentials, once it is there.
+    #[schema(required)]
+    pub url: Option<String>,
+    #[schema(value_type = CopyStateName)]
+    pub state: CopyState,
+    /// When it was read back and compared.
+    #[schema(required, format = DateTime)]
+    pub verified_on: Option<String>,
+    /// Why the last try failed.
+    #[schema(required)]
+    pub error: Option<String>,
+    /// When it will be tried again.
+    #[schema(required, format = DateTime)]
+    pub next_try: Option<String>,
+}
+
+/// How far a copy is.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "the schema of `catalog::CopyState`")]
+#[schema(as = CopyState, rename_all = "lowercase")]
+pub enum CopyStateName {
+    Waiting,
+    Stored,
+    Failed,
+    Cancelled,
+    Missing,
+}
+
+impl From<&CopyRecord> for CopyView {
+    fn from(copy: &CopyRecord) -> Self {
         Self {
+            name: copy.name.clone(),
+            url: copy.url.clone(),
+            state: copy.state,
+            verified_on: copy.verified_on.map(time),
+            error: copy.error.clone(),
+            next_try: copy.next_try.map(time),
+        }
+    }
+}
+
+impl ArchiveView {
+    pub fn new(archive: &ArchiveRecord, copies: Option<&Vec<CopyRecord>>) -> Self {
+        Self {
+            copies: copies.into_iter().flatten().map(CopyView::from).collect(),
             id: archive.id,
             tenant_id: archive.tenant_id,
             name: archive.name.clone(),
@@ -202,9 +258,10 @@ pub struct ArchiveList {
     pub total: u64,
 }
 
-impl From<Page<ArchiveRecord>> for ArchiveList {
-    fn from(page: Page<ArchiveRecord>) -> Self {
-        Self { items: page.items.iter().map(ArchiveView::from).collect(), total: page.total }
+impl ArchiveList {
+    pub fn new(page: &Page<ArchiveRecord>, copies: &HashMap<Uuid, Vec<CopyRecord>>) -> Self {
+        let view = |archive: &ArchiveRecord| ArchiveView::new(archive, copies.get(&archive.id));
+        Self { items: page.items.iter().map(view).collect(), total: page.total }
     }
 }
 
@@ -288,7 +345,7 @@ mod tests {
 
     #[test]
     fn an_archive_has_all_that_the_contract_names() {
-        let value = serde_json::to_value(ArchiveView::from(&archive())).unwrap();
+        let value = serde_json::to_value(ArchiveView::new(&archive(), None)).unwrap();
         for name in [
             "id",
             "name",

@@ -66,7 +66,7 @@ pub enum RetentionAction {
 impl From<&Planned> for PlannedView {
     fn from(planned: &Planned) -> Self {
         Self {
-            archive: ArchiveView::from(&planned.archive),
+            archive: ArchiveView::new(&planned.archive, Some(&planned.copies)),
             schedule_id: planned.archive.schedule_id,
             action: planned.action,
             reasons: planned.reasons.clone(),

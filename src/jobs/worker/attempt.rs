@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Shared;
+use super::{Shared, system};
 use crate::catalog::CatalogError;
 use crate::catalog::jobs::{Beat, Jobs, Outcome, Publication};
 use crate::jobs::run::Run;
@@ -29,6 +29,8 @@ impl Shared {
                 tracing::error!(job = %run.job.id, "the job was lost to another worker, or the catalog did not answer for too long");
             }
         }
+        // Nothing waits for it.
+        drop(self.handle.spawn_blocking(system::give_back_memory));
     }
 
     /// When the lease was last renewed. A claim whose answer took long may be over before it begins;
@@ -228,7 +230,8 @@ impl Shared {
             let cleaned = self.clean(&run.job, remains).await;
             let stop =
                 matches!(run.cancel.reason(), Some(CancelReason::Lost | CancelReason::Shutdown));
-            if cleaned.is_some() || stop || run.job.kind != JobKind::Restore {
+            let restores = matches!(run.job.kind, JobKind::Restore | JobKind::SourceRestore);
+            if cleaned.is_some() || stop || !restores {
                 return cleaned;
             }
             tokio::time::sleep(CLEAN_AGAIN).await;
@@ -246,7 +249,7 @@ impl Shared {
         let task = AbortOnDropHandle::new(task);
         // Putting a portal back takes as long as it takes.
         let timeout = match job.kind {
-            JobKind::Restore => Duration::from_secs(24 * 3600),
+            JobKind::Restore | JobKind::SourceRestore => Duration::from_secs(24 * 3600),
             _ => self.options.clean_timeout,
         };
         let reason = match tokio::time::timeout(timeout, task).await {

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use super::run::RunError;
 use crate::catalog::is_own_table;
 use crate::jobs::Progress;
+use crate::limits::Rate;
 use crate::source::database::{DataSink, DatabaseError, ObjectText, SinkClosed, Snapshot, Table};
 
 /// Where a database's members lie in the archive.
@@ -33,7 +34,7 @@ impl Members {
 
     fn object(&self, object: &ObjectText, now: i64) -> NewEntry {
         NewEntry {
-            path: format!("extra/objects/{}/{}/{}.sql", self.database, object.kind, object.name),
+            path: format!("extra/objects/{}/{}", self.database, object.path()),
             kind: EntryKind::Object,
             mtime: now,
             rows: None,
@@ -80,6 +81,7 @@ impl Dumps {
         snapshots: Vec<(Arc<dyn Snapshot>, Members)>,
         spools: &Spools,
         progress: &Arc<Progress>,
+        limit: &Rate,
         now: i64,
     ) -> Self {
         let (sender, finished) = mpsc::channel(1);
@@ -101,6 +103,7 @@ impl Dumps {
                     pending: Arc::clone(&pending),
                     spools: spools.clone(),
                     progress: Arc::clone(progress),
+                    limit: limit.clone(),
                 };
                 readers.spawn(reader.run(sender.clone()));
             }
@@ -131,7 +134,7 @@ impl Dumps {
             Dumped::Objects { members, objects } => {
                 for object in objects {
                     let entry = members.object(&object, self.now);
-                    writer.append(entry, object.sql.as_bytes()).await?;
+                    writer.append(entry, object.sql.as_slice()).await?;
                 }
                 return Ok(());
             }
@@ -164,6 +167,7 @@ struct Reader {
     pending: Arc<Mutex<VecDeque<Table>>>,
     spools: Spools,
     progress: Arc<Progress>,
+    limit: Rate,
 }
 
 impl Reader {
@@ -174,6 +178,7 @@ impl Reader {
             let mut sink = TableSink {
                 spool: self.spools.spool(),
                 progress: &self.progress,
+                limit: &self.limit,
                 expected: table.estimated_bytes,
                 error: None,
             };
@@ -206,6 +211,7 @@ impl Reader {
 struct TableSink<'a> {
     spool: Spool,
     progress: &'a Progress,
+    limit: &'a Rate,
     /// What the total holds for this table.
     expected: u64,
     error: Option<archive::Error>,
@@ -214,6 +220,7 @@ struct TableSink<'a> {
 #[async_trait]
 impl DataSink for TableSink<'_> {
     async fn write(&mut self, piece: &[u8]) -> Result<(), SinkClosed> {
+        self.limit.take(piece.len()).await;
         if let Err(error) = self.spool.write(piece).await {
             self.error = Some(error);
             return Err(SinkClosed);

@@ -2,19 +2,23 @@
 
 use archive::{EntryKind, NewEntry, Writer};
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
 
 use super::databases::Dumps;
 use super::run::RunError;
+use crate::app::App;
 use crate::config::LayoutKind;
 use crate::jobs::JobContext;
-use crate::portal::{Portal, PortalEntry, PortalFile, Tenant, restore_info};
-use crate::source::files::FilesError;
+use crate::limits::Rate;
+use crate::portal::{Portal, PortalEntry, PortalError, PortalFile, Tenant, restore_info};
+use crate::source::files::{FilesError, GROWTH_SEEN, SMALL_BATCH};
 
 /// Files up to this size are read before their header is written, so their size is exact.
 const SMALL: u64 = 1 << 20;
 const MISSING_INFO: &str = "storage/missing_info";
-/// How many files are read ahead.
+/// How many batches are read ahead: small files, together about as large as one of them may be, or one
+/// large file.
 const READ_AHEAD: usize = 4;
 
 pub struct Plan {
@@ -46,22 +50,20 @@ enum Ready {
 
 /// Appends tables as they finish and every file of the portal, then the lists that DocSpace's restore reads.
 pub async fn store(
-    portal: &Portal,
+    app: &App,
     tenants: &[Tenant],
     mut dumps: Dumps,
     writer: &mut Writer,
     ctx: &JobContext,
     now: i64,
 ) -> Result<(), RunError> {
-    let mut lists = Lists::open(writer, portal.layout()).await?;
-    let mut entries = portal
+    let (portal, limit) = (&app.portal, &app.limits.read);
+    let mut lists = Lists::open(writer, portal.layout(), limit.clone()).await?;
+    let mut batches = portal
         .files(tenants)
-        .map(|entry| async move {
-            match entry? {
-                PortalEntry::Skipped(reason) => Ok(Ready::Skipped(reason)),
-                PortalEntry::File(file) => ready(portal, file).await,
-            }
-        })
+        .ready_chunks(SMALL_BATCH)
+        .flat_map(|found| stream::iter(batches(found)))
+        .map(|batch| read(portal, limit, batch))
         .buffered(READ_AHEAD);
     let (mut more_tables, mut more_files) = (true, true);
     while more_tables || more_files {
@@ -74,8 +76,10 @@ pub async fn store(
                     ctx.progress.phase("files");
                 }
             },
-            entry = entries.next(), if more_files => match entry {
-                Some(entry) => lists.take(entry?, writer, ctx).await?,
+            batch = batches.next(), if more_files => match batch {
+                Some(batch) => for file in batch? {
+                    lists.take(file, writer, ctx).await?;
+                },
                 None => more_files = false,
             },
         }
@@ -83,57 +87,98 @@ pub async fn store(
     lists.close(writer, now).await
 }
 
-async fn ready(portal: &Portal, file: PortalFile) -> Result<Ready, RunError> {
-    if file.file.is_directory {
-        return Ok(Ready::Directory(file));
-    }
-    // Names that no archive can hold; one of them must not stop the backup of all others.
-    if let Err(error) = archive::clean_path(&file.member) {
-        let error = FilesError::Denied { path: file.file.path.clone(), message: error.to_string() };
-        return Ok(Ready::Missing(file, error));
-    }
-    let mut content = match portal.read(&file).await {
-        Ok(content) => content,
-        Err(error @ (FilesError::NotFound { .. } | FilesError::Denied { .. })) => {
-            return Ok(Ready::Missing(file, error));
-        }
-        Err(error) => return Err(RunError::Failed(error.to_string())),
-    };
-    if file.file.size > SMALL {
-        return Ok(Ready::Stream(file, content));
-    }
-    let mut pieces: Vec<Bytes> = Vec::new();
-    let mut len = 0;
-    while let Some(piece) = content.next().await {
-        match piece {
-            Ok(piece) => {
-                len += piece.len() as u64;
-                pieces.push(piece);
+/// What is read in one go.
+enum Batch {
+    Small(Vec<PortalFile>),
+    Large(PortalFile),
+    Known(Result<Ready, PortalError>),
+}
+
+/// Keeps the order of what was found.
+fn batches(found: Vec<Result<PortalEntry, PortalError>>) -> Vec<Batch> {
+    let mut batches = Vec::new();
+    let (mut small, mut bytes) = (Vec::new(), 0);
+    for entry in found {
+        let next = match entry {
+            Ok(PortalEntry::File(file)) if !file.file.is_directory => {
+                // Names that no archive can hold; one of them must not stop the backup of all others.
+                match archive::clean_path(&file.member) {
+                    Err(error) => {
+                        let (path, message) = (file.file.path.clone(), error.to_string());
+                        let error = FilesError::Denied { path, message };
+                        Batch::Known(Ok(Ready::Missing(file, error)))
+                    }
+                    Ok(_) if file.file.size > SMALL => Batch::Large(file),
+                    Ok(_) => {
+                        bytes += file.file.size;
+                        small.push(file);
+                        if bytes >= SMALL {
+                            bytes = 0;
+                            batches.push(Batch::Small(std::mem::take(&mut small)));
+                        }
+                        continue;
+                    }
+                }
             }
-            Err(error @ FilesError::NotFound { .. }) => return Ok(Ready::Missing(file, error)),
-            Err(error) => return Err(RunError::Failed(error.to_string())),
+            Ok(PortalEntry::File(file)) => Batch::Known(Ok(Ready::Directory(file))),
+            Ok(PortalEntry::Skipped(reason)) => Batch::Known(Ok(Ready::Skipped(reason))),
+            Err(error) => Batch::Known(Err(error)),
+        };
+        if !small.is_empty() {
+            bytes = 0;
+            batches.push(Batch::Small(std::mem::take(&mut small)));
         }
-        if len > 2 * SMALL {
-            let mut whole = pieces.concat();
-            whole.truncate(file.file.size as usize);
-            let note = format!("grew while it was read; its first {} bytes are kept", whole.len());
-            return Ok(Ready::Whole(file, Bytes::from(whole), Some(note)));
+        batches.push(next);
+    }
+    if !small.is_empty() {
+        batches.push(Batch::Small(small));
+    }
+    batches
+}
+
+async fn read(portal: &Portal, limit: &Rate, batch: Batch) -> Result<Vec<Ready>, RunError> {
+    match batch {
+        Batch::Known(known) => Ok(vec![known?]),
+        Batch::Large(file) => match portal.read(&file).await {
+            Ok(content) => Ok(vec![Ready::Stream(file, content)]),
+            Err(error) => Ok(vec![missing(file, error)?]),
+        },
+        Batch::Small(files) => {
+            let contents = portal.read_small(&files).await;
+            let read = contents.iter().flatten().map(Bytes::len).sum();
+            limit.take(read).await;
+            let whole = |(file, content): (PortalFile, Result<Bytes, FilesError>)| {
+                let content = match content {
+                    Ok(content) => content,
+                    Err(error) => return missing(file, error),
+                };
+                let cut = content.len() as u64 >= file.file.size + GROWTH_SEEN;
+                let note = cut.then(|| {
+                    format!("grew while it was read; its first {} bytes are kept", content.len())
+                });
+                Ok(Ready::Whole(file, content, note))
+            };
+            files.into_iter().zip(contents).map(whole).collect()
         }
     }
-    let whole = match pieces.as_slice() {
-        [only] => only.clone(),
-        several => Bytes::from(several.concat()),
-    };
-    Ok(Ready::Whole(file, whole, None))
+}
+
+/// A file that is gone or refused is named; anything else may hit the next file too.
+fn missing(file: PortalFile, error: FilesError) -> Result<Ready, RunError> {
+    match error {
+        FilesError::NotFound { .. } | FilesError::Denied { .. } => Ok(Ready::Missing(file, error)),
+        other => Err(RunError::Failed(other.to_string())),
+    }
 }
 
 /// Streams a file whose header promises the size that the listing saw. Returns why it is missing, if it
 /// vanished before its end.
-async fn stream(
+async fn append(
     file: &PortalFile,
     mut content: BoxStream<'static, Result<Bytes, FilesError>>,
     writer: &mut Writer,
     ctx: &JobContext,
+    limit: &Rate,
 ) -> Result<Option<FilesError>, RunError> {
     let size = file.file.size;
     writer.begin(new_entry(file, EntryKind::File), size).await?;
@@ -159,6 +204,7 @@ async fn stream(
             ));
         }
         written += piece.len() as u64;
+        limit.take(piece.len()).await;
         ctx.progress.add(piece.len() as u64);
         writer.write(piece).await?;
         if grew {
@@ -188,16 +234,18 @@ struct Lists {
     /// Where the list of the missing goes: beside a file of the portal's own that has its name.
     missing_info: &'static str,
     layout: LayoutKind,
+    limit: Rate,
 }
 
 impl Lists {
-    async fn open(writer: &Writer, layout: LayoutKind) -> Result<Self, RunError> {
+    async fn open(writer: &Writer, layout: LayoutKind, limit: Rate) -> Result<Self, RunError> {
         let mut lists = Self {
             restore: writer.spool(),
             missing: writer.spool(),
             any_missing: false,
             missing_info: MISSING_INFO,
             layout,
+            limit,
         };
         lists.restore.write(restore_info::open(false).as_bytes()).await?;
         lists.missing.write(restore_info::open(true).as_bytes()).await?;
@@ -233,7 +281,7 @@ impl Lists {
             }
             Ready::Stream(file, content) => {
                 ctx.progress.current(&file.member);
-                match stream(&file, content, writer, ctx).await? {
+                match append(&file, content, writer, ctx, &self.limit).await? {
                     None => self.stored(&file).await?,
                     Some(gone) => self.missing(&file, &gone).await?,
                 }

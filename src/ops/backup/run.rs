@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::catalog::ArchiveRecord;
 use crate::config::LayoutKind;
 use crate::jobs::{CancelReason, Finished, Job, JobContext, JobFailure};
+use crate::limits::Rate;
 use crate::ops::fingerprint::{Fingerprint, read_back};
 use crate::portal::{Portal, PortalError, Tenant};
 use crate::source::database::{self, DatabaseError, Snapshot};
@@ -22,8 +23,6 @@ use crate::storage::{
     self, JournalError, Remains, Storage, StorageError, StorageType, Upload, UploadHint,
 };
 
-/// Connections that read one database at once: one for each core that the work is planned for.
-const READERS: usize = 2;
 /// How often a dump is begun anew because a table's definition changed under it.
 const MAX_RESTARTS: u32 = 3;
 /// DocSpace keeps archives of its own data store for a day.
@@ -143,7 +142,10 @@ impl Attempt<'_> {
         let archive_guess = source_bytes / 3 * 2;
         progress.add_total(source_bytes + archive_guess);
 
-        let name = self.storage.unused_name(&self.archive_name(started)).await?;
+        let name = match &self.request.file_name {
+            Some(name) => name.clone(),
+            None => self.storage.unused_name(&self.archive_name(started)).await?,
+        };
         let memory = self.app.config.backup.memory.0 as usize;
         let upload = self
             .storage
@@ -154,7 +156,7 @@ impl Attempt<'_> {
             )
             .await?;
         let (sink, chunks) = mpsc::channel(1);
-        let uploading = tokio::spawn(send(chunks, upload));
+        let uploading = tokio::spawn(send(chunks, upload, self.app.limits.upload.clone()));
         let mut writer = Writer::new(
             WriterOptions {
                 compression: self.app.config.backup.compression,
@@ -193,11 +195,12 @@ impl Attempt<'_> {
     async fn store(&self, assembled: Assembled) -> Result<Finished, RunError> {
         let Assembled { started, name, upload, sent, summary } = assembled;
         let progress = &self.ctx.progress;
+        let locked = upload.locked_until();
         let id = upload.complete().await?;
         let storage = self.storage.of_archive(id.as_deref());
         progress.phase("verifying");
         let read_back = tokio::select! {
-            result = read_back(&storage, &name, &sent, progress) => result.map_err(RunError::Failed),
+            result = read_back(&storage, &name, &sent, progress, &self.app.limits.read) => result.map_err(RunError::Failed),
             () = self.ctx.cancel.cancelled() => Err(RunError::Cancelled),
         };
         if let Err(error) = read_back {
@@ -209,14 +212,14 @@ impl Attempt<'_> {
             return Err(error);
         }
         let now = Timestamp::now();
-        Ok(Finished::archive(ArchiveRecord {
+        let record = ArchiveRecord {
             // DocSpace's clients find a backup in the history by the id of its task.
             id: self.ctx.job.id,
             tenant_id: self.ctx.job.tenant_id,
             url: storage.object_url(&name).to_string(),
             name,
             storage_type: self.request.storage_type,
-            storage_params: storage::in_record(&self.request.storage_params, id.as_deref()),
+            storage_params: storage::in_record(&self.request.storage_params, id.as_deref(), locked),
             size: summary.bytes,
             sha256: hex::encode(summary.sha256),
             created_on: started,
@@ -232,7 +235,16 @@ impl Attempt<'_> {
             warnings: self.ctx.warnings().len() as u64,
             job_id: Some(self.ctx.job.id),
             schedule_id: self.request.schedule_id,
-        }))
+        };
+        Ok(Finished { copies: self.copies(), ..Finished::archive(record) })
+    }
+
+    /// Where else the archive goes. Those of DocSpace's data store are gone after a day.
+    fn copies(&self) -> Vec<String> {
+        match self.request.storage_type {
+            StorageType::DataStore => Vec::new(),
+            _ => self.app.storages.copy_names(),
+        }
     }
 
     /// Opens the snapshots of all databases at once, so that they show one moment as nearly as servers allow.
@@ -242,8 +254,9 @@ impl Attempt<'_> {
         for database in &config.portal.database {
             sources.push((&database.name, database::open(database, &config.backup.temp_dir)?));
         }
+        let readers = config.limits.database_connections as usize;
         let snapshots =
-            futures::future::try_join_all(sources.iter().map(|(_, db)| db.snapshot(READERS)))
+            futures::future::try_join_all(sources.iter().map(|(_, db)| db.snapshot(readers)))
                 .await?;
         let opened: Vec<_> = sources
             .into_iter()
@@ -284,7 +297,13 @@ impl Attempt<'_> {
             let members = databases::Members::new(&opened.name, position == 0);
             (opened.snapshot, members)
         });
-        let dumps = databases::Dumps::start(databases.collect(), &writer.spools(), progress, now);
+        let dumps = databases::Dumps::start(
+            databases.collect(),
+            &writer.spools(),
+            progress,
+            &self.app.limits.database,
+            now,
+        );
         let index_names = index::names(&indexes);
         if !indexes.is_empty() {
             progress.phase("index");
@@ -292,7 +311,7 @@ impl Attempt<'_> {
         }
         progress.phase("database");
         // Files are read beside: the snapshots are open, so no row can refer to a file that was too new.
-        files::store(portal, tenants, dumps, writer, self.ctx, now).await?;
+        files::store(self.app, tenants, dumps, writer, self.ctx, now).await?;
         progress.phase("storing");
         let info = self.manifest(portal, tenants, infos, started).await?;
         Ok(ManifestInfo { indexes: index_names, ..info })
@@ -310,7 +329,7 @@ impl Attempt<'_> {
             program: format!("portal-backup {}", env!("CARGO_PKG_VERSION")),
             id: self.ctx.job.id.to_string(),
             portal: config.name.clone(),
-            layout: config.layout.as_str().to_owned(),
+            layout: self.app.layout_name().to_owned(),
             dump: self.ctx.job.dump,
             mode: "full".to_owned(),
             tenants: tenants
@@ -356,7 +375,8 @@ impl Opened {
     }
 }
 
-struct RemainsJournal(JobContext);
+/// Notes what an upload may leave behind with the job that makes it.
+pub(in crate::ops) struct RemainsJournal(pub JobContext);
 
 #[async_trait::async_trait]
 impl crate::storage::UploadJournal for RemainsJournal {
@@ -369,10 +389,12 @@ impl crate::storage::UploadJournal for RemainsJournal {
 async fn send(
     mut chunks: mpsc::Receiver<bytes::Bytes>,
     mut upload: Upload,
+    limit: Rate,
 ) -> Result<(Upload, Fingerprint), RunError> {
     let mut sent = Fingerprint::default();
     while let Some(chunk) = chunks.recv().await {
         sent.update(&chunk);
+        limit.take(chunk.len()).await;
         if let Err(error) = upload.write(chunk).await {
             if let Err(left) = upload.abort().await {
                 tracing::warn!(%left, "a failed upload could not be removed; it will be tried again");

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{ArchiveChoice, RestoreRequest};
 use crate::app::App;
 use crate::catalog::ArchiveRecord;
-use crate::ops::{OpError, archives, uploads};
+use crate::ops::{OpError, archives, copies, uploads};
 use crate::storage::Storage;
 
 /// An archive, ready to be read.
@@ -17,6 +17,8 @@ pub struct Chosen {
     pub name: String,
     /// What the catalog says of it, where it was found through the catalog or lies where a record says.
     pub record: Option<ArchiveRecord>,
+    /// Why it is read from elsewhere than where it was stored.
+    pub notice: Option<String>,
 }
 
 /// Opens the archive. `tenant_id`: None for an administrator of the installation.
@@ -51,15 +53,15 @@ pub async fn find(
 
 async fn by_id(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<Chosen, OpError> {
     let record = archives::get(app, tenant_id, id).await?;
-    let source = archives::source(app, &record).await?;
-    Ok(Chosen { source, name: record.name.clone(), record: Some(record) })
+    let (source, notice) = copies::open(app, &record).await?;
+    Ok(Chosen { source: Arc::new(source), name: record.name.clone(), record: Some(record), notice })
 }
 
 async fn in_storage(app: &App, storage: &Storage, name: String) -> Result<Chosen, OpError> {
     let url = storage.object_url(&name).to_string();
     let source = Arc::new(storage.open(&name).await?);
     let record = app.catalog.archives().by_url(url).await?;
-    Ok(Chosen { source, name, record })
+    Ok(Chosen { source, name, record, notice: None })
 }
 
 async fn local(path: &std::path::Path) -> Result<Chosen, OpError> {
@@ -67,5 +69,5 @@ async fn local(path: &std::path::Path) -> Result<Chosen, OpError> {
         .await
         .map_err(|error| OpError::NotFound(format!("{}: {error}", path.display())))?;
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    Ok(Chosen { source: Arc::new(source), name, record: None })
+    Ok(Chosen { source: Arc::new(source), name, record: None, notice: None })
 }

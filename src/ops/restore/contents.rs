@@ -78,12 +78,9 @@ pub fn database_member(path: &str) -> Option<DatabaseMember> {
     }
 }
 
-/// What a member is of a database's objects: which database by its configured name, which kind, which name.
-fn object_member(path: &str) -> Option<(String, String, String)> {
-    let (database, rest) = path.strip_prefix("extra/objects/")?.split_once('/')?;
-    let (kind, name) = rest.split_once('/')?;
-    let name = name.strip_suffix(".sql")?;
-    Some((database.to_owned(), kind.to_owned(), name.to_owned()))
+/// What a member is of a database's objects: which database by its configured name, and its path there.
+fn object_member(path: &str) -> Option<(&str, &str)> {
+    path.strip_prefix("extra/objects/")?.split_once('/')
 }
 
 /// Which members are wanted.
@@ -275,10 +272,10 @@ impl Lister {
     }
 
     fn object(&mut self, path: &str, content: Bytes) -> Result<(), String> {
-        let Some((database, kind, name)) = object_member(path) else { return Ok(()) };
-        let sql = String::from_utf8(content.into())
-            .map_err(|_| format!("{path}: a definition is not UTF-8"))?;
-        self.objects.entry(database).or_default().push(ObjectText { kind, name, sql });
+        let Some((database, rest)) = object_member(path) else { return Ok(()) };
+        let object = ObjectText::from_path(rest, content.into())
+            .ok_or_else(|| format!("{path} is no definition's name"))?;
+        self.objects.entry(database.to_owned()).or_default().push(object);
         Ok(())
     }
 

@@ -17,6 +17,7 @@ use crate::catalog::is_own_table;
 use crate::config::LayoutKind;
 use crate::ops::OpError;
 use crate::portal::{INDEXES, Placed};
+use crate::source::database::{LiveObject, ObjectText, Trust, warning};
 use crate::source::files::Listed;
 
 /// Shown by `--dry-run` and `{"dryRun":true}`.
@@ -33,6 +34,8 @@ pub struct RestorePlan {
     /// The tables it would load.
     pub tables: Vec<TablePlan>,
     pub rows: u64,
+    /// The views, triggers, routines, events and sequences that it would make.
+    pub objects: Vec<ObjectPlan>,
     /// Tables of the live databases that the archive does not know: they stay.
     pub tables_kept: Vec<String>,
     pub filesystems: Vec<FilesystemPlan>,
@@ -58,6 +61,16 @@ pub struct TablePlan {
     pub rows: Option<u64>,
     /// Bytes of statements.
     pub bytes: u64,
+    pub action: TableAction,
+}
+
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectPlan {
+    pub database: String,
+    /// `view`, `trigger`, `procedure`, `function`, `package`, `package_body`, `event`, `sequence`, `virtual_table`.
+    pub kind: String,
+    pub name: String,
     pub action: TableAction,
 }
 
@@ -88,6 +101,7 @@ pub async fn make(
     chosen: &Chosen,
     contents: &Contents,
     targets: &Targets,
+    trust: Trust,
 ) -> Result<RestorePlan, OpError> {
     let mut plan = RestorePlan {
         archive: chosen.name.clone(),
@@ -112,7 +126,7 @@ pub async fn make(
             }
             continue;
         };
-        judge_database(database, target, only, &mut plan).await;
+        judge_database(database, target, only, trust, &mut plan).await;
     }
     for (&position, counted) in &contents.files {
         let target = targets.filesystem(position).filter(|_| position < INDEXES);
@@ -126,7 +140,9 @@ pub async fn make(
     let files: u64 = plan.filesystems.iter().map(|f| f.bytes / 80_000_000 + f.files / 2000).sum();
     plan.seconds = 1 + bytes + files;
     let has_index = plan.indexes.iter().any(|index| index.action == IndexAction::Replace);
-    if plan.tables.is_empty() && plan.filesystems.is_empty() && !has_index {
+    // A source of its own may well be empty.
+    let empty = plan.tables.is_empty() && plan.filesystems.is_empty() && !has_index;
+    if empty && !app.single {
         plan.problems.push("the archive has nothing that could be restored here".to_owned());
     }
     Ok(plan)
@@ -145,15 +161,21 @@ async fn judge_archive(
     }
     let portal = &app.portal;
     let layout = portal.layout();
+    let ours = app.layout_name();
     let made_for = match &contents.info {
         Some(info) => info.layout.as_str(),
         None => LayoutKind::Docspace.as_str(),
     };
-    if request.into.is_none() && made_for != layout.as_str() {
-        plan.problems.push(format!(
-            "the archive is of a portal of the {made_for} layout, and this one is {}",
-            layout.as_str()
-        ));
+    if request.into.is_none() && made_for != ours {
+        plan.problems.push(match made_for {
+            "source" => {
+                "the archive is of one database or filesystem: name the source to restore it into"
+                    .to_owned()
+            }
+            _ => format!(
+                "the archive is of a portal of the {made_for} layout, and this one is {ours}"
+            ),
+        });
     }
     if layout == LayoutKind::Docspace && !contents.dump && request.into.is_none() {
         plan.problems.push(
@@ -191,6 +213,7 @@ async fn judge_database(
     database: &ArchivedDatabase,
     target: &DatabaseTarget,
     only: &Only,
+    trust: Trust,
     plan: &mut RestorePlan,
 ) {
     let live = match target.database.live().await {
@@ -233,12 +256,7 @@ async fn judge_database(
         let unknown = unknown.filter(|name| !database.tables.contains_key(*name));
         plan.tables_kept.extend(unknown.filter(|name| !is_own_table(name)).cloned());
     }
-    if !live.objects.is_empty() {
-        let names =
-            live.objects.iter().take(20).map(|object| format!("{} {}", object.kind, object.name));
-        let names = names.collect::<Vec<_>>().join(", ");
-        plan.warnings.push(format!("{}: stays as it is: {names}", target.name));
-    }
+    judge_objects(database, target, &live.objects, trust, plan);
     let needed: u64 =
         database.tables.values().filter_map(|t| t.data.as_ref()).map(|d| d.size * 2).sum();
     plan.space_needed += needed;
@@ -249,6 +267,40 @@ async fn judge_database(
             "not enough space for database {}: some {needed} bytes are needed, {free} are free",
             target.name
         ));
+    }
+}
+
+/// What becomes of views, triggers and the like.
+fn judge_objects(
+    database: &ArchivedDatabase,
+    target: &DatabaseTarget,
+    live: &[LiveObject],
+    trust: Trust,
+    plan: &mut RestorePlan,
+) {
+    let texts = database.objects.iter().filter(|object| object.kind != ObjectText::WHOLE);
+    let (comes, left): (Vec<_>, Vec<_>) = texts.partition(|_| trust == Trust::Own);
+    if !left.is_empty() {
+        plan.warnings.push(format!(
+            "{}: {} views, triggers, routines or events of the archive are left out, unless its digest is known here \
+             or it is trusted (--trust)",
+            target.name,
+            left.len()
+        ));
+    }
+    let same = |a: &LiveObject, b: &ObjectText| a.kind == b.kind && a.name == b.name;
+    let stays = live.iter().filter(|known| !comes.iter().any(|object| same(known, object)));
+    let stays: Vec<String> =
+        stays.map(|object| format!("{} {}", object.kind.replace('_', " "), object.name)).collect();
+    plan.warnings.extend(warning(&format!("{}: stays as it is", target.name), &stays));
+    for object in comes {
+        let replaces = live.iter().any(|known| same(known, object));
+        plan.objects.push(ObjectPlan {
+            database: target.name.clone(),
+            kind: object.kind.clone(),
+            name: object.name.clone(),
+            action: if replaces { TableAction::Replace } else { TableAction::Create },
+        });
     }
 }
 

@@ -103,6 +103,12 @@ pub async fn prove(
 
     progress.phase("comparing");
     compare_tables(&loading, &mut proof, progress).await?;
+    for LoadingDatabase { staging, .. } in loading {
+        // Keys, views, routines and the like: whether they can be made with what was loaded.
+        let staging = Arc::into_inner(staging)
+            .ok_or_else(|| RunError::Internal("a staging place is still in use".to_owned()))?;
+        proof.warnings.extend(staging.ready().await?.1);
+    }
     let staging = Arc::into_inner(staging)
         .ok_or_else(|| RunError::Internal("a staging place is still in use".to_owned()))?;
     let replaced = Replaced::Folders { folders: vec![String::new()], kept: Vec::new() };

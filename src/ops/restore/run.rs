@@ -73,7 +73,16 @@ enum Phase {
 /// Runs the restore that a job asks for. When it fails, [`clean`] puts the portal back.
 pub(in crate::ops) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Finished, JobFailure> {
     let request = request(app, &ctx.job).map_err(JobFailure::Failed)?;
-    match (Attempt { app, ctx, request: &request }).run().await {
+    run_request(app, ctx, &request).await
+}
+
+/// The same, as `request` says.
+pub(in crate::ops) async fn run_request(
+    app: &Arc<App>,
+    ctx: &JobContext,
+    request: &RestoreRequest,
+) -> Result<Finished, JobFailure> {
+    match (Attempt { app, ctx, request }).run().await {
         Ok(finished) => Ok(finished),
         Err(RunError::Cancelled) => Err(JobFailure::Cancelled),
         Err(error) => Err(JobFailure::Failed(error.to_string())),
@@ -86,11 +95,20 @@ pub(in crate::ops) async fn clean(
     job: &Job,
     remains: &serde_json::Value,
 ) -> Result<Cleaned, String> {
+    let request = request(app, job)?;
+    clean_into(app, job, request.into.as_deref(), remains).await
+}
+
+/// The same, into what `into` names.
+pub(in crate::ops) async fn clean_into(
+    app: &App,
+    job: &Job,
+    into: Option<&str>,
+    remains: &serde_json::Value,
+) -> Result<Cleaned, String> {
     let remains: Remains =
         serde_json::from_value(remains.clone()).map_err(|error| error.to_string())?;
-    let request = request(app, job)?;
-    let targets =
-        Targets::resolve(app, request.into.as_deref()).map_err(|error| error.to_string())?;
+    let targets = Targets::resolve(app, into).map_err(|error| error.to_string())?;
     if remains.phase == Phase::Proved {
         finish(app, &targets, &remains).await.map_err(|error| error.to_string())?;
         return Ok(Cleaned::Succeeded(Box::default()));
@@ -155,6 +173,10 @@ pub async fn verified(
     progress: &crate::jobs::Progress,
 ) -> Result<Verified, RunError> {
     progress.phase("verifying");
+    if is_as_verified(chosen, progress).await? {
+        let archive = Archive::open(Arc::clone(&chosen.source)).await?;
+        return Ok(Verified { archive, trust: Trust::Own });
+    }
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
     let report =
         archive::verify(Arc::clone(&chosen.source), workers, |bytes| progress.add(bytes)).await?;
@@ -167,6 +189,28 @@ pub async fn verified(
     let ours = app.catalog.archives().by_sha256(sha256).await.map_err(OpError::from)?;
     let trust = if trusted || ours.is_some() { Trust::Own } else { Trust::Foreign };
     Ok(Verified { archive: Archive::open(Arc::clone(&chosen.source)).await?, trust })
+}
+
+/// Whether the archive is, to the byte, one that was found good before. Its frames' and entries' digests are then
+/// checked as they are staged. If it is not, nothing is said yet: a whole verification tells what is wrong.
+async fn is_as_verified(
+    chosen: &Chosen,
+    progress: &crate::jobs::Progress,
+) -> Result<bool, RunError> {
+    let Some(record) = &chosen.record else { return Ok(false) };
+    if record.verified_on.is_none() || record.sha256.is_empty() {
+        return Ok(false);
+    }
+    if record.size != chosen.source.len() {
+        return Ok(false);
+    }
+    let sha256 = archive::sha256(&*chosen.source, |bytes| progress.add(bytes)).await?;
+    if hex::encode(sha256) == record.sha256.to_ascii_lowercase() {
+        return Ok(true);
+    }
+    // It is read once more.
+    progress.add_total(chosen.source.len());
+    Ok(false)
 }
 
 struct Attempt<'a> {
@@ -235,12 +279,14 @@ impl Attempt<'_> {
         let only = Only::new(&self.request.only).map_err(RunError::Failed)?;
         ctx.progress.restart();
         let chosen = chosen::find(app, None, self.request).await?;
+        chosen.notice.iter().for_each(|notice| ctx.warn(notice.clone()));
         ctx.progress.add_total(chosen.source.len());
         let verified = verified(app, &chosen, self.request.trust, &ctx.progress).await?;
         let placing = app.portal.placing();
         let mut contents =
             contents::read(&verified.archive, placing, &only).await.map_err(RunError::Failed)?;
-        let plan = plan::make(app, self.request, &only, &chosen, &contents, targets).await?;
+        let trust = verified.trust;
+        let plan = plan::make(app, self.request, &only, &chosen, &contents, targets, trust).await?;
         for warning in &plan.warnings {
             ctx.warn(warning.clone());
         }

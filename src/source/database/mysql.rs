@@ -1,7 +1,9 @@
 //! MySQL and MariaDB, dumped in DocSpace's format (`docspace/facts.md` §6).
 
 mod connect;
+mod grants;
 mod lock;
+mod making;
 mod objects;
 mod render;
 mod restore;
@@ -9,6 +11,7 @@ mod rows;
 mod scheme;
 mod snapshot;
 mod url;
+mod warnings;
 
 use std::time::Duration;
 
@@ -75,6 +78,18 @@ impl Database for MySql {
 
     async fn staged(&self, attempt: &AttemptId) -> Result<Box<dyn Staged>, DatabaseError> {
         restore::staged(&self.target, attempt).await
+    }
+
+    async fn create(&self) -> Result<bool, DatabaseError> {
+        making::create(&self.target).await
+    }
+
+    async fn discard(&self) -> Result<(), DatabaseError> {
+        making::discard(&self.target).await
+    }
+
+    async fn compact(&self) -> Result<(), DatabaseError> {
+        making::compact(&self.target).await
     }
 }
 

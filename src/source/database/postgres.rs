@@ -4,6 +4,7 @@ mod catalog;
 mod connect;
 mod items;
 mod large;
+mod making;
 mod members;
 mod names;
 mod restore;
@@ -57,6 +58,18 @@ impl Database for Postgres {
 
     async fn staged(&self, attempt: &AttemptId) -> Result<Box<dyn Staged>, DatabaseError> {
         Ok(restore::staged(&self.target, attempt))
+    }
+
+    async fn create(&self) -> Result<bool, DatabaseError> {
+        making::create(&self.target).await
+    }
+
+    async fn discard(&self) -> Result<(), DatabaseError> {
+        making::discard(&self.target).await
+    }
+
+    async fn compact(&self) -> Result<(), DatabaseError> {
+        making::compact(&self.target).await
     }
 }
 

@@ -1,6 +1,8 @@
 //! SQLite, dumped as SQL that the `sqlite3` program loads.
 
 mod copy;
+mod making;
+mod objects;
 mod open;
 mod render;
 mod restore;
@@ -78,6 +80,21 @@ impl Database for Sqlite {
 
     async fn staged(&self, attempt: &AttemptId) -> Result<Box<dyn Staged>, DatabaseError> {
         Ok(Box::new(restore::staged(self.source.clone(), attempt)))
+    }
+
+    async fn create(&self) -> Result<bool, DatabaseError> {
+        let source = self.source.clone();
+        blocking(&self.source, move || making::create(&source)).await?
+    }
+
+    async fn discard(&self) -> Result<(), DatabaseError> {
+        let source = self.source.clone();
+        blocking(&self.source, move || making::discard(&source)).await?
+    }
+
+    async fn compact(&self) -> Result<(), DatabaseError> {
+        let source = self.source.clone();
+        blocking(&self.source, move || making::compact(&source)).await?
     }
 }
 

@@ -12,7 +12,7 @@ use crate::source::restore::Staged;
 pub struct Live {
     pub server: ServerInfo,
     pub tables: Vec<LiveTable>,
-    /// Views, triggers, routines and events, which stay.
+    /// Views, triggers, routines, events and the like.
     pub objects: Vec<LiveObject>,
     /// Bytes that can still be written, where that can be found out.
     pub free_space: Option<u64>,
@@ -30,7 +30,7 @@ pub struct LiveTable {
 
 #[derive(Debug, Clone)]
 pub struct LiveObject {
-    /// `view`, `trigger`, `procedure`, `function`, `event`, `sequence`.
+    /// As in [`ObjectText::kind`].
     pub kind: &'static str,
     pub name: String,
 }

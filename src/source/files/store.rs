@@ -6,14 +6,14 @@ use bytes::{Bytes, BytesMut};
 use futures::future::ready;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
-use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use url::Url;
 
-use super::{Content, Excluded, FileMeta, FilesError, GROWTH_SEEN, Listed, Listing, PIECE, once};
+use super::{
+    Content, Excluded, FileMeta, FilesError, GROWTH_SEEN, Listed, Listing, PIECE, once, quoted,
+};
+use crate::cloud::{ClientConfig, Context, Provider, Unnamable, is_no_bucket};
 use crate::config::Options;
 
 /// How many small requests are made at once.
@@ -25,6 +25,17 @@ pub struct Bucket {
     prefix: Path,
     url: Url,
     place: Place,
+    /// Keys that listings came across and that no path can hold.
+    unnamable: Unnamable,
+    /// For messages.
+    words: Arc<Words>,
+}
+
+/// What messages need to know of a bucket.
+#[derive(Debug, Default)]
+struct Words {
+    bucket: String,
+    secrets: Vec<String>,
 }
 
 /// What makes two URLs name the same bucket.
@@ -38,7 +49,11 @@ struct Place {
 
 impl Bucket {
     pub fn open(url: &Url, options: &Options) -> Result<Self, FilesError> {
-        Self::new(connect(url, options)?, url, options)
+        let config = client(url, options)?;
+        let (store, unnamable) = config.source().map_err(|error| invalid(url, error))?;
+        let words = Words { secrets: config.secrets(), bucket: config.bucket };
+        let bucket = Self::new(store, url, options)?;
+        Ok(Self { unnamable, words: Arc::new(words), ..bucket })
     }
 
     pub fn new(
@@ -49,7 +64,9 @@ impl Bucket {
         let place = Place::of(url, options)
             .ok_or_else(|| invalid(url, "it must begin with file://, s3://, gs:// or az://"))?;
         let prefix = Path::from_url_path(url.path()).map_err(|error| invalid(url, error))?;
-        Ok(Self { store, prefix, url: url.clone(), place })
+        let words = Arc::new(Words { bucket: place.bucket.clone(), secrets: Vec::new() });
+        let unnamable = Unnamable::default();
+        Ok(Self { store, prefix, url: url.clone(), place, unnamable, words })
     }
 
     pub fn store(&self) -> &dyn ObjectStore {
@@ -64,7 +81,7 @@ impl Bucket {
     pub async fn check(&self) -> Result<(), FilesError> {
         match self.store.list(Some(&self.prefix)).next().await {
             None | Some(Ok(_)) => Ok(()),
-            Some(Err(error)) => Err(invalid(&self.url, redacted(&error))),
+            Some(Err(error)) => Err(invalid(&self.url, self.words.explain("cannot list", &error))),
         }
     }
 
@@ -82,10 +99,11 @@ impl Bucket {
             Err(error) => return once(error),
         };
         let (root, store, url) = (self.prefix.clone(), self.store.clone(), self.url.clone());
+        let words = self.words.clone();
         let of_everything = full == root;
         let found = self.store.list(Some(&full));
         let files = found
-            .map_err(move |error| invalid(&url, redacted(&error)))
+            .map_err(move |error| invalid(&url, words.explain("cannot list", &error)))
             .map_ok(move |object| {
                 let path = relative(&root, &object.location)
                     .filter(|path| !path.is_empty() && !excluded.contains(path));
@@ -93,6 +111,13 @@ impl Bucket {
             })
             .try_buffered(CONCURRENT)
             .try_filter_map(|listed| ready(Ok(listed)));
+        let (unnamable, prefix) = (self.unnamable.clone(), full.to_string());
+        let left_out = stream::once(async move { stream::iter(unnamable.take(&prefix)) });
+        let left_out = left_out.flatten().map(|key| {
+            let what = "is left out: object stores' paths cannot hold such a name";
+            Ok(Listed::Skipped(format!("{} {what}", quoted(&key))))
+        });
+        let files = files.chain(left_out);
         match of_everything {
             true => warn_if_empty(files.boxed(), self.url.to_string()),
             false => files.boxed(),
@@ -101,7 +126,8 @@ impl Bucket {
 
     pub async fn stat(&self, path: &str) -> Result<FileMeta, FilesError> {
         let full = self.full(path)?;
-        let object = self.store.head(&full).await.map_err(|error| failed(path, error))?;
+        let object =
+            self.store.head(&full).await.map_err(|error| self.words.failed(path, &error))?;
         Ok(FileMeta {
             path: path.to_owned(),
             size: object.size,
@@ -112,9 +138,10 @@ impl Bucket {
 
     pub async fn read(&self, path: &str) -> Result<Content, FilesError> {
         let full = self.full(path)?;
-        let found = self.store.get(&full).await.map_err(|error| failed(path, error))?;
-        let path = path.to_owned();
-        let raw = found.into_stream().map_err(move |error| failed(&path, error));
+        let found = self.store.get(&full).await;
+        let found = found.map_err(|error| self.words.failed(path, &error))?;
+        let (path, words) = (path.to_owned(), self.words.clone());
+        let raw = found.into_stream().map_err(move |error| words.failed(&path, &error));
         Ok(pieces(raw.boxed()))
     }
 
@@ -187,27 +214,31 @@ impl Place {
     }
 }
 
-/// Makes the client. Unlike `parse_url_opts`, an option that nobody knows is an error.
-fn connect(url: &Url, options: &Options) -> Result<Arc<dyn ObjectStore>, FilesError> {
-    macro_rules! build {
-        ($builder:ty, $key:ty) => {{
-            let mut builder = <$builder>::new().with_url(url.to_string());
-            for (name, value) in options.iter() {
-                let key: $key = name
-                    .to_ascii_lowercase()
-                    .parse()
-                    .map_err(|_| invalid(url, format!("unknown option {name:?}")))?;
-                builder = builder.with_config(key, value);
-            }
-            Arc::new(builder.build().map_err(|error| invalid(url, redacted(&error)))?)
-        }};
+/// What the client is made of.
+fn client(url: &Url, options: &Options) -> Result<ClientConfig, FilesError> {
+    let provider = Provider::of_scheme(url.scheme())
+        .ok_or_else(|| invalid(url, "it must begin with file://, s3://, gs:// or az://"))?;
+    let place = Place::of(url, options).ok_or_else(|| invalid(url, "it names no bucket"))?;
+    let mut root = url.clone();
+    root.set_path("");
+    root.set_query(None);
+    let options = options.clone();
+    Ok(ClientConfig { provider, bucket: place.bucket, root, options, environment: false })
+}
+
+impl Words {
+    fn explain(&self, what: &str, error: &object_store::Error) -> String {
+        Context { bucket: &self.bucket, what, secrets: &self.secrets }.explain(error).text
     }
-    Ok(match url.scheme() {
-        "s3" | "s3a" => build!(AmazonS3Builder, AmazonS3ConfigKey),
-        "gs" => build!(GoogleCloudStorageBuilder, GoogleConfigKey),
-        "az" | "azure" | "adl" | "abfs" | "abfss" => build!(MicrosoftAzureBuilder, AzureConfigKey),
-        _ => return Err(invalid(url, "it must begin with file://, s3://, gs:// or az://")),
-    })
+
+    fn failed(&self, path: &str, error: &object_store::Error) -> FilesError {
+        let path = path.to_owned();
+        // A bucket that vanished must not look like as many files that did.
+        if matches!(error, object_store::Error::NotFound { .. }) && !is_no_bucket(error) {
+            return FilesError::NotFound { path };
+        }
+        FilesError::Read { path, message: self.explain("", error) }
+    }
 }
 
 async fn listed(
@@ -282,13 +313,6 @@ fn invalid(url: &Url, message: impl ToString) -> FilesError {
     let _ = shown.set_password(None);
     shown.set_query(None);
     FilesError::Configuration { url: shown.to_string(), message: message.to_string() }
-}
-
-fn failed(path: &str, error: object_store::Error) -> FilesError {
-    match error {
-        object_store::Error::NotFound { .. } => FilesError::NotFound { path: path.to_owned() },
-        other => FilesError::Read { path: path.to_owned(), message: redacted(&other) },
-    }
 }
 
 /// The error without the queries of the URLs in it: signatures stand there.

@@ -3,19 +3,22 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use object_store::multipart::PartId;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{
-    Attribute, Attributes, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload,
+    Attributes, MultipartUpload, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload,
 };
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::super::StorageError;
-use super::super::location::Provider;
 use super::super::upload::{UploadHint, UploadJournal, record};
+use super::Cloud;
 use super::plan::PartPlan;
-use super::{Cloud, MARK, error};
+use crate::cloud::{Provider, is_not_implemented};
 
 /// What a part's task returns: its index, its length, and the storage's receipt.
 type Sent = (usize, u64, Result<PartId, object_store::Error>);
@@ -31,12 +34,29 @@ pub(in super::super) struct CloudUpload {
     flying_bytes: u64,
     /// The receipts, by index; None while the part is on its way.
     parts: Vec<Option<PartId>>,
-    /// The storage's id, once there are parts.
-    upload: Option<String>,
+    /// Once there are parts.
+    upload: Option<Begun>,
     written: u64,
     /// Whether an object may exist already: from when it was asked for.
     visible: bool,
     finished: bool,
+}
+
+/// A multipart upload that was begun.
+enum Begun {
+    /// The storage's id for it.
+    Id(String),
+    /// What is to be said of the object comes with the last request.
+    Azure(Box<dyn MultipartUpload>),
+}
+
+impl Begun {
+    fn id(&self) -> &str {
+        match self {
+            Self::Id(id) => id,
+            Self::Azure(_) => "",
+        }
+    }
 }
 
 /// Where the object goes.
@@ -45,6 +65,14 @@ struct Target {
     name: String,
     key: Path,
     attempt: String,
+    /// Until when it is to be locked, and the clients that ask for that.
+    lock: Option<Locking>,
+}
+
+struct Locking {
+    until: Timestamp,
+    store: Arc<dyn ObjectStore>,
+    parts: Arc<dyn MultipartStore>,
 }
 
 impl CloudUpload {
@@ -58,8 +86,17 @@ impl CloudUpload {
         let plan = PartPlan::new(hint.expected_bytes, hint.memory, cloud.max_parts);
         let attempt = Uuid::new_v4().simple().to_string();
         record(journal.as_ref(), &name, attempt.clone()).await?;
+        let lock = match &cloud.put.lock {
+            None => None,
+            Some(lock) => {
+                let until = lock.until(Timestamp::now());
+                let client = cloud.config.locking(lock, until);
+                let client = client.map_err(StorageError::Configuration)?;
+                Some(Locking { until, store: client.clone(), parts: client })
+            }
+        };
         let mut upload = Self {
-            target: Arc::new(Target { cloud, name, key, attempt }),
+            target: Arc::new(Target { cloud, name, key, attempt, lock }),
             journal,
             plan,
             buffer: Vec::new(),
@@ -79,28 +116,36 @@ impl CloudUpload {
         Ok(upload)
     }
 
+    /// Until when the object will be locked.
+    pub(in super::super) fn locked_until(&self) -> Option<Timestamp> {
+        self.target.lock.as_ref().map(|lock| lock.until)
+    }
+
     /// Asks for a multipart upload and records its id before the first part exists.
-    async fn begin(&mut self) -> Result<String, StorageError> {
-        if let Some(id) = &self.upload {
-            return Ok(id.clone());
+    async fn begin(&mut self) -> Result<(), StorageError> {
+        if self.upload.is_some() {
+            return Ok(());
         }
         let target = &self.target;
-        // Azure's interface takes no metadata here.
-        let attributes = match target.cloud.provider {
-            Provider::Azure => Attributes::new(),
-            _ => target.attributes(),
+        let options = PutMultipartOptions {
+            attributes: target.attributes(),
+            tags: target.cloud.put.tags.clone(),
+            ..PutMultipartOptions::default()
         };
-        let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
-        let id = target
-            .cloud
-            .parts
-            .create_multipart_opts(&target.key, options)
-            .await
-            .map_err(|error| target.fail(&error))?;
-        self.upload = Some(id.clone());
-        record(self.journal.as_ref(), &self.target.name, format!("{}:{id}", self.target.attempt))
-            .await?;
-        Ok(id)
+        let begun = match target.cloud.config.provider {
+            Provider::Azure => {
+                let upload = target.cloud.data.put_multipart_opts(&target.key, options).await;
+                upload.map(Begun::Azure)
+            }
+            Provider::S3 | Provider::Google => {
+                let parts = target.lock.as_ref().map_or(&target.cloud.parts, |lock| &lock.parts);
+                parts.create_multipart_opts(&target.key, options).await.map(Begun::Id)
+            }
+        };
+        let begun = begun.map_err(|error| target.fail(&error))?;
+        let id = format!("{}:{}", self.target.attempt, begun.id());
+        self.upload = Some(begun);
+        record(self.journal.as_ref(), &self.target.name, id).await
     }
 
     pub(in super::super) async fn write(&mut self, mut bytes: Bytes) -> Result<(), StorageError> {
@@ -130,17 +175,27 @@ impl CloudUpload {
 
     /// Sends what was collected as the next part, as soon as there is room for the one after it.
     async fn send(&mut self) -> Result<(), StorageError> {
-        let id = self.begin().await?;
+        self.begin().await?;
         let index = self.parts.len();
         let payload: PutPayload = std::mem::take(&mut self.buffer).into_iter().collect();
         let length = std::mem::take(&mut self.buffered);
-        let target = self.target.clone();
+        let sending: BoxFuture<'static, _> = match &mut self.upload {
+            Some(Begun::Azure(upload)) => {
+                // Its receipts stay within.
+                let receipt = |()| PartId { content_id: String::new() };
+                let sent = upload.put_part(payload);
+                async move { sent.await.map(receipt) }.boxed()
+            }
+            Some(Begun::Id(id)) => {
+                let (target, id) = (self.target.clone(), id.clone());
+                let parts = target.cloud.parts.clone();
+                async move { parts.put_part(&target.key, &id, index, payload).await }.boxed()
+            }
+            None => return Err(StorageError::Other("the upload was not begun".to_owned())),
+        };
         self.parts.push(None);
         self.flying_bytes += length;
-        self.flying.spawn(async move {
-            let sent = target.cloud.parts.put_part(&target.key, &id, index, payload).await;
-            (index, length, sent)
-        });
+        self.flying.spawn(async move { (index, length, sending.await) });
         let next = self.plan.size(self.parts.len()).unwrap_or(length);
         while !self.plan.has_room(self.flying.len(), self.flying_bytes, next) {
             self.landed().await?;
@@ -185,7 +240,7 @@ impl CloudUpload {
             self.visible = true;
             return match self.target.put(payload).await {
                 Ok(()) => Ok(()),
-                Err(error) => self.arrived(error).await,
+                Err(error) => self.target.arrived(self.written, error).await,
             };
         }
         // A multipart upload needs one part, even an empty one.
@@ -194,7 +249,7 @@ impl CloudUpload {
         }
         while self.landed().await? {}
         let parts: Option<Vec<_>> = std::mem::take(&mut self.parts).into_iter().collect();
-        let (Some(parts), Some(id)) = (parts, &self.upload) else {
+        let (Some(parts), Some(begun)) = (parts, &mut self.upload) else {
             return Err(StorageError::Other(format!("{}: a part is missing", self.target.name)));
         };
         let target = &self.target;
@@ -203,23 +258,14 @@ impl CloudUpload {
             return Err(target.exists());
         }
         self.visible = true;
-        match target.cloud.parts.complete_multipart(&target.key, id, parts).await {
+        let completed = match begun {
+            Begun::Id(id) => target.cloud.parts.complete_multipart(&target.key, id, parts).await,
+            Begun::Azure(upload) => upload.complete().await,
+        };
+        match completed {
             Ok(_) => Ok(()),
-            Err(error) => {
-                let error = target.fail(&error);
-                self.arrived(error).await
-            }
+            Err(error) => target.arrived(self.written, target.fail(&error)).await,
         }
-    }
-
-    /// After an error it may still have worked: an answer that was lost makes the repeated request fail.
-    async fn arrived(&self, error: StorageError) -> Result<(), StorageError> {
-        let target = &self.target;
-        let found = target.cloud.head(&target.cloud.quick, &target.name).await.ok().flatten();
-        let ours = found.is_some_and(|found| {
-            found.size == self.written && found.mark.as_ref() == Some(&target.attempt)
-        });
-        if ours { Ok(()) } else { Err(error) }
     }
 
     pub(in super::super) async fn abort(mut self) -> Result<(), StorageError> {
@@ -229,7 +275,8 @@ impl CloudUpload {
     async fn remove(&mut self) -> Result<(), StorageError> {
         // A part that arrives after the end of its upload would stay for ever.
         self.flying.shutdown().await;
-        let result = self.target.remove(self.upload.as_deref(), self.visible).await;
+        let upload = self.upload.as_ref().map(|upload| upload.id().to_owned());
+        let result = self.target.remove(upload.as_deref(), self.visible).await;
         // Once was enough, also when it failed: what is left is in the journal.
         self.finished = true;
         result
@@ -243,7 +290,8 @@ impl Drop for CloudUpload {
         }
         // Without a runtime, as at the end of the process, the next start cleans.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let (target, upload, visible) = (self.target.clone(), self.upload.take(), self.visible);
+        let (target, visible) = (self.target.clone(), self.visible);
+        let upload = self.upload.take().map(|upload| upload.id().to_owned());
         let mut flying = std::mem::take(&mut self.flying);
         runtime.spawn(async move {
             flying.shutdown().await;
@@ -269,16 +317,31 @@ impl Target {
     }
 
     fn attributes(&self) -> Attributes {
-        [(Attribute::Metadata(MARK.into()), self.attempt.clone())].into_iter().collect()
+        let mut attributes = self.cloud.put.attributes();
+        attributes.insert(self.cloud.mark(), self.attempt.clone().into());
+        attributes
+    }
+
+    /// After an error it may still have worked: an answer that was lost makes the repeated request fail.
+    async fn arrived(&self, written: u64, error: StorageError) -> Result<(), StorageError> {
+        let found = self.cloud.head(&self.cloud.quick, &self.name).await.ok().flatten();
+        let ours = found.is_some_and(|found| {
+            found.size == written && found.mark.as_ref() == Some(&self.attempt)
+        });
+        if ours { Ok(()) } else { Err(error) }
     }
 
     async fn put(&self, payload: PutPayload) -> Result<(), StorageError> {
-        let options =
-            |mode| PutOptions { mode, attributes: self.attributes(), ..PutOptions::default() };
-        let store = &self.cloud.data;
+        let options = |mode| PutOptions {
+            mode,
+            attributes: self.attributes(),
+            tags: self.cloud.put.tags.clone(),
+            ..PutOptions::default()
+        };
+        let store = self.lock.as_ref().map_or(&self.cloud.data, |lock| &lock.store);
         match store.put_opts(&self.key, payload.clone(), options(PutMode::Create)).await {
             Ok(_) => Ok(()),
-            Err(error) if error::is_not_implemented(&error) => {
+            Err(error) if is_not_implemented(&error) => {
                 if self.cloud.head(&self.cloud.data, &self.name).await?.is_some() {
                     return Err(self.exists());
                 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use url::Url;
 
 use super::super::allow::Prefix;
-use super::super::cloud::{ClientConfig, Cloud};
+use super::super::cloud::Cloud;
 use super::super::consumer::{Consumer, Pending};
 use super::super::location::{self, Bucket, Location};
 use super::super::params::find;
@@ -137,7 +137,7 @@ impl Storages {
     }
 
     fn client(&self, bucket: &Bucket, options: &Options) -> Result<Cloud, StorageError> {
-        Cloud::new(&ClientConfig { bucket, options, environment: false }, self.max_parts)
+        Cloud::new(bucket, options, false, self.max_parts)
     }
 
     /// The bucket, and below which prefix of it archives lie.

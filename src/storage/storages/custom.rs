@@ -3,7 +3,7 @@
 use url::Url;
 
 use super::super::allow::Prefix;
-use super::super::cloud::{self, ClientConfig, Cloud};
+use super::super::cloud::Cloud;
 use super::super::folder::Folder;
 use super::super::location::{self, Bucket, Location};
 use super::super::params::find;
@@ -98,11 +98,11 @@ impl Storages {
         if wanted.has_credentials() {
             set_credentials(&mut options, &wanted)?;
         }
-        let config = ClientConfig { bucket: &bucket, options: &options, environment: false };
-        let cloud = Cloud::new(&config, self.max_parts).map_err(|error| match error {
-            StorageError::Configuration(text) => StorageError::Invalid(text),
-            other => other,
-        })?;
+        let cloud =
+            Cloud::new(&bucket, &options, false, self.max_parts).map_err(|error| match error {
+                StorageError::Configuration(text) => StorageError::Invalid(text),
+                other => other,
+            })?;
         Ok(Storage::cloud(cloud))
     }
 
@@ -119,9 +119,8 @@ impl Storages {
             }
             Location::Bucket(bucket) => {
                 let configured = self.custom_cloud.as_ref();
-                let mut options = configured.map(|c| c.options.clone()).unwrap_or_default();
+                let options = configured.map(|c| c.options.clone()).unwrap_or_default();
                 self.allowed_endpoint(&wanted, &bucket, &options)?;
-                options.0.retain(|name, _| !cloud::is_own(name));
                 Ok((bucket.url(), options))
             }
         }

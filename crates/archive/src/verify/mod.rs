@@ -7,6 +7,7 @@ mod walk;
 
 use std::sync::Arc;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest as _, Sha256};
 
 use crate::pull::read_exact;
@@ -17,6 +18,8 @@ use crate::{EntryKind, EntryRecord, Error, Format, ManifestInfo, ReadAt, Result}
 const TOLD: usize = 100;
 /// What is read at once where no frame says it.
 const CHUNK: u64 = 1 << 20;
+/// How many of these are asked for at once: one after the other, a distant store would be slow.
+const AT_ONCE: usize = 4;
 
 /// What a verification found.
 #[derive(Debug, Clone, Default)]
@@ -140,22 +143,27 @@ pub async fn verify(
     Ok(report)
 }
 
-/// The digest of a file that nothing else can be said of.
+/// The SHA-256 of a whole file, read once from its start and whatever it is. `progress` as for [`verify`].
+pub async fn sha256(source: &dyn ReadAt, progress: impl Fn(u64) + Sync) -> Result<[u8; 32]> {
+    let starts = (0..source.len()).step_by(CHUNK as usize);
+    let chunks = starts.map(|start| read_exact(source, start..source.len().min(start + CHUNK)));
+    let mut chunks = stream::iter(chunks).buffered(AT_ONCE);
+    let mut digest = Sha256::new();
+    while let Some(bytes) = chunks.try_next().await? {
+        let length = bytes.len() as u64;
+        digest = hash_elsewhere(digest, bytes).await?;
+        progress(length);
+    }
+    Ok(digest.finalize().into())
+}
+
+/// For a file that nothing else can be said of.
 async fn hash_only(
     source: &dyn ReadAt,
     progress: &(impl Fn(u64) + Sync),
     report: &mut Report,
 ) -> Result<()> {
-    let mut digest = Sha256::new();
-    let mut at = 0;
-    while at < source.len() {
-        let end = source.len().min(at + CHUNK);
-        let bytes = read_exact(source, at..end).await?;
-        digest = hash_elsewhere(digest, bytes).await?;
-        progress(end - at);
-        at = end;
-    }
-    report.sha256 = digest.finalize().into();
+    report.sha256 = sha256(source, progress).await?;
     Ok(())
 }
 

@@ -3,21 +3,23 @@
 //! An attempt stages its tables in a schema of its own beside the live one, with the live schema's defaults. The swap
 //! is one `RENAME TABLE`: the live tables go to a second schema of the attempt, the staged ones take their place.
 //! What cannot be renamed along (triggers, foreign keys of tables that stay) is dropped before and made again after,
-//! from a journal in the staging schema. How far a dead attempt came is read from that journal and from where the
+//! and then the archive's views, routines and events take the place of those of their names, all from a journal in the
+//! staging schema. How far a dead attempt came is read from that journal and from where the
 //! tables are.
 
 mod adjust;
 mod admin;
 mod digest;
 mod foreign;
-mod grants;
 mod journal;
 mod live;
 mod load;
 mod long;
+mod objects;
 mod place;
 mod plan;
 mod ready;
+mod sequences;
 mod staging;
 mod swap;
 mod triggers;
@@ -54,6 +56,15 @@ impl Fault {
                 DatabaseError::Query { name: name.to_owned(), what: what.to_owned(), message }
             }
         }
+    }
+
+    /// The same as a sentence that begins with what it is about.
+    fn about(self, what: &str) -> Self {
+        let message = match self {
+            Self::Server(error) => super::describe(&error),
+            Self::Text(text) => text,
+        };
+        Self::Text(format!("{what}: {message}"))
     }
 
     /// The number of the server's error; 0 for any other.

@@ -13,6 +13,12 @@ use crate::source::database::{DataSink, SinkClosed};
 const PROLOGUE: &str = "SET time_zone='+00:00';\nSET sql_mode='NO_AUTO_VALUE_ON_ZERO';\n";
 const EPILOGUE: &str = "SET sql_mode=DEFAULT;\nSET time_zone=DEFAULT;\n";
 
+/// The same for a table with its history.
+const HISTORY: [&str; 2] = [
+    "SET time_zone='+00:00';\nSET sql_mode='NO_AUTO_VALUE_ON_ZERO';\nSET system_versioning_insert_history=1;\n",
+    "SET system_versioning_insert_history=DEFAULT;\nSET sql_mode=DEFAULT;\nSET time_zone=DEFAULT;\n",
+];
+
 #[derive(Debug)]
 pub(super) enum Failure {
     Server(Error),
@@ -62,8 +68,15 @@ async fn stream(
 ) -> Result<u64, Failure> {
     let names: Vec<_> = columns.iter().map(|column| identifier(&column.name)).collect();
     let table = identifier(table);
-    let head = format!("REPLACE INTO {table} ({}) VALUES \n", names.join(","));
-    let mut statements = Statements::new(PROLOGUE, head, EPILOGUE);
+    let history = columns.iter().any(|column| column.is_period);
+    let (from, [prologue, epilogue]) = match history {
+        true => (format!("{table} FOR SYSTEM_TIME ALL"), HISTORY),
+        false => (table.clone(), [PROLOGUE, EPILOGUE]),
+    };
+    // The server refuses REPLACE where it had to write rows of the past, or periods that must not overlap.
+    let verb = if history || has_periods(session, &table).await? { "INSERT" } else { "REPLACE" };
+    let head = format!("{verb} INTO {table} ({}) VALUES \n", names.join(","));
+    let mut statements = Statements::new(prologue, head, epilogue);
 
     let mut expressions: Vec<_> = columns.iter().map(|column| column.expression.as_str()).collect();
     if expressions.is_empty() {
@@ -71,7 +84,7 @@ async fn stream(
         expressions.push("1");
     }
     // The comment is a hint that only servers with a query cache understand.
-    let query = format!("SELECT /*!40001 SQL_NO_CACHE */ {} FROM {table}", expressions.join(","));
+    let query = format!("SELECT /*!40001 SQL_NO_CACHE */ {} FROM {from}", expressions.join(","));
     let mut result = session.begin()?.query_iter(query).await?;
     while let Some(row) = result.next().await? {
         if raw_length(&row) > LONG_ROW {
@@ -88,6 +101,13 @@ async fn stream(
     let rows = statements.finish();
     flush(&mut statements, sink).await?;
     Ok(rows)
+}
+
+async fn has_periods(session: &mut Session, table: &str) -> Result<bool, Error> {
+    const PERIOD: &[u8] = b" WITHOUT OVERLAPS";
+    let row: Option<Row> = session.rows(&format!("SHOW CREATE TABLE {table}")).await?.pop();
+    let text = row.and_then(|row| row.get_opt::<Vec<u8>, _>(1)?.ok()).unwrap_or_default();
+    Ok(text.windows(PERIOD.len()).any(|part| part == PERIOD))
 }
 
 fn raw_length(row: &Row) -> usize {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use mysql_async::{Error, Row};
 
 use super::connect::Session;
+use super::objects::unqualified;
 use super::render::{Kind, identifier};
 use crate::source::database::Table;
 
@@ -15,6 +16,8 @@ pub(super) struct Column {
     pub kind: Kind,
     /// What is selected to get its value.
     pub expression: String,
+    /// Since when, or until when, the row is true, in a table whose history is carried.
+    pub is_period: bool,
 }
 
 /// Everything of a database that is called a table.
@@ -22,9 +25,8 @@ pub(super) struct Column {
 pub(super) struct Catalog {
     pub tables: Vec<Table>,
     pub columns: HashMap<String, Vec<Column>>,
-    pub views: Vec<String>,
-    pub sequences: Vec<String>,
-    pub versioned: Vec<String>,
+    /// Tables with a history that is not carried.
+    pub without_history: Vec<String>,
     /// Tables of engines that know no snapshot.
     pub unprotected: Vec<String>,
 }
@@ -46,15 +48,10 @@ pub(super) async fn read(session: &mut Session) -> Result<Catalog, Error> {
         .all(|name| rows.iter().any(|(table, ..)| table == name));
     for (name, kind, engine, bytes) in rows {
         match kind.as_str() {
-            "VIEW" | "SYSTEM VIEW" => {
-                catalog.views.push(name);
-                continue;
+            "VIEW" | "SYSTEM VIEW" | "SEQUENCE" => continue,
+            "SYSTEM VERSIONED" if !has_history(&catalog, &name) => {
+                catalog.without_history.push(name.clone());
             }
-            "SEQUENCE" => {
-                catalog.sequences.push(name);
-                continue;
-            }
-            "SYSTEM VERSIONED" => catalog.versioned.push(name.clone()),
             _ => {}
         }
         let engine = engine.unwrap_or_default();
@@ -78,6 +75,11 @@ pub(super) async fn read(session: &mut Session) -> Result<Catalog, Error> {
     Ok(catalog)
 }
 
+fn has_history(catalog: &Catalog, table: &str) -> bool {
+    let columns = catalog.columns.get(table);
+    columns.is_some_and(|columns| columns.iter().any(|column| column.is_period))
+}
+
 /// Tables that DocSpace fills itself: their definition is carried, not their rows.
 fn is_ignored(table: &str) -> bool {
     table.starts_with("hosting_instance_registration") || table.starts_with("res_")
@@ -94,11 +96,49 @@ pub(super) async fn columns(session: &mut Session) -> Result<HashMap<String, Vec
         session.rows::<Found>(query).await?
     {
         let columns = tables.entry(table).or_default();
-        if !is_generated(&extra, &generation) {
+        if is_period(&generation) {
+            columns.push(Column {
+                is_period: true,
+                ..column(name, &data_type, &column_type, charset)
+            });
+        } else if !is_generated(&extra, &generation) {
             columns.push(column(name, &data_type, &column_type, charset));
         }
     }
+    history(session, &mut tables).await?;
     Ok(tables)
+}
+
+/// Completes the columns that say since and until when a row is true, which may be hidden: they are carried where rows
+/// of the past can be written (<https://mariadb.com/kb/en/system-versioned-tables/#system_versioning_insert_history>).
+async fn history(
+    session: &mut Session,
+    tables: &mut HashMap<String, Vec<Column>>,
+) -> Result<(), Error> {
+    let variable = "SHOW VARIABLES LIKE 'system_versioning_insert_history'";
+    let can_write = !session.rows::<(String, String)>(variable).await?.is_empty();
+    let query = "SELECT TABLE_NAME FROM information_schema.TABLES \
+        WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE = 'SYSTEM VERSIONED'";
+    for name in session.rows::<String>(query).await? {
+        let Some(columns) = tables.get_mut(&name) else { continue };
+        let period: Vec<_> = columns.iter().filter(|column| column.is_period).collect();
+        // Numbers of transactions mean nothing elsewhere.
+        let by_time = period.iter().all(|column| column.kind == Kind::Text);
+        if !can_write || !by_time {
+            columns.retain(|column| !column.is_period);
+        } else if period.is_empty() {
+            for name in ["row_start", "row_end"] {
+                let timestamp = column(name.to_owned(), "timestamp", "timestamp(6)", None);
+                columns.push(Column { is_period: true, ..timestamp });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a column says since when, or until when, a row of a system-versioned table is true.
+pub(super) fn is_period(generation: &str) -> bool {
+    matches!(generation, "ROW START" | "ROW END")
 }
 
 /// MySQL and MariaDB, old and new. (`DEFAULT_GENERATED` is a default that is an expression: not generated.)
@@ -125,7 +165,7 @@ fn column(name: String, data_type: &str, column_type: &str, charset: Option<Stri
         "enum" if has_empty_member(column_type) => (Kind::Number, format!("{quoted}+0")),
         _ => (text_kind(charset), quoted),
     };
-    Column { name, kind, expression }
+    Column { name, kind, expression, is_period: false }
 }
 
 pub(super) fn has_empty_member(column_type: &str) -> bool {
@@ -153,13 +193,22 @@ fn text_kind(charset: Option<String>) -> Kind {
 }
 
 /// The statements that make an empty table, as DocSpace writes them.
-pub(super) async fn definition(session: &mut Session, table: &Table) -> Result<String, Error> {
+pub(super) async fn definition(
+    session: &mut Session,
+    schema: &str,
+    table: &Table,
+) -> Result<String, Error> {
     let quoted = identifier(&table.name);
     session.run("SET character_set_results=utf8mb4").await?;
     let row: Option<Row> = session.rows(&format!("SHOW CREATE TABLE {quoted}")).await?.pop();
     let create: String = row
         .and_then(|row| row.get_opt(1)?.ok())
         .ok_or_else(|| Error::Other("its definition is not UTF-8 text".into()))?;
+    // The server names the schema of a sequence that a column takes its default from.
+    let create = match create.to_ascii_lowercase().contains("val(`") {
+        true => String::from_utf8_lossy(&unqualified(create.as_bytes(), schema)).into_owned(),
+        false => create,
+    };
     let only_definition = !table.with_data;
     Ok(match create.strip_prefix("CREATE TABLE ") {
         Some(rest) if only_definition => format!("CREATE TABLE IF NOT EXISTS {rest};\n"),

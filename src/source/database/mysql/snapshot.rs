@@ -4,11 +4,13 @@ use async_trait::async_trait;
 use mysql_async::Opts;
 
 use super::connect::Session;
+use super::objects::{self, Found};
 use super::rows::Failure;
 use super::scheme::{self, Catalog};
-use super::{failed, lock, objects, rows, table_failed};
+use super::{failed, lock, rows, table_failed, warnings};
+use crate::catalog::is_own_table;
 use crate::source::database::readers::{Lease, Readers};
-use crate::source::database::{DataSink, DatabaseError, ServerInfo, Snapshot, Table};
+use crate::source::database::{DataSink, DatabaseError, ObjectText, ServerInfo, Snapshot, Table};
 
 /// Held metadata locks would let a portal's ALTER TABLE wait, and everybody behind it, until the dump ends:
 /// going back to a savepoint releases those of a table that was read.
@@ -18,20 +20,52 @@ const RELEASE: &str = "ROLLBACK TO SAVEPOINT portal_backup";
 pub(super) struct MySqlSnapshot {
     name: String,
     server: ServerInfo,
+    schema: String,
     catalog: Catalog,
+    objects: Found,
     warnings: Vec<String>,
     readers: Readers<Session>,
 }
 
-/// Opens a snapshot with up to `readers` connections.
+/// How often a snapshot is begun anew because a view, a trigger or the like was changed just then.
+const TRIES: usize = 3;
+
+/// Opens a snapshot with up to `readers` connections. Definitions know no snapshot: they are read before it is begun
+/// and again after, and are those of its moment if they are the same.
 pub(super) async fn open(
     name: &str,
     opts: &Opts,
     readers: usize,
 ) -> Result<MySqlSnapshot, DatabaseError> {
+    let mut tries = 1;
+    loop {
+        let (mut snapshot, changed) = open_once(name, opts, readers).await?;
+        if changed && tries < TRIES {
+            tries += 1;
+            continue;
+        }
+        if changed {
+            snapshot.warnings.push(
+                "views, triggers, routines or events were being changed when the backup began: they may be of a \
+                 later moment than the rows"
+                    .to_owned(),
+            );
+        }
+        return Ok(snapshot);
+    }
+}
+
+/// Says with the snapshot whether definitions changed meanwhile.
+async fn open_once(
+    name: &str,
+    opts: &Opts,
+    readers: usize,
+) -> Result<(MySqlSnapshot, bool), DatabaseError> {
     let (first, mut server) = super::open(name, opts).await?;
     let fail = |error| failed(name, "opening the snapshot", &error);
+    let schema = opts.db_name().unwrap_or_default();
     let mut sessions = vec![first];
+    let before = objects::read(&mut sessions[0], schema).await.map_err(fail)?;
     let mut position = None;
     let mut begun = false;
 
@@ -71,17 +105,23 @@ pub(super) async fn open(
     server.position = position;
 
     let catalog = scheme::read(&mut sessions[0]).await.map_err(fail)?;
-    let warnings = objects::warnings(&mut sessions[0], &catalog).await.map_err(fail)?;
     for session in &mut sessions {
         session.run(MARK).await.map_err(fail)?;
     }
-    Ok(MySqlSnapshot {
+    let objects = objects::read(&mut sessions[0], schema).await.map_err(fail)?;
+    sessions[0].run(RELEASE).await.map_err(fail)?;
+    let warnings = warnings::of(&mut sessions[0], &catalog, &objects).await.map_err(fail)?;
+    let changed = !objects.has_definitions_of(&before);
+    let snapshot = MySqlSnapshot {
         name: name.to_owned(),
         server,
+        schema: schema.to_owned(),
         catalog,
+        objects,
         warnings,
         readers: Readers::new(sessions),
-    })
+    };
+    Ok((snapshot, changed))
 }
 
 async fn count_tables(session: &mut Session) -> Result<usize, mysql_async::Error> {
@@ -118,11 +158,20 @@ impl Snapshot for MySqlSnapshot {
         self.readers.count()
     }
 
+    async fn objects(&self) -> Result<Vec<ObjectText>, DatabaseError> {
+        let Found { objects, collation, .. } = &self.objects;
+        Ok(objects
+            .iter()
+            .filter(|object| !object.table.as_deref().is_some_and(is_own_table))
+            .map(|object| object.text(collation))
+            .collect())
+    }
+
     async fn scheme(&self, table: &Table) -> Result<String, DatabaseError> {
         let fail = |error| table_failed(&self.name, &table.name, &error);
         let mut lease = self.lease(&format!("table {}", table.name)).await?;
         let session = lease.session().map_err(fail)?;
-        let scheme = scheme::definition(session, table).await.map_err(fail);
+        let scheme = scheme::definition(session, &self.schema, table).await.map_err(fail);
         session.run(RELEASE).await.map_err(fail)?;
         scheme
     }

@@ -234,9 +234,9 @@ impl Snapshot for PostgresSnapshot {
 
     async fn objects(&self) -> Result<Vec<ObjectText>, DatabaseError> {
         let object = |name: &str, sql: &str| ObjectText {
-            kind: "schema".to_owned(),
+            kind: ObjectText::WHOLE.to_owned(),
             name: name.to_owned(),
-            sql: sql.to_owned(),
+            sql: sql.as_bytes().to_vec(),
         };
         Ok(vec![object("pre-data", &self.members.before), object("post-data", &self.members.after)])
     }

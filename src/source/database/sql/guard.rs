@@ -214,11 +214,13 @@ impl Guard<'_> {
 
     /// What our dumps of MySQL write word for word.
     fn is_session(&self, statement: &[u8]) -> bool {
-        const LINES: [&str; 4] = [
+        const LINES: [&str; 6] = [
             "SET time_zone='+00:00'",
             "SET sql_mode='NO_AUTO_VALUE_ON_ZERO'",
             "SET sql_mode=DEFAULT",
             "SET time_zone=DEFAULT",
+            "SET system_versioning_insert_history=1",
+            "SET system_versioning_insert_history=DEFAULT",
         ];
         self.dialect == Dialect::MySql
             && LINES.iter().any(|line| line.as_bytes() == statement.trim_ascii_end())

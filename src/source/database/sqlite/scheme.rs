@@ -2,8 +2,9 @@
 
 use rusqlite::{Connection, OptionalExtension, Result};
 
+use super::objects::{self, Object};
 use super::render::identifier;
-use crate::source::database::{Table, warning};
+use crate::source::database::Table;
 
 /// A table and what is needed to read it.
 #[derive(Debug, Clone)]
@@ -17,7 +18,7 @@ pub(super) struct Details {
 pub(super) struct Catalog {
     pub tables: Vec<Table>,
     pub details: Vec<Details>,
-    pub warnings: Vec<String>,
+    pub objects: Vec<Object>,
 }
 
 pub(super) fn read(db: &Connection) -> Result<Catalog> {
@@ -25,7 +26,7 @@ pub(super) fn read(db: &Connection) -> Result<Catalog> {
     let mut listing = db.prepare(
         "SELECT l.name, l.wr, s.sql FROM pragma_table_list AS l \
          JOIN sqlite_schema AS s ON s.type = 'table' AND s.name = l.name \
-         WHERE l.schema = 'main' AND l.type = 'table' AND l.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
+         WHERE l.schema = 'main' AND l.type IN ('table', 'shadow') AND s.rootpage > 0 AND l.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
          ORDER BY l.name",
     )?;
     let found = listing
@@ -51,18 +52,7 @@ pub(super) fn read(db: &Connection) -> Result<Catalog> {
         catalog.tables.push(Table { name, with_data: true, estimated_bytes });
         catalog.details.push(Details { columns, scheme });
     }
-    for (kind, query) in [
-        ("views", "SELECT name FROM sqlite_schema WHERE type = 'view' ORDER BY 1"),
-        ("triggers", "SELECT name FROM sqlite_schema WHERE type = 'trigger' ORDER BY 1"),
-        (
-            "virtual tables, with the tables they keep their contents in",
-            "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql LIKE 'CREATE VIRTUAL TABLE%' ORDER BY 1",
-        ),
-    ] {
-        let names: Vec<String> =
-            db.prepare(query)?.query_map([], |row| row.get(0))?.collect::<Result<_>>()?;
-        catalog.warnings.extend(warning(&format!("not backed up yet: {kind}"), &names));
-    }
+    catalog.objects = objects::read(db)?;
     Ok(catalog)
 }
 

@@ -6,10 +6,11 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use super::objects::Object;
 use super::rows::{self, Failure};
 use super::scheme::{self, Catalog, Details};
 use super::{Source, blocking, copy, open, server};
-use crate::source::database::{DataSink, DatabaseError, ServerInfo, Snapshot, Table};
+use crate::source::database::{DataSink, DatabaseError, ObjectText, ServerInfo, Snapshot, Table};
 
 /// How often several connections try to begin without a commit between them.
 const TRIES: usize = 20;
@@ -124,11 +125,15 @@ impl Snapshot for SqliteSnapshot {
     }
 
     fn warnings(&self) -> &[String] {
-        &self.catalog.warnings
+        &[]
     }
 
     fn readers(&self) -> usize {
         self.count
+    }
+
+    async fn objects(&self) -> Result<Vec<ObjectText>, DatabaseError> {
+        Ok(self.catalog.objects.iter().map(Object::text).collect())
     }
 
     async fn scheme(&self, table: &Table) -> Result<String, DatabaseError> {

@@ -23,6 +23,8 @@ pub(super) const WELCOME: &[&str] = &[
     "SET SESSION explicit_defaults_for_timestamp=1",
     "SET SESSION auto_increment_increment=1, auto_increment_offset=1",
     "SET SESSION sql_generate_invisible_primary_key=0",
+    // Tables with a history may still be given foreign keys.
+    "SET SESSION system_versioning_alter_history=KEEP",
 ];
 
 /// Sets a connection up for making and loading tables.

@@ -3,6 +3,7 @@
 use mysql_async::{Error, Row};
 
 use super::super::connect::Session;
+use super::super::objects::Object;
 use super::foreign::ForeignKey;
 use super::place::Place;
 use super::plan::Plan;
@@ -19,6 +20,8 @@ pub(super) enum State {
     Ready,
     /// The plan is being carried out, or is.
     Swapping,
+    /// The tables are in place; views, routines and events are being put in theirs.
+    Making,
     Swapped,
     /// Everything is back: only what was staged is left.
     RolledBack,
@@ -32,6 +35,7 @@ impl State {
             Self::Staging => "staging",
             Self::Ready => "ready",
             Self::Swapping => "swapping",
+            Self::Making => "making objects",
             Self::Swapped => "swapped",
             Self::RolledBack => "rolled back",
             Self::Finishing => "finishing",
@@ -43,6 +47,7 @@ impl State {
             Self::Staging,
             Self::Ready,
             Self::Swapping,
+            Self::Making,
             Self::Swapped,
             Self::RolledBack,
             Self::Finishing,
@@ -119,14 +124,51 @@ impl Journal<'_> {
 
     pub async fn set_plan(&self, session: &mut Session, plan: &Plan) -> Result<(), Fault> {
         let text = serde_json::to_vec(plan).map_err(|error| Fault::Text(error.to_string()))?;
+        for (kind, objects) in plan.lists() {
+            self.set_objects(session, kind, objects).await?;
+        }
         Ok(self.write(session, "plan", "", &text).await?)
     }
 
     pub async fn plan(&self, session: &mut Session) -> Result<Plan, Fault> {
         let text = self.read(session, "plan", "").await?;
         let text = text.ok_or_else(|| Fault::Text("the plan of the swap is lost".to_owned()))?;
-        serde_json::from_slice(&text)
-            .map_err(|error| Fault::Text(format!("the plan of the swap cannot be read: {error}")))
+        let mut plan: Plan = serde_json::from_slice(&text).map_err(|error| {
+            Fault::Text(format!("the plan of the swap cannot be read: {error}"))
+        })?;
+        for (kind, objects) in plan.lists_mut() {
+            *objects = self.objects(session, kind).await?;
+        }
+        Ok(plan)
+    }
+
+    /// Replaces what is written down of one kind, in its order.
+    pub async fn set_objects(
+        &self,
+        session: &mut Session,
+        kind: &str,
+        objects: &[Object],
+    ) -> Result<(), Fault> {
+        let table = self.0.in_staging(TABLE);
+        session.run(&format!("DELETE FROM {table} WHERE kind = '{kind}'")).await?;
+        for (number, object) in objects.iter().enumerate() {
+            let text =
+                serde_json::to_vec(object).map_err(|error| Fault::Text(error.to_string()))?;
+            self.write(session, kind, &format!("{number:08}"), &text).await?;
+        }
+        Ok(())
+    }
+
+    pub async fn objects(&self, session: &mut Session, kind: &str) -> Result<Vec<Object>, Fault> {
+        let query = format!(
+            "SELECT value FROM {} WHERE kind = '{kind}' ORDER BY name",
+            self.0.in_staging(TABLE)
+        );
+        let rows: Vec<Vec<u8>> = session.rows(&query).await?;
+        rows.iter()
+            .map(|text| serde_json::from_slice(text))
+            .collect::<Result<_, _>>()
+            .map_err(|error| Fault::Text(format!("an object's note cannot be read: {error}")))
     }
 
     /// Remembers a foreign key of a staged table that waits until the swap.

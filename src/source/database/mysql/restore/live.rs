@@ -5,8 +5,8 @@ use std::path::Path;
 use mysql_async::{Error, Row};
 
 use super::super::connect::Session;
+use super::super::grants::Grants;
 use super::super::{failed, open};
-use super::grants::Grants;
 use super::place::Place;
 use super::{admin, literal};
 use crate::source::database::mysql::Target;
@@ -55,6 +55,14 @@ async fn read(session: &mut Session, target: &Target, engine: Engine) -> Result<
         (
             "function",
             "ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE = 'FUNCTION' AND ROUTINE_SCHEMA",
+        ),
+        (
+            "package",
+            "ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE = 'PACKAGE' AND ROUTINE_SCHEMA",
+        ),
+        (
+            "package_body",
+            "ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE = 'PACKAGE BODY' AND ROUTINE_SCHEMA",
         ),
         ("event", "EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA"),
     ] {

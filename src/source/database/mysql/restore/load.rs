@@ -8,6 +8,7 @@ use mysql_async::{Error, Params};
 
 use super::super::connect::Session;
 use super::super::render::identifier;
+use super::super::scheme;
 use super::long::{self, Parted};
 use super::place::Place;
 use super::{Fault, admin, literal};
@@ -51,11 +52,11 @@ impl Columns {
         type Found = (String, String, String, String, String);
         let all = session.rows::<Found>(&query).await?.into_iter();
         let all = all.map(|(name, data_type, column_type, extra, generation)| Column {
-            generated: super::super::scheme::is_generated(&extra, &generation),
+            generated: scheme::is_generated(&extra, &generation) && !scheme::is_period(&generation),
             invisible: extra.to_ascii_uppercase().contains("INVISIBLE"),
             choice: data_type
                 .eq_ignore_ascii_case("enum")
-                .then(|| super::super::scheme::has_empty_member(&column_type)),
+                .then(|| scheme::has_empty_member(&column_type)),
             name,
         });
         Ok(Self { all: all.collect() })
@@ -85,6 +86,8 @@ pub(super) struct Load<'a> {
     /// The longest statement that the server takes.
     pub packet: usize,
     pub columns: Arc<Columns>,
+    /// Its rows are those of all times.
+    pub history: bool,
     pub loaded: &'a (dyn for<'b> Fn(u64) + Send + Sync),
 }
 
@@ -140,7 +143,11 @@ impl Load<'_> {
         }
         self.session.run("COMMIT").await?;
         self.session.run("SET SESSION autocommit=1").await?;
-        let query = format!("SELECT COUNT(*) FROM {}", self.place.in_staging(self.table));
+        let history = match self.history {
+            true => " FOR SYSTEM_TIME ALL",
+            false => "",
+        };
+        let query = format!("SELECT COUNT(*) FROM {}{history}", self.place.in_staging(self.table));
         let rows: Option<u64> = self.session.rows(&query).await?.pop();
         rows.ok_or_else(|| Fault::Text("the server did not count its rows".to_owned()))
     }
@@ -150,6 +157,7 @@ impl Load<'_> {
         if statement.starts_with(b"SET sql_mode=") {
             return Ok(());
         }
+        self.history |= statement.starts_with(b"SET system_versioning_insert_history");
         let result = self.session.begin()?.query_drop(statement).await;
         self.session.done(result)
     }
@@ -209,7 +217,8 @@ impl Load<'_> {
                 names.map(|(_, name)| identifier(&String::from_utf8_lossy(name))).collect();
             format!(" ({})", names.join(","))
         });
-        let head = format!("REPLACE INTO {table}{} VALUES", columns.unwrap_or_default());
+        let verb = if rows.replaces() { "REPLACE" } else { "INSERT" };
+        let head = format!("{verb} INTO {table}{} VALUES", columns.unwrap_or_default());
         let row = rows.rows().next().into_iter().flatten().enumerate();
         let row = row.filter(|(index, _)| kept(index)).map(|(_, value)| value);
         let Some(Parted { statement, values }) = long::part(&head, row, self.packet) else {

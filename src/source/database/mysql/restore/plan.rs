@@ -6,10 +6,10 @@ use mysql_async::Error;
 use serde::{Deserialize, Serialize};
 
 use super::super::connect::Session;
+use super::super::objects::{self, Kind, Object};
 use super::foreign::{self, ForeignKey};
 use super::journal::{self, Journal};
 use super::place::Place;
-use super::triggers::{self, Trigger};
 use super::{Fault, admin};
 use crate::catalog::is_own_table;
 
@@ -17,8 +17,21 @@ use crate::catalog::is_own_table;
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Plan {
     pub tables: Vec<Moved>,
-    /// Of live tables that are replaced: they cannot move to another schema, so they are made again.
-    pub triggers: Vec<Trigger>,
+    /// Of live tables that are replaced: they cannot move to another schema, so they are made again. (These lists are
+    /// written down one by one: together they may be longer than a statement can be.)
+    #[serde(skip)]
+    pub triggers: Vec<Object>,
+    /// What those tables have after the swap: the archive's triggers, and of the live ones those that it does not know.
+    #[serde(skip)]
+    pub new_triggers: Vec<Object>,
+    /// The archive's views, routines and events, but those that the live schema has just so.
+    #[serde(skip)]
+    pub made: Vec<Object>,
+    /// The live ones in whose place these come.
+    #[serde(skip)]
+    pub old: Vec<Object>,
+    /// The live schema's default collation, which is another while some objects are made.
+    pub collation: String,
     /// Of tables that stay, to tables that are replaced: they would follow the old ones away.
     pub inward: Vec<ForeignKey>,
     /// Of staged tables, to tables that stay: until the swap nothing may refer to those.
@@ -58,27 +71,39 @@ impl Whereabouts {
 pub(super) async fn make(session: &mut Session, place: &Place) -> Result<Plan, Fault> {
     let live = admin::tables(session, &place.live).await?;
     let mut tables = Vec::new();
-    for (name, kind) in admin::tables(session, &place.staging).await? {
+    for (name, staged) in admin::tables(session, &place.staging).await? {
         if name == journal::TABLE {
             continue;
         }
-        if is_own_table(&name) || !admin::is_base_table(&kind) {
+        if is_own_table(&name) || !(admin::is_base_table(&staged) || staged == "SEQUENCE") {
             return Err(Fault::Text(format!("{name} is not a table that can be put back")));
         }
         let found = live.iter().find(|(live, _)| *live == name);
         if let Some((_, kind)) = found
-            && !admin::is_base_table(kind)
+            && shown(kind) != shown(&staged)
         {
             return Err(Fault::Text(format!(
-                "{name} is a table in the archive, but a {} in the live database",
-                kind.to_ascii_lowercase()
+                "{name} is a {} in the archive, but a {} in the live database",
+                shown(&staged),
+                shown(kind)
             )));
         }
         tables.push(Moved { name, replaces: found.is_some() });
     }
     let replaced: BTreeSet<&str> =
         tables.iter().filter(|table| table.replaces).map(|table| table.name.as_str()).collect();
-    let triggers = triggers::read(session, &place.live, |table| replaced.contains(table)).await?;
+    let archived = Journal(place).objects(session, ARCHIVED).await?;
+    let found = objects::read(session, &place.live).await?;
+    let changes = Changes::find(&archived, found.objects, |table| replaced.contains(table));
+    for object in archived.iter().filter(|object| object.kind == Kind::View) {
+        let table = live.iter().find(|(name, kind)| *name == object.name && kind != "VIEW");
+        if let Some((name, kind)) = table {
+            return Err(Fault::Text(format!(
+                "{name} is a view in the archive, but a {} in the live database",
+                shown(kind)
+            )));
+        }
+    }
     let mut live = foreign::of_schema(session, &place.live).await?;
     live.retain(|key| key.parent_schema == place.live);
     let comes = |name: &str| tables.iter().any(|table| table.name == name && !table.replaces);
@@ -92,10 +117,80 @@ pub(super) async fn make(session: &mut Session, place: &Place) -> Result<Plan, F
             && replaced.contains(key.parent.as_str())
     });
     let outward = Journal(place).held(session).await?;
-    Ok(Plan { tables, triggers, inward, outward, unbound })
+    let Changes { triggers, new_triggers, made, old } = changes;
+    let collation = found.collation;
+    Ok(Plan { tables, triggers, new_triggers, made, old, collation, inward, outward, unbound })
 }
 
+fn shown(kind: &str) -> String {
+    match admin::is_base_table(kind) {
+        true => "table".to_owned(),
+        false => kind.to_ascii_lowercase(),
+    }
+}
+
+/// What becomes of objects; see [`Plan`].
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Changes {
+    triggers: Vec<Object>,
+    new_triggers: Vec<Object>,
+    made: Vec<Object>,
+    old: Vec<Object>,
+}
+
+impl Changes {
+    fn find(archived: &[Object], live: Vec<Object>, is_replaced: impl Fn(&str) -> bool) -> Self {
+        let mut changes = Self::default();
+        // A package is one thing with its body: who makes the one anew drops the other.
+        let differs = |object: &Object| !live.contains(object);
+        let packages: BTreeSet<&str> = archived
+            .iter()
+            .filter(|object| object.kind.is_package() && differs(object))
+            .map(|object| object.name.as_str())
+            .collect();
+        for object in archived {
+            if object.kind == Kind::Trigger {
+                changes.new_triggers.push(object.clone());
+            } else if differs(object)
+                || object.kind.is_package() && packages.contains(object.name.as_str())
+            {
+                changes.made.push(object.clone());
+            }
+        }
+        for object in live {
+            let known = archived.iter().any(|known| known.is_of_place(&object));
+            if object.kind == Kind::Trigger && object.table.as_deref().is_some_and(&is_replaced) {
+                if !known {
+                    changes.new_triggers.push(object.clone());
+                }
+                changes.triggers.push(object);
+            } else if match object.kind {
+                Kind::Trigger => known,
+                kind if kind.is_package() => packages.contains(object.name.as_str()),
+                _ => changes.made.iter().any(|made| made.is_of_place(&object)),
+            } {
+                changes.old.push(object);
+            }
+        }
+        changes
+    }
+}
+
+/// The journal's kind of what came from the archive.
+pub(super) const ARCHIVED: &str = "object";
+const LISTS: [&str; 4] = ["trigger", "new trigger", "made", "old"];
+
 impl Plan {
+    /// The lists of objects, each with the journal's kind.
+    pub fn lists(&self) -> impl Iterator<Item = (&'static str, &Vec<Object>)> {
+        LISTS.into_iter().zip([&self.triggers, &self.new_triggers, &self.made, &self.old])
+    }
+
+    pub fn lists_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Vec<Object>)> {
+        let Self { triggers, new_triggers, made, old, .. } = self;
+        LISTS.into_iter().zip([triggers, new_triggers, made, old])
+    }
+
     /// The renames of the swap that were not done yet. `None`: all are done.
     pub fn forward(&self, place: &Place, at: &Whereabouts) -> Option<String> {
         let mut pairs = Vec::new();

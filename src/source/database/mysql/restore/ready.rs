@@ -1,13 +1,13 @@
 //! The last look at what is staged: whether it can be swapped in, with everything that stays.
 
 use super::super::connect::Session;
+use super::super::objects::Object;
 use super::super::render::identifier;
 use super::foreign::{self, ForeignKey};
 use super::journal::{Journal, State};
 use super::place::Place;
 use super::plan::{self, Plan};
-use super::triggers;
-use super::{Fault, admin};
+use super::{Fault, admin, objects, triggers};
 
 const PROBE: &str = "portal_backup_probe";
 
@@ -56,10 +56,19 @@ async fn give_back(session: &mut Session, place: &Place) -> Result<(), Fault> {
 }
 
 /// Checks that the swap will succeed, as far as that can be known; what users should know comes back.
-pub(super) async fn check(session: &mut Session, place: &Place) -> Result<Vec<String>, Fault> {
+pub(super) async fn check(
+    session: &mut Session,
+    place: &Place,
+    mut archived: Vec<Object>,
+) -> Result<Vec<String>, Fault> {
     hold_back(session, place, None).await?;
-    let plan = plan::make(session, place).await?;
     let mut warnings = Vec::new();
+    if !archived.is_empty() {
+        warnings.extend(objects::settle_definers(session, place, &mut archived).await?);
+        warnings.extend(objects::try_out(session, place, &mut archived).await?);
+    }
+    Journal(place).set_objects(session, plan::ARCHIVED, &archived).await?;
+    let plan = plan::make(session, place).await?;
     probe_triggers(session, place, &plan).await?;
     for key in &plan.inward {
         probe(session, place, key).await?;
@@ -78,10 +87,10 @@ pub(super) async fn check(session: &mut Session, place: &Place) -> Result<Vec<St
     Ok(warnings)
 }
 
-/// Makes the live triggers on the staged tables, and drops them again.
+/// Makes the triggers that the staged tables will have, and drops them again.
 async fn probe_triggers(session: &mut Session, place: &Place, plan: &Plan) -> Result<(), Fault> {
     session.run(&format!("USE {}", identifier(&place.staging))).await?;
-    let movable = plan.triggers.iter().filter(|trigger| trigger.is_movable());
+    let movable = plan.new_triggers.iter().filter(|trigger| trigger.is_movable());
     let result = triggers::create_all(session, movable).await;
     for (name, _) in triggers::names(session, &place.staging).await? {
         triggers::drop(session, &place.staging, &name).await?;

@@ -5,20 +5,22 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Error, Opts, OptsBuilder, Row};
+use tokio::sync::Mutex;
 
 use super::super::connect::Session;
+use super::super::objects::{Kind, Object};
 use super::journal::Journal;
 use super::load::{Columns, Load};
 use super::place::Place;
 use super::swap::{self, StagedTables};
-use super::{Fault, adjust, admin, digest, ready};
+use super::{Fault, adjust, admin, digest, ready, sequences};
 use crate::catalog::is_own_table;
 use crate::source::database::mysql::Target;
 use crate::source::database::readers::{Lease, Readers};
 use crate::source::database::sql::{
     Chunk, Dialect, Guard, Limits, SchemeStatement, Splitter, SqlError,
 };
-use crate::source::database::{Adjustment, DatabaseError, Staging, Statements, Trust};
+use crate::source::database::{Adjustment, DatabaseError, ObjectText, Staging, Statements, Trust};
 use crate::source::restore::{AttemptId, Staged};
 
 /// As many tables are loaded at once: more only make the server's disk seek.
@@ -35,6 +37,8 @@ struct StagingTables {
     loaders: Readers<Session>,
     /// The longest statement that the server takes.
     packet: usize,
+    /// Views, triggers, routines and events of the archive, which wait until all tables are loaded.
+    objects: Mutex<Vec<Object>>,
 }
 
 /// Makes the attempt's schemas. What an attempt of that name left is rolled back first.
@@ -81,6 +85,7 @@ async fn make(target: &Target, place: Place) -> Result<StagingTables, Fault> {
         opts,
         loaders: Readers::new(sessions),
         packet,
+        objects: Mutex::default(),
     })
 }
 
@@ -101,12 +106,33 @@ impl StagingTables {
         session.run(&format!("DROP TABLE IF EXISTS {}", self.place.in_staging(table))).await?;
         Journal(&self.place).forget_table(session, table).await?;
         for statement in &statements {
-            self.define(session, table, statement).await?;
+            let statement = sequences::bind(session, &self.place, statement).await?;
+            self.define(session, table, &statement).await?;
         }
         if show_create(session, &self.place, table).await?.is_none() {
             return Err(Fault::Text("its statements do not make it".to_owned()));
         }
         ready::hold_back(session, &self.place, Some(table)).await
+    }
+
+    /// Makes the archive's sequences, for tables may take values from them, and keeps its other objects.
+    async fn take_objects(&self, texts: &[ObjectText]) -> Result<(), Fault> {
+        let mut objects = Vec::new();
+        for text in texts {
+            let unknown = || Fault::Text(format!("{} is not of the form of our own", text.path()));
+            objects.push(Object::from_text(text).ok_or_else(unknown)?);
+        }
+        objects.sort_by(|a, b| a.kind.cmp(&b.kind));
+        let (sequences, others): (Vec<_>, Vec<_>) =
+            objects.into_iter().partition(|object| object.kind == Kind::Sequence);
+        let mut lease = self.lease().await?;
+        let session = lease.session()?;
+        for sequence in &sequences {
+            sequence.drop(session).await?;
+            sequence.create(session).await?;
+        }
+        *self.objects.lock().await = others;
+        Ok(())
     }
 
     /// Runs a statement of a scheme.
@@ -156,6 +182,7 @@ impl StagingTables {
             trust,
             packet: self.packet,
             columns,
+            history: false,
             loaded,
         };
         let result = load.run(statements).await;
@@ -175,7 +202,8 @@ impl StagingTables {
     async fn complete(&self) -> Result<Vec<String>, Fault> {
         let (mut session, _) = admin::open(&self.target.opts, &self.place).await?;
         admin::wait_for_tables(&mut session, self.target.lock_wait).await?;
-        let warnings = ready::check(&mut session, &self.place).await?;
+        let objects = std::mem::take(&mut *self.objects.lock().await);
+        let warnings = ready::check(&mut session, &self.place, objects).await?;
         session.close().await;
         Ok(warnings)
     }
@@ -230,6 +258,14 @@ async fn show_create(
 impl Staging for StagingTables {
     fn loaders(&self) -> usize {
         self.loaders.count()
+    }
+
+    async fn objects(&self, objects: Vec<ObjectText>, trust: Trust) -> Result<(), DatabaseError> {
+        if trust == Trust::Foreign {
+            return Ok(()); // The plan says so.
+        }
+        let taken = self.take_objects(&objects).await;
+        taken.map_err(|fault| fault.of(&self.target.name, "making its objects"))
     }
 
     async fn scheme(&self, table: &str, sql: &str, trust: Trust) -> Result<(), DatabaseError> {

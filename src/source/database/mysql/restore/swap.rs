@@ -6,11 +6,12 @@ use async_trait::async_trait;
 use mysql_async::{Error, Opts};
 
 use super::super::connect::Session;
+use super::super::objects::Object;
 use super::super::render::identifier;
 use super::journal::{self, Found, Journal, State};
 use super::place::{Place, qualified};
 use super::plan::{self, Plan, Whereabouts};
-use super::{Fault, admin, triggers};
+use super::{Fault, admin, objects, sequences, triggers};
 use crate::source::database::DatabaseError;
 use crate::source::database::mysql::Target;
 use crate::source::restore::{AttemptId, RestoreError, Staged};
@@ -63,7 +64,7 @@ impl StagedTables {
         let plan = match journal.find(&mut session).await? {
             Found::Nothing | Found::At(State::Finishing) if !self.expected => return Ok(()),
             Found::At(State::Swapped) => return Ok(()),
-            Found::At(State::Swapping) => journal.plan(&mut session).await?,
+            Found::At(State::Swapping | State::Making) => journal.plan(&mut session).await?,
             Found::At(State::Ready) => {
                 let plan = plan::make(&mut session, place).await?;
                 journal.set_plan(&mut session, &plan).await?;
@@ -85,7 +86,10 @@ impl StagedTables {
             });
         }
         admin::wait_for_tables(&mut session, WAIT_BACK).await?;
-        attach(&mut session, place, &plan).await?;
+        sequences::settle(&mut session, place).await?;
+        journal.set(&mut session, State::Making).await?;
+        objects::put(&mut session, place, &plan).await?;
+        attach(&mut session, place, &plan, &plan.new_triggers).await?;
         journal.set(&mut session, State::Swapped).await?;
         session.close().await;
         Ok(())
@@ -123,10 +127,13 @@ pub(super) async fn roll_back(opts: &Opts, place: &Place) -> Result<(), Fault> {
     match journal.find(&mut session).await? {
         Found::Nothing => return Ok(()),
         Found::Bare | Found::At(State::Staging | State::Ready | State::RolledBack) => {}
-        Found::At(State::Swapping | State::Swapped) => {
+        Found::At(state @ (State::Swapping | State::Making | State::Swapped)) => {
             let mut plan = journal.plan(&mut session).await?;
             rename_back(&mut session, place, &mut plan).await?;
-            attach(&mut session, place, &plan).await?;
+            if state != State::Swapping {
+                objects::put_back(&mut session, place, &plan).await?;
+            }
+            attach(&mut session, place, &plan, &plan.triggers).await?;
             for key in &plan.unbound {
                 key.ensure(&mut session).await?;
             }
@@ -204,8 +211,14 @@ async fn detach(session: &mut Session, place: &Place, plan: &Plan) -> Result<(),
 }
 
 /// Makes triggers, and the foreign keys of tables that stay, with the tables that are in place now.
-async fn attach(session: &mut Session, place: &Place, plan: &Plan) -> Result<(), Fault> {
-    triggers::ensure(session, &place.live, &plan.triggers).await?;
+async fn attach(
+    session: &mut Session,
+    place: &Place,
+    plan: &Plan,
+    triggers: &[Object],
+) -> Result<(), Fault> {
+    triggers::ensure(session, &place.live, triggers).await?;
+    objects::set_collation(session, place, plan).await?;
     for key in &plan.inward {
         key.ensure(session).await?;
     }
@@ -215,7 +228,7 @@ async fn attach(session: &mut Session, place: &Place, plan: &Plan) -> Result<(),
 /// After a swap that changed nothing: as before, to be tried again.
 async fn take_back(session: &mut Session, place: &Place, plan: &Plan) -> Result<(), Fault> {
     admin::wait_for_tables(session, WAIT_BACK).await?;
-    attach(session, place, plan).await?;
+    attach(session, place, plan, &plan.triggers).await?;
     for key in &plan.outward {
         key.remove(session).await?;
     }
@@ -235,7 +248,10 @@ async fn rename_back(session: &mut Session, place: &Place, plan: &mut Plan) -> R
     let found = triggers::read(session, &place.live, |table| taken.contains(&table)).await?;
     let new: Vec<_> = found
         .iter()
-        .filter(|trigger| !plan.triggers.iter().any(|known| known.name == trigger.name))
+        .filter(|trigger| {
+            let mut known = plan.triggers.iter().chain(&plan.new_triggers).chain(&plan.old);
+            !known.any(|known| known.is_of_place(trigger))
+        })
         .cloned()
         .collect();
     if !new.is_empty() {

@@ -1,69 +1,27 @@
 //! Triggers: read from the server, dropped, and made again as they were.
 
-use mysql_async::prelude::Queryable;
-use mysql_async::{Error, Row};
-use serde::{Deserialize, Serialize};
+use mysql_async::Error;
 
 use super::super::connect::Session;
+use super::super::objects::{self, Kind, Object};
 use super::super::render::identifier;
 use super::place::qualified;
-use super::{Fault, admin, literal};
+use super::{Fault, literal, objects as making};
 
 /// The trigger that a FOLLOWS or PRECEDES names is not there: MariaDB, MySQL.
 const NO_SUCH_REFERENCE: &[u16] = &[4031, 3011];
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Trigger {
-    pub name: String,
-    pub table: String,
-    /// The CREATE statement, in hexadecimal digits: its bytes are of the character set below.
-    statement: String,
-    sql_mode: String,
-    charset: String,
-    collation: String,
-}
-
-impl Trigger {
-    fn statement(&self) -> Result<Vec<u8>, Fault> {
-        hex::decode(&self.statement)
-            .map_err(|_| Fault::Text(format!("the note of trigger {} is damaged", self.name)))
-    }
-
-    /// Whether the statement can be run in another schema: it does not say where the trigger and its table are.
-    pub fn is_movable(&self) -> bool {
-        self.statement().is_ok_and(|statement| is_unqualified(&statement))
-    }
-
-    /// Makes it in the schema that is the session's default one.
-    pub async fn create(&self, session: &mut Session) -> Result<(), Fault> {
-        let statement = self.statement()?;
-        session
-            .run(&format!(
-                "SET SESSION sql_mode={}, character_set_client={}, collation_connection={}",
-                literal(&self.sql_mode),
-                self.charset,
-                self.collation
-            ))
-            .await?;
-        let result = session.begin()?.query_drop(statement).await;
-        let result = session.done(result);
-        session.run("SET NAMES utf8mb4").await?;
-        session.run(admin::SETTINGS).await?;
-        Ok(result?)
-    }
-}
 
 /// Makes triggers in a schema, unless they are there: those of a table all at once, for their order.
 pub(super) async fn ensure(
     session: &mut Session,
     schema: &str,
-    triggers: &[Trigger],
+    triggers: &[Object],
 ) -> Result<(), Fault> {
     let there: Vec<String> =
         names(session, schema).await?.into_iter().map(|(name, _)| name).collect();
-    let missing: Vec<&Trigger> =
+    let missing: Vec<&Object> =
         triggers.iter().filter(|trigger| !there.contains(&trigger.name)).collect();
-    let wanted: Vec<&Trigger> = triggers
+    let wanted: Vec<&Object> = triggers
         .iter()
         .filter(|trigger| missing.iter().any(|missing| missing.table == trigger.table))
         .collect();
@@ -77,7 +35,7 @@ pub(super) async fn ensure(
 /// Makes triggers in the schema that is the session's default one, given in their order.
 pub(super) async fn create_all(
     session: &mut Session,
-    triggers: impl Iterator<Item = &Trigger>,
+    triggers: impl Iterator<Item = &Object>,
 ) -> Result<(), Fault> {
     let mut wanted: Vec<_> = triggers.collect();
     // One that says PRECEDES needs the one after it.
@@ -86,21 +44,12 @@ pub(super) async fn create_all(
         let before = wanted.len();
         let mut last = None;
         for trigger in wanted {
-            match trigger.create(session).await {
+            match making::create(session, trigger).await {
                 Err(fault) if NO_SUCH_REFERENCE.contains(&fault.code()) => {
                     last = Some(fault);
                     waiting.push(trigger);
                 }
-                Err(fault) => {
-                    let message = match fault {
-                        Fault::Server(error) => super::super::describe(&error),
-                        Fault::Text(text) => text,
-                    };
-                    let Trigger { name, table, .. } = trigger;
-                    return Err(Fault::Text(format!(
-                        "trigger {name} cannot be made on table {table}: {message}"
-                    )));
-                }
+                Err(fault) => return Err(fault.about(&shown(trigger))),
                 Ok(()) => {}
             }
         }
@@ -130,101 +79,18 @@ pub(super) async fn read(
     session: &mut Session,
     schema: &str,
     of: impl Fn(&str) -> bool,
-) -> Result<Vec<Trigger>, Fault> {
-    let names = names(session, schema).await?;
-    let mut triggers: Vec<Trigger> = Vec::new();
-    // Statements as they are stored, not converted.
-    session.run("SET SESSION character_set_results=NULL").await?;
-    for (name, table) in names {
-        // One that fires on several events is listed for each of them.
-        if of(&table) && !triggers.iter().any(|known| known.name == name) {
-            triggers.push(definition(session, schema, name, table).await?);
-        }
-    }
-    session.run("SET NAMES utf8mb4").await?;
-    Ok(triggers)
+) -> Result<Vec<Object>, Fault> {
+    let mut all = objects::read(session, schema).await?.objects;
+    all.retain(|object| object.kind == Kind::Trigger && object.table.as_deref().is_some_and(&of));
+    Ok(all)
 }
 
-async fn definition(
-    session: &mut Session,
-    schema: &str,
-    name: String,
-    table: String,
-) -> Result<Trigger, Fault> {
-    let query = format!("SHOW CREATE TRIGGER {}", qualified(schema, &name));
-    let row: Option<Row> = session.rows(&query).await?.pop();
-    let read = |row: &Row, index: usize| row.get_opt::<Vec<u8>, _>(index)?.ok();
-    let text = |row: &Row, index: usize| String::from_utf8(read(row, index)?).ok();
-    let trigger = row.and_then(|row| {
-        Some(Trigger {
-            statement: hex::encode(read(&row, 2)?),
-            sql_mode: text(&row, 1)?,
-            charset: text(&row, 3)?,
-            collation: text(&row, 4)?,
-            name: name.clone(),
-            table,
-        })
-    });
-    trigger.ok_or_else(|| Fault::Text(format!("the definition of trigger {name} cannot be read")))
+fn shown(trigger: &Object) -> String {
+    let table = trigger.table.as_deref().map(|table| format!(" on table {table}"));
+    format!("trigger {} cannot be made{}", trigger.name, table.unwrap_or_default())
 }
 
 /// Drops a trigger if it is there.
 pub(super) async fn drop(session: &mut Session, schema: &str, name: &str) -> Result<(), Error> {
     session.run(&format!("DROP TRIGGER IF EXISTS {}", qualified(schema, name))).await
-}
-
-/// Whether neither the trigger nor its table stands with a schema in a CREATE statement. When in doubt, no.
-fn is_unqualified(statement: &[u8]) -> bool {
-    let mut word = Vec::new();
-    let mut inside = false;
-    let mut quote = None;
-    for byte in statement {
-        match quote {
-            Some(end) => {
-                if *byte == end {
-                    quote = None;
-                }
-                continue;
-            }
-            None if matches!(byte, b'`' | b'"' | b'\'') => {
-                quote = Some(*byte);
-                word.clear();
-                continue;
-            }
-            None => {}
-        }
-        if byte.is_ascii_alphanumeric() || *byte == b'_' {
-            word.push(byte.to_ascii_uppercase());
-            continue;
-        }
-        match word.as_slice() {
-            b"TRIGGER" => inside = true,
-            b"EACH" if inside => return true,
-            _ => {}
-        }
-        word.clear();
-        if inside && matches!(byte, b'.' | b'/' | b'#' | b'-') {
-            return false;
-        }
-    }
-    false
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_unqualified;
-
-    #[test]
-    fn a_schema_in_the_head_is_found() {
-        let head = "CREATE DEFINER=`a.b`@`10.0.0.1` TRIGGER ";
-        for (rest, unqualified) in [
-            ("t BEFORE INSERT ON x FOR EACH ROW SET NEW.a = other.f(1)", true),
-            ("`t.u` after update on `x.y`\nfor each row begin end", true),
-            ("db.t BEFORE INSERT ON x FOR EACH ROW SET @a = 1", false),
-            ("t BEFORE INSERT ON `db`.`x` FOR EACH ROW SET @a = 1", false),
-            ("t /* db. */ BEFORE INSERT ON x FOR EACH ROW SET @a = 1", false),
-        ] {
-            assert_eq!(is_unqualified(format!("{head}{rest}").as_bytes()), unqualified, "{rest}");
-        }
-    }
 }

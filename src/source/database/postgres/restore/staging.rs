@@ -284,7 +284,9 @@ impl Staging for StagingSchemas {
     async fn objects(&self, objects: Vec<ObjectText>, trust: Trust) -> Result<(), DatabaseError> {
         let mut work = self.work.lock().await;
         for object in objects {
-            let items = items::parse(&object.sql).into_iter().map(|item| (item, trust));
+            let text = String::from_utf8(object.sql)
+                .map_err(|_| self.fault(&object.name)(Fault::Text("it is not UTF-8".to_owned())))?;
+            let items = items::parse(&text).into_iter().map(|item| (item, trust));
             match object.name.as_str() {
                 "pre-data" => work.definitions.before.extend(items),
                 _ => work.definitions.after.extend(items),

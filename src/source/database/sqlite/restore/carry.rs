@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
-use super::mark;
+use super::mark::{self, Loaded};
 use crate::catalog::is_own_table;
 use crate::source::database::sqlite::render::identifier;
 use crate::source::database::sqlite::scheme;
@@ -17,17 +17,20 @@ pub(super) struct Way {
 /// What is carried.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum What<'a> {
-    /// Everything but these tables, which came from the archive, and their indexes.
-    AllBut(&'a [String]),
+    /// Everything but what came from the archive.
+    AllBut(&'a Loaded),
     /// The catalog's tables: what they say of running jobs is true whatever becomes of the rest.
     Own,
 }
 
 impl What<'_> {
-    fn includes(self, table: &str) -> bool {
+    /// `shadow`: it holds what a virtual table has.
+    fn includes(self, table: &str, shadow: bool) -> bool {
         !table.eq_ignore_ascii_case(mark::TABLE)
             && match self {
-                Self::AllBut(loaded) => !loaded.iter().any(|name| name.eq_ignore_ascii_case(table)),
+                Self::AllBut(loaded) => {
+                    !loaded.has_table(table) && !(shadow && loaded.has_shadowed(table))
+                }
                 Self::Own => is_own_table(table),
             }
     }
@@ -41,17 +44,19 @@ pub(super) fn prepare(db: &Connection) -> Result<()> {
     )
 }
 
-/// Carries tables with their indexes, counters and statistics; of everything else also views, triggers and virtual
+/// Carries tables with their indexes, counters and statistics; of everything also views, triggers and virtual
 /// tables. Runs in the caller's transaction, again if need be. `rows`: false for the definitions only. Returns the
 /// names of objects that had to be left behind.
 pub(super) fn carry(db: &Connection, way: Way, what: What<'_>, rows: bool) -> Result<Vec<String>> {
-    if let What::AllBut(_) = what {
+    if let What::AllBut(loaded) = what {
         // What an earlier try carried.
         let to = way.to;
-        db.execute_batch(&format!(
-            "DELETE FROM {to}.sqlite_schema WHERE type IN ('view', 'trigger') OR type = 'table' AND rootpage = 0;
-             PRAGMA writable_schema=RESET; PRAGMA writable_schema=ON;"
-        ))?;
+        for (id, kind, name, _) in listed(db, to)? {
+            if !loaded.has_object(&kind, &name) {
+                db.execute(&format!("DELETE FROM {to}.sqlite_schema WHERE rowid = ?"), [id])?;
+            }
+        }
+        db.execute_batch("PRAGMA writable_schema=RESET; PRAGMA writable_schema=ON;")?;
     }
     for (table, ..) in tables(db, way.to, what)? {
         db.execute_batch(&format!("DROP TABLE {}.{}", way.to, identifier(&table)))?;
@@ -81,7 +86,7 @@ pub(super) fn carry(db: &Connection, way: Way, what: What<'_>, rows: bool) -> Re
         }
     }
     match what {
-        What::AllBut(_) => objects(db, way),
+        What::AllBut(loaded) => objects(db, way, loaded),
         What::Own => Ok(Vec::new()),
     }
 }
@@ -90,14 +95,16 @@ pub(super) fn carry(db: &Connection, way: Way, what: What<'_>, rows: bool) -> Re
 fn tables(db: &Connection, schema: &str, what: What<'_>) -> Result<Vec<(String, bool, String)>> {
     // Those that virtual tables keep their contents in are called shadows, where their module is known.
     let mut listing = db.prepare(&format!(
-        "SELECT l.name, l.wr, s.sql FROM pragma_table_list AS l \
+        "SELECT l.name, l.wr, s.sql, l.type = 'shadow' FROM pragma_table_list AS l \
          JOIN {schema}.sqlite_schema AS s ON s.type = 'table' AND s.name = l.name AND s.rootpage > 0 \
          WHERE l.schema = ? AND l.type IN ('table', 'shadow') AND l.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
          ORDER BY s.rowid",
     ))?;
-    let all = listing.query_map([schema], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    let all = all.collect::<Result<Vec<(String, bool, String)>>>()?;
-    Ok(all.into_iter().filter(|(name, ..)| what.includes(name)).collect())
+    let all = listing
+        .query_map([schema], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+        .collect::<Result<Vec<(String, bool, String, bool)>>>()?;
+    let all = all.into_iter().filter(|(name, _, _, shadow)| what.includes(name, *shadow));
+    Ok(all.map(|(name, without_rowid, sql, _)| (name, without_rowid, sql)).collect())
 }
 
 fn indexes(db: &Connection, way: Way, table: &str) -> Result<()> {
@@ -131,20 +138,25 @@ fn has(db: &Connection, schema: &str, table: &str) -> Result<bool> {
     Ok(db.query_row(&query, [table], |_| Ok(())).optional()?.is_some())
 }
 
-/// Views, virtual tables and triggers are written into the schema as they are, because they may name functions and
-/// modules that only the portal has.
-fn objects(db: &Connection, way: Way) -> Result<Vec<String>> {
-    let Way { from, to } = way;
+/// Number, type, name and table of all that has no pages, triggers last.
+fn listed(db: &Connection, schema: &str) -> Result<Vec<(i64, String, String, String)>> {
     let mut listing = db.prepare(&format!(
-        "SELECT rowid, type, name, tbl_name FROM {from}.sqlite_schema \
+        "SELECT rowid, type, name, tbl_name FROM {schema}.sqlite_schema \
          WHERE type IN ('view', 'trigger') OR type = 'table' AND rootpage = 0 \
          ORDER BY type = 'trigger', rowid"
     ))?;
-    let all = listing
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
-        .collect::<Result<Vec<(i64, String, String, String)>>>()?;
+    listing.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?.collect()
+}
+
+/// Views, virtual tables and triggers are written into the schema as they are, because they may name functions and
+/// modules that only the portal has.
+fn objects(db: &Connection, way: Way, loaded: &Loaded) -> Result<Vec<String>> {
+    let Way { from, to } = way;
     let mut left = Vec::new();
-    for (id, kind, name, table) in all {
+    for (id, kind, name, table) in listed(db, from)? {
+        if loaded.has_object(&kind, &name) {
+            continue;
+        }
         let fits: bool = match kind.as_str() {
             // A table where a view was, or the other way round, has other triggers.
             "trigger" => db.query_row(

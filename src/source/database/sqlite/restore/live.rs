@@ -5,6 +5,7 @@ use rustix::fs::{Access, access};
 
 use super::beside::{folder, resolve};
 use crate::catalog::is_own_table;
+use crate::source::database::sqlite::objects::Kind;
 use crate::source::database::sqlite::render::identifier;
 use crate::source::database::sqlite::{Source, open, server};
 use crate::source::database::{DatabaseError, Live, LiveObject, LiveTable};
@@ -61,7 +62,7 @@ fn has_catalog(db: &Connection) -> rusqlite::Result<bool> {
 
 fn tables(db: &Connection) -> rusqlite::Result<Vec<LiveTable>> {
     let mut listing = db.prepare(
-        "SELECT name, wr FROM pragma_table_list WHERE schema = 'main' AND type = 'table' \
+        "SELECT name, wr FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'shadow') \
          AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
     )?;
     let found = listing
@@ -99,11 +100,7 @@ fn objects(db: &Connection) -> rusqlite::Result<Vec<LiveObject>> {
          OR type = 'table' AND rootpage = 0 ORDER BY type, name",
     )?;
     let objects = listing.query_map([], |row| {
-        let kind = match row.get::<_, String>(0)?.as_str() {
-            "view" => "view",
-            "trigger" => "trigger",
-            _ => "virtual table",
-        };
+        let kind = Kind::of(&row.get::<_, String>(0)?).as_str();
         Ok(LiveObject { kind, name: row.get(1)? })
     })?;
     objects.collect()

@@ -13,8 +13,34 @@ pub(super) struct Mark {
     pub attempt: String,
     /// There was no live file before.
     pub created: bool,
-    /// The tables that came from the archive.
-    pub loaded: Vec<String>,
+    pub loaded: Loaded,
+}
+
+/// What came from the archive.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Loaded {
+    pub tables: Vec<String>,
+    /// Of each the type and the name that the schema has.
+    pub objects: Vec<(String, String)>,
+}
+
+impl Loaded {
+    pub fn has_table(&self, table: &str) -> bool {
+        self.tables.iter().any(|name| name.eq_ignore_ascii_case(table))
+    }
+
+    pub fn has_object(&self, kind: &str, name: &str) -> bool {
+        self.objects.iter().any(|(of, known)| of == kind && known.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether a table holds contents of a virtual table that came from the archive, by its name.
+    pub fn has_shadowed(&self, table: &str) -> bool {
+        let table = table.to_ascii_lowercase();
+        let virtual_tables = self.objects.iter().filter(|(kind, _)| kind == "table");
+        virtual_tables
+            .map(|(_, name)| name.to_ascii_lowercase() + "_")
+            .any(|of| table.starts_with(&of))
+    }
 }
 
 impl Mark {
@@ -32,8 +58,11 @@ impl Mark {
         if self.created {
             insert.execute(["created", ""])?;
         }
-        for table in &self.loaded {
-            insert.execute(["table", table])?;
+        for table in &self.loaded.tables {
+            insert.execute(["loaded", table])?;
+        }
+        for (kind, name) in &self.loaded.objects {
+            insert.execute([kind, name])?;
         }
         Ok(())
     }
@@ -46,7 +75,7 @@ impl Mark {
         if exists.is_none() {
             return Ok(None);
         }
-        let mut mark = Self { attempt: String::new(), created: false, loaded: Vec::new() };
+        let mut mark = Self { attempt: String::new(), created: false, loaded: Loaded::default() };
         let mut select = db.prepare(&format!("SELECT what, value FROM main.{TABLE}"))?;
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {
@@ -54,7 +83,8 @@ impl Mark {
             match row.get::<_, String>(0)?.as_str() {
                 "attempt" => mark.attempt = value,
                 "created" => mark.created = true,
-                _ => mark.loaded.push(value),
+                "loaded" => mark.loaded.tables.push(value),
+                kind => mark.loaded.objects.push((kind.to_owned(), value)),
             }
         }
         Ok(Some(mark))

@@ -13,16 +13,20 @@ use tokio::sync::mpsc;
 
 use super::beside::{self, Beside};
 use super::carry::{self, Way, What};
+use super::literal::{self, Literal};
 use super::load::{Pieces, load};
-use super::mark::Mark;
+use super::mark::{Loaded, Mark};
 use super::swap::Swap;
 use super::{OTHER, adjust};
 use crate::catalog::is_own_table;
 use crate::source::database::sql::{Chunk, Dialect, Guard, Limits, SchemeStatement, Splitter};
+use crate::source::database::sqlite::objects::{Kind, Object};
 use crate::source::database::sqlite::render::identifier;
 use crate::source::database::sqlite::rows::{self, Failure};
 use crate::source::database::sqlite::{Source, blocking, open, scheme};
-use crate::source::database::{Adjustment, DatabaseError, Staging, Statements, Trust, warning};
+use crate::source::database::{
+    Adjustment, DatabaseError, ObjectText, Staging, Statements, Trust, warning,
+};
 use crate::source::restore::{AttemptId, Staged};
 
 /// The longest statement of a definition.
@@ -39,6 +43,8 @@ struct State {
     db: Connection,
     tables: BTreeMap<String, Waiting>,
     numbers: BTreeMap<&'static str, i64>,
+    /// Made last: triggers must not fire while rows are loaded.
+    objects: Vec<Object>,
 }
 
 /// What is made when a table has its rows.
@@ -76,7 +82,7 @@ pub(in crate::source::database::sqlite) fn stage(
     )
     .map_err(failed)?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(failed)?;
-    let state = State { source, beside, db, tables: BTreeMap::new(), numbers };
+    let state = State { source, beside, db, tables: BTreeMap::new(), numbers, objects: Vec::new() };
     Ok(SqliteStaging { swap, state: Arc::new(Mutex::new(state)) })
 }
 
@@ -111,6 +117,13 @@ impl SqliteStaging {
 impl Staging for SqliteStaging {
     fn loaders(&self) -> usize {
         1
+    }
+
+    async fn objects(&self, objects: Vec<ObjectText>, trust: Trust) -> Result<(), DatabaseError> {
+        if trust == Trust::Foreign {
+            return Ok(()); // The plan says so.
+        }
+        self.with(move |state| state.take_objects(&objects)).await
     }
 
     async fn scheme(&self, table: &str, sql: &str, trust: Trust) -> Result<(), DatabaseError> {
@@ -191,6 +204,38 @@ impl State {
                 Err(self.source.failed(&format!("table {table}"), "its definition is missing"))
             }
         }
+    }
+
+    fn take_objects(&mut self, texts: &[ObjectText]) -> Result<(), DatabaseError> {
+        let literal = |value: &[u8]| match literal::read(value)? {
+            Literal::Text(text) => Some(text.into_owned()),
+            _ => None,
+        };
+        for text in texts {
+            let object = Object::from_text(text, literal).ok_or_else(|| {
+                self.source.failed(&text.path(), "it is not of the form of our own")
+            })?;
+            self.objects.push(object);
+        }
+        self.objects.sort_by_key(|object| object.kind as u8);
+        Ok(())
+    }
+
+    /// Virtual tables are written into the schema, because their contents are there already.
+    fn make_objects(&self) -> Result<(), DatabaseError> {
+        let what =
+            |object: &Object| format!("{} {}", object.kind.as_str().replace('_', " "), object.name);
+        let (tables, others): (Vec<_>, Vec<_>) =
+            self.objects.iter().partition(|object| object.kind == Kind::VirtualTable);
+        self.run("virtual tables", "PRAGMA writable_schema=ON")?;
+        for table in tables {
+            let insert = "INSERT INTO main.sqlite_schema (type, name, tbl_name, rootpage, sql) \
+                          VALUES ('table', ?1, ?1, 0, ?2)";
+            let made = self.db.execute(insert, [&table.name, &table.sql]);
+            made.map_err(|error| self.source.failed(&what(table), error))?;
+        }
+        self.run("virtual tables", "PRAGMA writable_schema=RESET")?;
+        others.iter().try_for_each(|object| self.run(&what(object), &object.sql))
     }
 
     fn scheme(&mut self, table: &str, sql: &[u8], trust: Trust) -> Result<(), DatabaseError> {
@@ -315,7 +360,15 @@ impl State {
             self.db.pragma_update(None, pragma, value).map_err(failed)?;
         }
         self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false).map_err(failed)?;
-        let loaded: Vec<String> = self.tables.keys().cloned().collect();
+        self.make_objects()?;
+        let schema_type = |kind| match kind {
+            Kind::VirtualTable => "table".to_owned(),
+            other => Kind::as_str(other).to_owned(),
+        };
+        let loaded = Loaded {
+            tables: self.tables.keys().cloned().collect(),
+            objects: self.objects.iter().map(|o| (schema_type(o.kind), o.name.clone())).collect(),
+        };
         let created = !self.beside.live.exists();
         let mut warnings = Vec::new();
         if !created {
@@ -354,7 +407,7 @@ impl State {
 }
 
 /// Carries the definitions over, looks whether they work, and takes it back.
-fn try_out(db: &Connection, loaded: &[String]) -> rusqlite::Result<Vec<String>> {
+fn try_out(db: &Connection, loaded: &Loaded) -> rusqlite::Result<Vec<String>> {
     let way = Way { from: OTHER, to: "main" };
     let analysed: bool = db.query_row(
         &format!("SELECT EXISTS (SELECT 1 FROM {OTHER}.sqlite_schema WHERE name = 'sqlite_stat1')"),
@@ -370,8 +423,14 @@ fn try_out(db: &Connection, loaded: &[String]) -> rusqlite::Result<Vec<String>> 
     let mut names = db.prepare(&format!(
         "SELECT name FROM {OTHER}.sqlite_schema WHERE type = 'table' AND rootpage = 0 ORDER BY 1"
     ))?;
-    let virtual_tables =
+    let mut virtual_tables =
         names.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    virtual_tables.retain(|name| {
+        let shadow = format!("{}_", name.to_ascii_lowercase());
+        let filled =
+            loaded.tables.iter().any(|table| table.to_ascii_lowercase().starts_with(&shadow));
+        !filled && !loaded.has_object("table", name)
+    });
     drop(names);
     transaction.rollback()?;
     db.execute_batch("PRAGMA writable_schema=RESET; PRAGMA writable_schema=ON;")?;

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::swap::{Point, Swap};
 use crate::source::database::sqlite::Sqlite;
-use crate::source::database::{Database, DatabaseError, Staging, Trust};
+use crate::source::database::{Database, DatabaseError, ObjectText, Staging, Trust};
 use crate::source::restore::AttemptId;
 
 const LIVE: &str = "
@@ -61,7 +61,18 @@ impl Portal {
     }
 }
 
+const ARCHIVED: [(&str, &str, &str); 2] = [
+    ("view", "archived", "CREATE VIEW archived AS SELECT id FROM t"),
+    ("trigger", "fires", "CREATE TRIGGER fires AFTER UPDATE ON t BEGIN DELETE FROM t; END"),
+];
+
 async fn load(staging: &dyn Staging) {
+    let object = |(kind, name, sql): (&str, &str, &str)| ObjectText {
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        sql: format!("DROP {} IF EXISTS \"{name}\";\n{sql}\n;\n", kind.to_uppercase()).into(),
+    };
+    staging.objects(ARCHIVED.map(object).to_vec(), Trust::Own).await.unwrap();
     let scheme = "PRAGMA user_version=0;\nDROP TABLE IF EXISTS \"t\";\nCREATE TABLE t (id INTEGER PRIMARY KEY, v)\n;\n";
     staging.scheme("t", scheme, Trust::Foreign).await.unwrap();
     let rows = futures::stream::iter([Ok(
@@ -97,9 +108,12 @@ fn restored(live: &[String]) -> Vec<String> {
         .map(|line| match line.as_str() {
             "1live" => "9restored".to_owned(),
             "version 3" => "version 0".to_owned(),
+            line if line.starts_with("triggerfires") => format!("triggerfires{}", ARCHIVED[1].2),
             other => other.to_owned(),
         })
         .collect();
+    let seen = all.iter().position(|line| line.starts_with("viewseen")).unwrap();
+    all.insert(seen, format!("viewarchived{}", ARCHIVED[0].2));
     let view = all.iter().position(|line| line == "kept").unwrap() + 1;
     all.insert(view, "restored".to_owned());
     all

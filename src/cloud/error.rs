@@ -2,7 +2,24 @@
 
 use std::error::Error;
 
-use super::super::StorageError;
+/// What went wrong with a request to a bucket, in words for people.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    pub kind: FaultKind,
+    pub text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultKind {
+    NotFound,
+    Exists,
+    Denied,
+    Full,
+    /// Later it may work.
+    Unavailable,
+    /// Nothing that the provider's answer explains.
+    Other,
+}
 
 /// The codes of S3, Google's XML API and Azure that say something of their own.
 enum Meaning {
@@ -16,15 +33,16 @@ enum Meaning {
 }
 
 /// Where it happened, for the text.
-pub(super) struct Context<'a> {
+pub struct Context<'a> {
     pub bucket: &'a str,
-    /// What was being done, with the archive's name: "cannot write x.tar.gz".
+    /// What was being done, with the archive's name: "cannot write x.tar.gz". Empty: whoever shows the
+    /// text says so already.
     pub what: &'a str,
     pub secrets: &'a [String],
 }
 
 impl Context<'_> {
-    pub(super) fn error(&self, error: &object_store::Error) -> StorageError {
+    pub fn explain(&self, error: &object_store::Error) -> Fault {
         use object_store::Error as E;
         let Self { bucket, what, .. } = self;
         let chain = chain(error);
@@ -35,51 +53,54 @@ impl Context<'_> {
             (Some(code), None) => code.to_owned(),
             _ => root(error),
         });
+        let fault = |kind, text: String| {
+            let text = match text.strip_prefix(": ") {
+                Some(text) if what.is_empty() => text.to_owned(),
+                _ => text,
+            };
+            Fault { kind, text }
+        };
+        let missing = || fault(FaultKind::NotFound, format!("{what}: it does not exist"));
+        let denied = || {
+            let text = format!("{what}: access to bucket {bucket:?} was denied: {because}");
+            fault(FaultKind::Denied, text)
+        };
+        let elsewhere = |because: &str| {
+            let text = format!(
+                "{what}: bucket {bucket:?} is in another region than configured{because}; set \
+                 the option region"
+            );
+            fault(FaultKind::Unavailable, text)
+        };
+        let full = |because: &str| {
+            fault(FaultKind::Full, format!("{what}: no space left in the storage{because}"))
+        };
         match meaning(code) {
             Meaning::NoBucket => {
-                return StorageError::NotFound(format!("bucket {bucket:?} does not exist"));
+                fault(FaultKind::NotFound, format!("bucket {bucket:?} does not exist"))
             }
-            Meaning::NotFound => {
-                return StorageError::NotFound(format!("{what}: it does not exist"));
-            }
-            Meaning::Denied => {
-                return StorageError::Denied(format!(
-                    "{what}: access to bucket {bucket:?} was denied: {because}"
-                ));
-            }
-            Meaning::Full => {
-                return StorageError::Full(format!(
-                    "{what}: no space left in the storage: {because}"
-                ));
-            }
-            Meaning::Busy => {
-                return StorageError::Unavailable(format!(
-                    "{what}: the storage is overloaded or out of order: {because}"
-                ));
-            }
-            Meaning::Region => {
-                return StorageError::Unavailable(format!(
-                    "{what}: bucket {bucket:?} is in another region than configured: {because}"
-                ));
-            }
-            Meaning::Unknown => {}
-        }
-        match error {
-            E::NotFound { .. } => StorageError::NotFound(format!("{what}: it does not exist")),
-            E::AlreadyExists { .. } => StorageError::Exists(format!("{what}: it exists already")),
-            E::PermissionDenied { .. } | E::Unauthenticated { .. } => StorageError::Denied(
-                format!("{what}: access to bucket {bucket:?} was denied: {because}"),
+            Meaning::NotFound => missing(),
+            Meaning::Denied => denied(),
+            Meaning::Full => full(&format!(": {because}")),
+            Meaning::Busy => fault(
+                FaultKind::Unavailable,
+                format!("{what}: the storage is overloaded or out of order: {because}"),
             ),
-            _ if chain.contains("redirect without LOCATION") => StorageError::Unavailable(format!(
-                "{what}: bucket {bucket:?} is in another region than configured"
-            )),
-            _ if chain.contains(": 507 ") => {
-                StorageError::Full(format!("{what}: no space left in the storage"))
-            }
-            _ if is_transport(&chain) => StorageError::Unavailable(format!(
-                "{what}: the storage of bucket {bucket:?} does not answer: {because}"
-            )),
-            _ => StorageError::Other(format!("{what}: {because}")),
+            Meaning::Region => elsewhere(&format!(": {because}")),
+            Meaning::Unknown => match error {
+                E::NotFound { .. } => missing(),
+                E::AlreadyExists { .. } => {
+                    fault(FaultKind::Exists, format!("{what}: it exists already"))
+                }
+                E::PermissionDenied { .. } | E::Unauthenticated { .. } => denied(),
+                _ if chain.contains("redirect without LOCATION") => elsewhere(""),
+                _ if chain.contains(": 507 ") => full(""),
+                _ if is_transport(&chain) => fault(
+                    FaultKind::Unavailable,
+                    format!("{what}: the storage of bucket {bucket:?} does not answer: {because}"),
+                ),
+                _ => fault(FaultKind::Other, format!("{what}: {because}")),
+            },
         }
     }
 
@@ -97,12 +118,12 @@ impl Context<'_> {
 }
 
 /// Whether the storage's own code is this one.
-pub(super) fn has_code(error: &object_store::Error, code: &str) -> bool {
+pub fn has_code(error: &object_store::Error, code: &str) -> bool {
     self::code(&chain(error)).as_deref() == Some(code)
 }
 
 /// Whether this says that a server does not know conditional writes.
-pub(super) fn is_not_implemented(error: &object_store::Error) -> bool {
+pub fn is_not_implemented(error: &object_store::Error) -> bool {
     use object_store::Error as E;
     matches!(error, E::NotImplemented { .. } | E::NotSupported { .. })
         || has_code(error, "NotImplemented")
@@ -201,6 +222,6 @@ fn is_transport(chain: &str) -> bool {
 }
 
 /// Whether the bucket itself is missing.
-pub(super) fn is_no_bucket(error: &object_store::Error) -> bool {
+pub fn is_no_bucket(error: &object_store::Error) -> bool {
     matches!(meaning(code(&chain(error)).as_deref()), Meaning::NoBucket)
 }

@@ -1,0 +1,160 @@
+//! The folder of a backup: the archive, and the document that is written last, so that who finds it finds a backup
+//! that is whole. Increments lie in folders of their own beside them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::location::Location;
+use crate::app::App;
+use crate::catalog::SourceKind;
+use crate::ops::OpError;
+use crate::storage::{JournalError, Remains, Storage, UploadHint, UploadJournal};
+
+/// RavenDB's own name for the data of a full backup; by it a folder is known to hold one.
+pub const ARCHIVE: &str = "RavenDB.Voron.Backup";
+/// Says whose increments lie in a folder.
+pub const STATE: &str = "IncrementalBackupState.Document";
+/// RavenDB 3.5 leaves it where a backup failed.
+pub const FAILURE: &str = "Backup.Failure";
+const INCREMENT: &str = "Inc ";
+/// Far more than any document.
+const LONGEST: u64 = 1 << 20;
+
+/// The name of the configuration document.
+pub fn document_name(kind: SourceKind) -> &'static str {
+    match kind {
+        SourceKind::Database => "Database.Document",
+        SourceKind::Filesystem => "Filesystem.Document",
+    }
+}
+
+/// `Inc yyyy-MM-dd HH-mm-ss`, in UTC.
+pub fn increment_name(at: Timestamp) -> String {
+    format!("{INCREMENT}{}", at.strftime("%Y-%m-%d %H-%M-%S"))
+}
+
+/// One folder of a backup.
+pub struct Folder {
+    pub location: Location,
+    storage: Storage,
+}
+
+impl Folder {
+    pub fn open(app: &App, location: &Location) -> Result<Self, OpError> {
+        Ok(Self { location: location.clone(), storage: location.storage(app)? })
+    }
+
+    pub fn url(&self) -> &url::Url {
+        self.storage.url()
+    }
+
+    /// Whether the folder is there; prefixes of buckets always are.
+    pub fn exists(&self) -> bool {
+        self.storage.local_path().is_none_or(|path| path.is_dir())
+    }
+
+    /// Whether it is there and cannot be written.
+    pub fn is_read_only(&self) -> bool {
+        use rustix::fs::{Access, access};
+        self.storage.local_path().is_some_and(|path| {
+            path.exists() && access(&path, Access::WRITE_OK | Access::EXEC_OK).is_err()
+        })
+    }
+
+    pub async fn has(&self, name: &str) -> Result<bool, OpError> {
+        Ok(self.storage.size(name).await?.is_some())
+    }
+
+    /// A JSON object; None: there is no such file.
+    pub async fn read(&self, name: &str) -> Result<Option<Map<String, Value>>, OpError> {
+        if !self.has(name).await? {
+            return Ok(None);
+        }
+        let object = self.storage.open(name).await?;
+        let size = archive::ReadAt::len(&object);
+        let unreadable = |why: &str| OpError::Invalid(format!("{name}: {why}"));
+        if size > LONGEST {
+            return Err(unreadable("it is too long"));
+        }
+        let bytes = object.fetch(0..size).await?;
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+        serde_json::from_slice(bytes).map(Some).map_err(|error| unreadable(&error.to_string()))
+    }
+
+    /// Writes a small file, in the place of one of that name.
+    pub async fn write(&self, name: &str, content: impl Into<Bytes>) -> Result<(), OpError> {
+        let content = content.into();
+        self.storage.delete(name).await?;
+        let hint = UploadHint { expected_bytes: content.len() as u64, memory: 8 << 20 };
+        let mut upload = self.storage.upload(name, hint, Arc::new(NoJournal)).await?;
+        upload.write(content).await?;
+        upload.complete().await?;
+        Ok(())
+    }
+
+    pub async fn remove(&self, name: &str) -> Result<(), OpError> {
+        self.storage.delete(name).await?;
+        Ok(())
+    }
+
+    /// The folders of increments, the oldest first.
+    pub async fn increments(&self) -> Result<Vec<Location>, OpError> {
+        let names = self.storage.folders().await?;
+        names
+            .iter()
+            .filter(|name| name.starts_with(INCREMENT))
+            .map(|name| self.location.child(name))
+            .collect()
+    }
+
+    /// Where the newest backup lies that is whole: an increment, or else this folder. One that was interrupted has no
+    /// document, and nothing is built on it or restored from it.
+    pub async fn newest(&self, app: &App, kind: SourceKind) -> Result<Option<Self>, OpError> {
+        for location in self.increments().await?.iter().rev() {
+            let folder = Self::open(app, location)?;
+            if folder.is_whole(kind).await? {
+                return Ok(Some(folder));
+            }
+        }
+        let whole = self.is_whole(kind).await?;
+        Ok(whole.then(|| Self { location: self.location.clone(), storage: self.storage.clone() }))
+    }
+
+    async fn is_whole(&self, kind: SourceKind) -> Result<bool, OpError> {
+        Ok(self.has(document_name(kind)).await? && self.has(ARCHIVE).await?)
+    }
+
+    /// Whether it lies anywhere in here.
+    pub async fn has_document(&self, app: &App, kind: SourceKind) -> Result<bool, OpError> {
+        for location in self.increments().await? {
+            if Self::open(app, &location)?.has(document_name(kind)).await? {
+                return Ok(true);
+            }
+        }
+        self.has(document_name(kind)).await
+    }
+}
+
+/// A document that is lost with the process is written anew by the job's next run.
+struct NoJournal;
+
+#[async_trait::async_trait]
+impl UploadJournal for NoJournal {
+    async fn record(&self, _: &Remains) -> Result<(), JournalError> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn increments_are_named_by_their_moment() {
+        let at: Timestamp = "2026-03-01T02:05:09.7Z".parse().unwrap();
+        assert_eq!(increment_name(at), "Inc 2026-03-01 02-05-09");
+    }
+}

@@ -1,0 +1,468 @@
+//! Restores of one source under a new name, in a place of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use archive::Archive;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use super::folder::{ARCHIVE, FAILURE, Folder, document_name};
+use super::location::Location;
+use super::sources::{self, SourcePlace};
+use super::target::{self, Archived};
+use super::{NO_TENANT, document, operations};
+use crate::app::App;
+use crate::catalog::{Message, Operation, SourceKind, SourceRecord, Task};
+use crate::config::{Options, RavenVersion};
+use crate::jobs::{Cleaned, Finished, Job, JobContext, JobFailure, JobKind, NewJob};
+use crate::ops::OpError;
+use crate::ops::restore::{self as portal, ArchiveChoice, RestoreRequest};
+
+/// How often it is looked whether another restore has ended.
+const POLL: Duration = Duration::from_millis(500);
+/// All restores of sources exclude each other.
+const EXCLUSIVE: &str = "source restore";
+/// RavenDB's own database.
+const SYSTEM: &str = "<system>";
+
+/// What a caller asks for. Locations were checked when they were parsed.
+pub struct StartRestore {
+    pub kind: SourceKind,
+    /// None: as the backup's document says.
+    pub name: Option<String>,
+    pub backup: Location,
+    /// None: beside the configured one.
+    pub target: Option<Location>,
+    pub indexes: Option<Location>,
+    pub journals: Option<Location>,
+    pub defrag: bool,
+    /// How many seconds another restore is waited for.
+    pub timeout: Option<u32>,
+}
+
+/// Why a restore does not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreRefused {
+    #[error(
+        "{0} file is invalid - {1} name was not found and not supplied in the request (Id property is missing or null). This is probably a bug - should never happen."
+    )]
+    NoName(&'static str, &'static str),
+    #[error("Cannot do an online restore for the <system> database")]
+    System,
+    #[error(
+        "Cannot do an online restore for an existing database, delete the database {0} and restore again."
+    )]
+    Exists(String),
+    #[error("Another restore is in progress (resource name = {0})")]
+    Busy(String),
+    #[error(
+        "Another restore is still in progress (resource name = {0}). Waited {1} seconds for other restore to complete."
+    )]
+    StillBusy(String, u32),
+    #[error("Could not find a part of the path '{0}'.")]
+    NoBackup(String),
+    #[error("Cannot restore when the {0} file is missing in the backup folder: {1}")]
+    NoDocument(&'static str, String),
+    #[error("Non-existing path : {0}")]
+    NoPath(String),
+    #[error("No permissions for folder - {0}")]
+    NoPermissions(String),
+    #[error(transparent)]
+    Op(#[from] OpError),
+}
+
+/// What the job keeps of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Request {
+    source_kind: SourceKind,
+    name: String,
+    backup: Location,
+    target: Option<Location>,
+    indexes: Option<Location>,
+    journals: Option<Location>,
+    defrag: bool,
+}
+
+/// Starts a restore, and says which operation it is.
+pub async fn start(app: &App, wanted: StartRestore) -> Result<Operation, RestoreRefused> {
+    let kind = wanted.kind;
+    let root = Folder::open(app, &wanted.backup)?;
+    if !root.exists() {
+        return Err(RestoreRefused::NoBackup(wanted.backup.shown));
+    }
+    let document = match root.newest(app, kind).await? {
+        Some(newest) => newest.read(document_name(kind)).await?,
+        None => root.read(document_name(kind)).await?,
+    };
+    if kind == SourceKind::Filesystem {
+        if !root.has_document(app, kind).await? {
+            return Err(RestoreRefused::NoDocument(document_name(kind), wanted.backup.shown));
+        }
+        check_folders(app, &wanted)?;
+    }
+    let in_document = document.as_ref().and_then(document::name_in);
+    let Some(name) = wanted.name.filter(|name| !name.trim().is_empty()).or(in_document) else {
+        let what = match kind {
+            SourceKind::Database => "database",
+            SourceKind::Filesystem => "filesystem",
+        };
+        let refused = RestoreRefused::NoName(document_name(kind), what);
+        note_refusal(app, kind, &wanted.backup.shown, &refused).await?;
+        return Err(refused);
+    };
+    if kind == SourceKind::Database {
+        if name.eq_ignore_ascii_case(SYSTEM) {
+            return Err(RestoreRefused::System);
+        }
+        if sources::find(app, kind, &name).await?.is_some() {
+            return Err(RestoreRefused::Exists(name));
+        }
+    }
+    target::check_name(&name).map_err(OpError::Invalid)?;
+    let request = Request {
+        source_kind: kind,
+        name: name.clone(),
+        backup: wanted.backup.clone(),
+        target: wanted.target,
+        indexes: wanted.indexes,
+        journals: wanted.journals,
+        defrag: wanted.defrag,
+    };
+    let job = enqueue(app, &request, wanted.timeout).await?;
+    let location = &wanted.backup.shown;
+    Ok(operations::begin(app, &job, (Task::Restore, kind), &name, location).await?)
+}
+
+/// What RavenDB looks at before it restores a file system.
+fn check_folders(app: &App, wanted: &StartRestore) -> Result<(), RestoreRefused> {
+    for location in [&wanted.indexes, &wanted.journals].into_iter().flatten() {
+        if !Folder::open(app, location)?.exists() {
+            return Err(RestoreRefused::NoPath(location.shown.clone()));
+        }
+    }
+    for location in [&wanted.target, &wanted.indexes, &wanted.journals].into_iter().flatten() {
+        if Folder::open(app, location)?.is_read_only() {
+            return Err(RestoreRefused::NoPermissions(location.shown.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// RavenDB writes its status document also when nobody can say what was to be restored.
+async fn note_refusal(
+    app: &App,
+    kind: SourceKind,
+    location: &str,
+    refused: &RestoreRefused,
+) -> Result<(), OpError> {
+    let now = Timestamp::now();
+    let refusal = Operation {
+        id: 0,
+        job_id: None,
+        task: Task::Restore,
+        kind,
+        name: String::new(),
+        location: location.to_owned(),
+        messages: vec![Message::error(refused.to_string(), None)],
+        started_on: now,
+        completed_on: Some(now),
+        ending: Some(crate::catalog::Ending::Failed),
+        error: Some(refused.to_string()),
+    };
+    app.catalog.operations().begin(&refusal).await?;
+    Ok(())
+}
+
+/// Queues the job when no other restore runs; waits for that so many seconds.
+async fn enqueue(
+    app: &App,
+    request: &Request,
+    timeout: Option<u32>,
+) -> Result<Job, RestoreRefused> {
+    let began = Instant::now();
+    let seconds = timeout.unwrap_or(0);
+    let job = NewJob {
+        kind: JobKind::SourceRestore,
+        tenant_id: NO_TENANT,
+        dump: false,
+        request: serde_json::to_value(request).map_err(OpError::internal)?,
+        exclusive: Some(EXCLUSIVE.to_owned()),
+        archive_id: None,
+    };
+    loop {
+        let busy = match operations::restoring(app).await? {
+            Some(busy) => busy,
+            None => {
+                let enqueued = app.queue.enqueue(job.clone()).await.map_err(OpError::from)?;
+                if enqueued.created {
+                    return Ok(enqueued.job);
+                }
+                operations::name_of(app, &enqueued.job)
+            }
+        };
+        if began.elapsed() >= Duration::from_secs(seconds.into()) {
+            return Err(match seconds {
+                0 => RestoreRefused::Busy(busy),
+                seconds => RestoreRefused::StillBusy(busy, seconds),
+            });
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+fn request(job: &Job) -> Result<Request, String> {
+    serde_json::from_value(job.request.clone())
+        .map_err(|error| format!("the job's request cannot be read: {error}"))
+}
+
+fn failed(error: impl std::fmt::Display) -> JobFailure {
+    JobFailure::Failed(error.to_string())
+}
+
+/// Runs the restore that a job asks for. When it fails, [`clean`] removes what it made.
+pub(in crate::ops) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Finished, JobFailure> {
+    let request = request(&ctx.job).map_err(JobFailure::Failed)?;
+    let what = (Task::Restore, request.source_kind);
+    let shown = &request.backup.shown;
+    operations::begin(app, &ctx.job, what, &request.name, shown).await.map_err(failed)?;
+    let noun = match request.source_kind {
+        SourceKind::Database => "database",
+        SourceKind::Filesystem => "filesystem",
+    };
+    let text = format!("Restoring {noun} {} from {shown}", request.name);
+    app.catalog.operations().say(ctx.job.id, Message::now(text), true).await.map_err(failed)?;
+    let run = Run { app, ctx, request: &request };
+    let finished = run.run().await?;
+    app.catalog.sources().set_ready(ctx.job.id).await.map_err(failed)?;
+    for warning in ctx.warnings() {
+        operations::say(app, ctx.job.id, Message::now(warning)).await;
+    }
+    run.afterwards().await;
+    Ok(finished)
+}
+
+/// Finishes or undoes what a dead or failed attempt left.
+pub(in crate::ops) async fn clean(
+    app: &Arc<App>,
+    job: &Job,
+    remains: &Value,
+) -> Result<Cleaned, String> {
+    let record = app.catalog.sources().of_job(job.id).await.map_err(|error| error.to_string())?;
+    let Some(record) = record else { return Ok(Cleaned::Gone) };
+    let source = sources::restored(app, &record).map_err(|error| error.to_string())?;
+    let mut cleaned = Cleaned::Gone;
+    if remains.get("making").is_none() {
+        let single = app.with_portal(source.portal(app), &[]).map_err(|error| error.to_string())?;
+        cleaned = portal::clean_into(&single, job, None, remains).await?;
+    }
+    match cleaned {
+        Cleaned::Succeeded(_) => {
+            app.catalog.sources().set_ready(job.id).await.map_err(|error| error.to_string())?;
+        }
+        Cleaned::Gone | Cleaned::Undone(_) => {
+            if record.made {
+                target::discard(app, &record.name, &source.place).await?;
+            }
+            app.catalog.sources().forget(job.id).await.map_err(|error| error.to_string())?;
+        }
+    }
+    Ok(match cleaned {
+        Cleaned::Undone(_) => Cleaned::Undone(
+            "the service was stopped while it restored: start the restore again".to_owned(),
+        ),
+        other => other,
+    })
+}
+
+struct Run<'a> {
+    app: &'a Arc<App>,
+    ctx: &'a JobContext,
+    request: &'a Request,
+}
+
+impl Run<'_> {
+    async fn run(&self) -> Result<Finished, JobFailure> {
+        let (folder, document) = self.backup().await?;
+        let archived = self.archived(&folder).await?;
+        let Request { name, target, .. } = self.request;
+        let place = target::choose(self.app, name, target.as_ref(), &archived).map_err(failed)?;
+        self.record(&place, document).await?;
+        // From here on `clean` removes what is made.
+        let journalled = self.ctx.save_remains(json!({"making": true})).await;
+        if let Err(error) = journalled {
+            self.app.catalog.sources().forget(self.ctx.job.id).await.map_err(failed)?;
+            return Err(error);
+        }
+        if target::make(self.app, name, &place).await.map_err(failed)? {
+            self.app.catalog.sources().set_made(self.ctx.job.id).await.map_err(failed)?;
+        }
+        let record = self.app.catalog.sources().of_job(self.ctx.job.id).await.map_err(failed)?;
+        let record = record.ok_or_else(|| failed("its record is gone"))?;
+        let source = sources::restored(self.app, &record).map_err(failed)?;
+        let single = self.app.with_portal(source.portal(self.app), &[]).map_err(failed)?;
+        let from = RestoreRequest::of(ArchiveChoice::Stored {
+            storage_type: folder.location.storage_type,
+            storage_params: folder.location.storage_params.clone(),
+            path: match folder.location.storage_params.get("filePath") {
+                Some(path) if !path.is_empty() => format!("{path}/{ARCHIVE}"),
+                _ => ARCHIVE.to_owned(),
+            },
+        });
+        portal::run_request(&single, self.ctx, &from).await
+    }
+
+    /// The newest backup that is whole, and its document.
+    async fn backup(&self) -> Result<(Folder, Map<String, Value>), JobFailure> {
+        let kind = self.request.source_kind;
+        let shown = &self.request.backup.shown;
+        let root = Folder::open(self.app, &self.request.backup).map_err(failed)?;
+        let is_database = kind == SourceKind::Database;
+        if self.app.config.ravendb.version == RavenVersion::V35
+            && is_database
+            && root.has(FAILURE).await.map_err(failed)?
+        {
+            return Err(failed(
+                "Backup failure marker was detected. Unable to restore from given directory.",
+            ));
+        }
+        if !root.has_document(self.app, kind).await.map_err(failed)? {
+            let missing = RestoreRefused::NoDocument(document_name(kind), shown.clone());
+            return Err(failed(missing));
+        }
+        let newest = root.newest(self.app, kind).await.map_err(failed)?;
+        let folder = newest.ok_or_else(|| self.no_backup())?;
+        let document = folder.read(document_name(kind)).await.map_err(failed)?;
+        Ok((folder, document.unwrap_or_default()))
+    }
+
+    fn no_backup(&self) -> JobFailure {
+        failed(format!("{} doesn't look like a valid backup", self.request.backup.shown))
+    }
+
+    /// What the archive holds: one source of the kind that is asked for.
+    async fn archived(&self, folder: &Folder) -> Result<Archived, JobFailure> {
+        let storage = folder.location.storage(self.app).map_err(failed)?;
+        let object = storage.open(ARCHIVE).await.map_err(failed)?;
+        let archive = Archive::open(Arc::new(object)).await.map_err(|_| self.no_backup())?;
+        let info = archive.info().filter(|info| info.layout == "source");
+        let info = info.ok_or_else(|| self.no_backup())?;
+        let archived = match self.request.source_kind {
+            SourceKind::Database => info
+                .databases
+                .first()
+                .map(|database| Archived::Database { engine: database.engine.clone() }),
+            SourceKind::Filesystem => {
+                info.filesystems.first().map(|name| Archived::Filesystem { name: name.clone() })
+            }
+        };
+        archived.ok_or_else(|| self.no_backup())
+    }
+
+    /// The name is taken from here on, also for other processes.
+    async fn record(
+        &self,
+        place: &SourcePlace,
+        mut document: Map<String, Value>,
+    ) -> Result<(), JobFailure> {
+        let (kind, name) = (self.request.source_kind, &self.request.name);
+        // An earlier attempt may have been killed right after it had come so far.
+        self.app.catalog.sources().forget(self.ctx.job.id).await.map_err(failed)?;
+        let taken = match kind {
+            SourceKind::Database => RestoreRefused::Exists(name.clone()).to_string(),
+            SourceKind::Filesystem => target::not_empty(kind).to_owned(),
+        };
+        if sources::find(self.app, kind, name).await.map_err(failed)?.is_some() {
+            return Err(JobFailure::Failed(taken));
+        }
+        let id = match kind {
+            SourceKind::Database => format!("Raven/Databases/{name}"),
+            SourceKind::Filesystem => format!("Raven/FileSystems/{name}"),
+        };
+        document.retain(|key, _| !key.eq_ignore_ascii_case("Id"));
+        document.insert("Id".to_owned(), id.into());
+        let shown = match &self.request.target {
+            Some(target) => target.shown.clone(),
+            None => redacted(place.url()),
+        };
+        document::set(&mut document, document::data_dir(kind), &shown);
+        for (setting, location) in [
+            ("Raven/IndexStoragePath", &self.request.indexes),
+            ("Raven/TransactionJournalsPath", &self.request.journals),
+        ] {
+            if let Some(location) = location {
+                document::set(&mut document, setting, &location.shown);
+            }
+        }
+        let options = match place {
+            SourcePlace::Filesystem { options, .. } => options.clone(),
+            SourcePlace::Database { .. } => Options::default(),
+        };
+        let seal = |text: &str| self.app.seal_text(text).map_err(failed);
+        let record = SourceRecord {
+            kind,
+            name: name.clone(),
+            url: seal(place.url())?,
+            options: seal(&serde_json::to_string(&options.0).map_err(failed)?)?,
+            document: seal(&Value::Object(document).to_string())?,
+            job_id: self.ctx.job.id,
+            ready: false,
+            made: false,
+            created_on: Timestamp::now(),
+        };
+        match self.app.catalog.sources().insert(&record).await.map_err(failed)? {
+            true => Ok(()),
+            false => Err(JobFailure::Failed(taken)),
+        }
+    }
+
+    /// What is done to a source that is there already, so that its failing is only told.
+    async fn afterwards(&self) {
+        let say = async |text: String| {
+            operations::say(self.app, self.ctx.job.id, Message::now(text)).await;
+        };
+        if let Some(journals) = &self.request.journals {
+            say(format!(
+                "JournalsLocation {} was ignored: journals lie where the database keeps them",
+                journals.shown
+            ))
+            .await;
+        }
+        if let Some(indexes) = &self.request.indexes {
+            say(format!("IndexesLocation {} was ignored: the backup has no index", indexes.shown))
+                .await;
+        }
+        if !self.request.defrag {
+            return;
+        }
+        match self.compact().await {
+            Ok(true) => say("Defragmentation has finished".to_owned()).await,
+            Ok(false) => {}
+            Err(error) => say(format!("Defragmentation failed: {error}")).await,
+        }
+    }
+
+    async fn compact(&self) -> Result<bool, String> {
+        let Request { source_kind: kind, name, .. } = self.request;
+        let source = sources::find(self.app, *kind, name).await.map_err(|e| e.to_string())?;
+        let Some(SourcePlace::Database { url }) = source.map(|source| source.place) else {
+            return Ok(false);
+        };
+        let database = target::database(self.app, name, &url).map_err(|e| e.to_string())?;
+        database.compact().await.map(|()| true).map_err(|error| error.to_string())
+    }
+}
+
+fn redacted(url: &str) -> String {
+    match url::Url::parse(url) {
+        Ok(mut url) => {
+            // Fails only for URLs that have none.
+            let _ = url.set_password(None);
+            url.to_string()
+        }
+        Err(_) => String::new(),
+    }
+}

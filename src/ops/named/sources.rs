@@ -1,0 +1,136 @@
+//! Databases and filesystems by their names: those of the configuration, and those that restores made.
+
+use serde_json::{Map, Value};
+use url::Url;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::catalog::{SourceKind, SourceRecord};
+use crate::config::{
+    DatabaseConfig, FilesystemConfig, IndexConfig, LayoutKind, Options, PortalConfig, Secret,
+};
+use crate::ops::OpError;
+
+/// One source, and where it is.
+#[derive(Debug, Clone)]
+pub struct NamedSource {
+    /// As the configuration, or the restore that made it, spells it.
+    pub name: String,
+    pub place: SourcePlace,
+    /// The document that was restored with it; None for those of the configuration.
+    pub document: Option<Map<String, Value>>,
+}
+
+#[derive(Debug, Clone)]
+pub enum SourcePlace {
+    Database { url: Secret },
+    Filesystem { url: Url, options: Options },
+}
+
+impl SourcePlace {
+    pub fn kind(&self) -> SourceKind {
+        match self {
+            Self::Database { .. } => SourceKind::Database,
+            Self::Filesystem { .. } => SourceKind::Filesystem,
+        }
+    }
+
+    pub fn url(&self) -> &str {
+        match self {
+            Self::Database { url } => url.expose(),
+            Self::Filesystem { url, .. } => url.as_str(),
+        }
+    }
+}
+
+impl NamedSource {
+    pub fn is_configured(&self) -> bool {
+        self.document.is_none()
+    }
+
+    /// A portal of this source alone, with its index if one of its name is configured.
+    pub fn portal(&self, app: &App) -> PortalConfig {
+        let configured = &app.config.portal;
+        let index: Vec<IndexConfig> =
+            configured.index.iter().filter(|index| index.name == self.name).cloned().collect();
+        let mut portal = PortalConfig {
+            layout: LayoutKind::Plain,
+            name: self.name.clone(),
+            index,
+            ..PortalConfig::default()
+        };
+        let name = self.name.clone();
+        match &self.place {
+            SourcePlace::Database { url } => {
+                portal.database.push(DatabaseConfig { name, url: url.clone() });
+            }
+            SourcePlace::Filesystem { url, options } => {
+                let (url, options) = (url.clone(), options.clone());
+                portal.filesystem.push(FilesystemConfig { name, url, options });
+            }
+        }
+        portal
+    }
+
+    /// Tells the source from all others of the same name.
+    pub fn resource_id(&self, app: &App) -> Result<Uuid, OpError> {
+        let kind = self.place.kind();
+        app.own_id(&format!("{kind:?} {} {}", self.name.to_lowercase(), self.place.url()))
+    }
+}
+
+/// The source of that name, in any case of its letters.
+pub async fn find(app: &App, kind: SourceKind, name: &str) -> Result<Option<NamedSource>, OpError> {
+    let same = |known: &str| known.to_lowercase() == name.to_lowercase();
+    if let Some(known) = configured(app, kind).into_iter().find(|known| same(&known.name)) {
+        return Ok(Some(known));
+    }
+    match app.catalog.sources().get(kind, name).await? {
+        Some(record) if record.ready => restored(app, &record).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// All names of a kind.
+pub async fn names(app: &App, kind: SourceKind) -> Result<Vec<String>, OpError> {
+    let mut names: Vec<_> = configured(app, kind).into_iter().map(|source| source.name).collect();
+    let restored = app.catalog.sources().ready().await?;
+    names.extend(restored.into_iter().filter(|known| known.kind == kind).map(|known| known.name));
+    names.sort();
+    Ok(names)
+}
+
+pub(super) fn configured(app: &App, kind: SourceKind) -> Vec<NamedSource> {
+    let portal = &app.config.portal;
+    let of = |name: &String, place| NamedSource { name: name.clone(), place, document: None };
+    match kind {
+        SourceKind::Database => {
+            let databases = portal.database.iter();
+            databases.map(|d| of(&d.name, SourcePlace::Database { url: d.url.clone() })).collect()
+        }
+        SourceKind::Filesystem => portal
+            .filesystem
+            .iter()
+            .map(|f| {
+                let (url, options) = (f.url.clone(), f.options.clone());
+                of(&f.name, SourcePlace::Filesystem { url, options })
+            })
+            .collect(),
+    }
+}
+
+/// What a restore made, or is making.
+pub(super) fn restored(app: &App, record: &SourceRecord) -> Result<NamedSource, OpError> {
+    let url = app.unseal_text(&record.url)?;
+    let place = match record.kind {
+        SourceKind::Database => SourcePlace::Database { url: Secret::new(url) },
+        SourceKind::Filesystem => {
+            let options = serde_json::from_str(&app.unseal_text(&record.options)?);
+            let options = Options(options.map_err(OpError::internal)?);
+            SourcePlace::Filesystem { url: Url::parse(&url).map_err(OpError::internal)?, options }
+        }
+    };
+    let document =
+        serde_json::from_str(&app.unseal_text(&record.document)?).map_err(OpError::internal)?;
+    Ok(NamedSource { name: record.name.clone(), place, document: Some(document) })
+}

@@ -1,0 +1,12 @@
+//! RavenDB's backup API as its clients meet it. What is quoted are the facts that it was made by.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod increments;
+mod killed;
+mod raven;
+mod refusals;
+mod roundtrip;
+mod running;
+mod seeds;

@@ -1,0 +1,115 @@
+//! Buckets as sources: listed and read by the same options as storages.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::{StreamExt, TryStreamExt};
+use portal_backup::config::Options;
+use portal_backup::source::files::{FileMeta, FilesError, Filesystem, Listed};
+
+use crate::gcs::GcsServer;
+use crate::s3::S3Server;
+use crate::tools::*;
+
+fn open(url: &str, options: Vec<(String, String)>) -> Filesystem {
+    Filesystem::open(&url.parse().unwrap(), &Options(options.into_iter().collect())).unwrap()
+}
+
+/// Files and what was left out.
+async fn listed(filesystem: &Filesystem) -> (Vec<FileMeta>, Vec<String>) {
+    let (mut files, mut skipped) = (Vec::new(), Vec::new());
+    let all: Vec<_> = filesystem.list("").try_collect().await.unwrap();
+    for found in all {
+        match found {
+            Listed::File(file) => files.push(file),
+            Listed::Skipped(why) => skipped.push(why),
+        }
+    }
+    (files, skipped)
+}
+
+async fn read(filesystem: &Filesystem, file: &FileMeta) -> Vec<u8> {
+    let content = filesystem.read(file).await.unwrap();
+    content.try_collect::<Vec<_>>().await.unwrap().concat()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn odd_names_are_carried_or_named() {
+    let server = GcsServer::start().await;
+    let long = format!("{}/{}", "x".repeat(500), "ü".repeat(250));
+    let good = ["a/b", "100 % & <more>\\x", "ö/備份 ?#.txt", " a ", "a..b", "~{[|]}^`'\"*", &long];
+    let bad = ["line\nbreak", "a//b", "../up", "tab\there", "dot/./x"];
+    for name in good.iter().chain(&bad) {
+        server.put(&format!("portal/{name}"), format!("content of {name}"));
+    }
+    server.put("portal2/other", "x");
+    let filesystem = open("gs://archives/portal", server.options());
+    for _ in 0..2 {
+        let (files, skipped) = listed(&filesystem).await;
+        let names: BTreeSet<_> = files.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(names, good.into_iter().collect::<BTreeSet<_>>());
+        for file in &files {
+            assert_eq!(
+                read(&filesystem, file).await,
+                format!("content of {}", file.path).as_bytes()
+            );
+        }
+        assert_eq!(skipped.len(), bad.len(), "{skipped:?}");
+        assert!(skipped.iter().any(|why| why.contains(r#""portal/line\nbreak""#)), "{skipped:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listing_that_changes_while_it_is_read() {
+    let server = Arc::new(GcsServer::start().await);
+    for number in 0..3500 {
+        server.put(&format!("portal/{number:05}"), "stays");
+        server.put(&format!("portal/{number:05} goes"), "goes");
+    }
+    let filesystem = open("gs://archives/portal", server.options());
+    let over = Arc::new(AtomicBool::new(false));
+    let (changing, ended) = (server.clone(), over.clone());
+    let changes = tokio::task::spawn_blocking(move || {
+        for number in (0..3500).rev().take_while(|_| !ended.load(Ordering::SeqCst)) {
+            changing.remove(&format!("portal/{number:05} goes"));
+            changing.put(&format!("portal/{number:05} comes"), "comes");
+        }
+    });
+    let mut seen = Vec::new();
+    let mut gone = 0;
+    let mut found = filesystem.list("");
+    while let Some(file) = found.next().await {
+        let Listed::File(file) = file.unwrap() else { panic!("something was left out") };
+        match filesystem.read(&file).await {
+            Ok(content) => assert!(content.try_collect::<Vec<_>>().await.is_ok()),
+            Err(FilesError::NotFound { .. }) => gone += 1,
+            Err(error) => panic!("{error}"),
+        }
+        seen.push(file.path);
+    }
+    over.store(true, Ordering::SeqCst);
+    changes.await.unwrap();
+    let stayed: Vec<_> = seen.iter().filter(|path| path.len() == 5).collect();
+    assert_eq!(stayed.len(), 3500);
+    let distinct: BTreeSet<_> = seen.iter().collect();
+    assert_eq!(distinct.len(), seen.len(), "something was listed twice");
+    assert!(gone < seen.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn expired_credentials_are_not_missing_files() {
+    let server = S3Server::start().await;
+    let storage = cloud(&server, "s3://archives", &[]);
+    put(&storage, "a.tar.gz", &content(10)).await.unwrap();
+    let filesystem = open("s3://archives", server.options());
+    let (files, _) = listed(&filesystem).await;
+    server.refuse(|_| Some((400, "ExpiredToken", "The provided token has expired.")));
+    let error = filesystem.read(&files[0]).await.map(drop).unwrap_err();
+    assert!(matches!(error, FilesError::Read { .. }), "{error:?}");
+    assert!(error.to_string().contains("has expired"), "{error}");
+    server.refuse(|_| Some((404, "NoSuchBucket", "The bucket does not exist.")));
+    let error = filesystem.read(&files[0]).await.map(drop).unwrap_err();
+    assert!(matches!(error, FilesError::Read { .. }), "{error:?}");
+    assert!(error.to_string().contains("\"archives\" does not exist"), "{error}");
+}
