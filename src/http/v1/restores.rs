@@ -122,7 +122,8 @@ fn check_target(app: &App, into: &str) -> Result<(), V1Error> {
     let portal = &app.config.portal;
     let databases = portal.database.iter().map(|source| source.name.as_str());
     let filesystems = portal.filesystem.iter().map(|source| source.name.as_str());
-    if databases.chain(filesystems).any(|name| name == into) {
+    let indexes = portal.index.iter().map(|source| source.name.as_str());
+    if databases.chain(filesystems).chain(indexes).any(|name| name == into) {
         return Ok(());
     }
     Err(V1Error::invalid(if into.contains("://") {
