@@ -76,7 +76,15 @@ pub struct Target {
 impl Target {
     pub async fn start() -> Self {
         let portal = PlainPortal::new(300);
-        let service = Service::start(&portal.config()).await;
+        let index = portal.dir.path().join("index");
+        std::fs::create_dir(&index).unwrap();
+        std::fs::write(index.join("terms"), "a b c").unwrap();
+        let section = format!(
+            "{}[[portal.index]]\nname = \"search\"\nurl = \"file://{}\"\n",
+            portal.config(),
+            index.display()
+        );
+        let service = Service::start(&section).await;
         Self { service, _portal: portal }
     }
 

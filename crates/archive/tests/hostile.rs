@@ -164,7 +164,7 @@ async fn manifests_that_cannot_be() {
     let cases: [(Change, &str); 9] = [
         (|_| String::new(), "cut off"),
         (|_| "{}\n".to_owned(), "does not begin as one"),
-        (|text| text.replacen('1', "2", 1), "newer version"),
+        (|text| text.replacen('1', "3", 1), "newer version"),
         (|text| text.replace("\n]}", "\n]}\n "), "goes on behind its end"),
         (
             |text| text.replace("\n],\"entries\":[\n", ",\n],\"entries\":[\n"),

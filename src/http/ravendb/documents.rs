@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::answer::{Asked, RavenError};
 use super::model::{
     BackupStatus, ConfigurationDocument, NestedStatus, RestoreInProgress, RestoreStatus,
+    RestoreStatusDocument,
 };
 use super::{ErrorBody, administrator, source, version};
 use crate::catalog::{Operation, Scope, SourceKind, Task};
@@ -52,7 +53,7 @@ pub(super) async fn backup_of(
 #[utoipa::path(
     get, path = "/docs/Raven/Restore/Status", operation_id = "getDatabaseRestoreStatus", tag = "RavenDB",
     responses(
-        (status = 200, description = "The status; within `restoreStatus` when nobody said what was to be restored", body = RestoreStatus),
+        (status = 200, description = "The status; within `restoreStatus` when nobody said what was to be restored", body = RestoreStatusDocument),
         (status = 404, description = "There was no restore, or it has said nothing yet (no body); or no such portal"),
     ),
 )]

@@ -160,6 +160,20 @@ pub struct RestoreStatus {
     messages: Vec<String>,
 }
 
+/// What is answered where that is asked for: the status, or within `restoreStatus` the one of a restore that nobody
+/// said the name of.
+#[derive(ToSchema)]
+#[schema(rename_all = "PascalCase")]
+#[allow(dead_code, reason = "a schema")]
+pub struct RestoreStatusDocument {
+    #[schema(required = false, nullable = false)]
+    state: Option<RestoreState>,
+    #[schema(required = false, nullable = false)]
+    messages: Option<Vec<String>>,
+    #[schema(rename = "restoreStatus", required = false, nullable = false)]
+    restore_status: Option<RestoreStatus>,
+}
+
 /// How far a restore is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub enum RestoreState {
