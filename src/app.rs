@@ -1,11 +1,13 @@
 //! The application, built from its configuration; tests start the same object as `main`.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use url::Url;
 
 use crate::catalog::{Catalog, CatalogError};
 use crate::config::{Config, ConfigError};
+use crate::encryption::Keys;
 use crate::jobs::{Queue, Worker, WorkerHandle, WorkerOptions};
 use crate::notify::socket::Socket;
 use crate::notify::{LogNotifier, Notifier};
@@ -27,6 +29,8 @@ pub struct App {
     pub queue: Queue,
     pub portal: Portal,
     pub storages: Storages,
+    /// Who archives are encrypted for, and what opens them.
+    pub keys: Arc<Keys>,
     pub links: Links,
     pub presence: Presence,
     /// DocSpace's socket service, when its address is configured.
@@ -68,6 +72,7 @@ impl App {
         notifier: Arc<dyn Notifier>,
     ) -> Result<Arc<Self>, StartError> {
         let sealer = Sealer::new(&crate::seal::load_or_create_secret_key(&config)?)?;
+        let keys = Arc::new(Keys::new(&config.encryption).map_err(ConfigError::Invalid)?);
         let storages = Storages::new(&config)?;
         let portal = Portal::open(&config, &[])?;
         let storages = match portal.identity() {
@@ -85,6 +90,7 @@ impl App {
             catalog,
             portal,
             storages,
+            keys,
             links,
             socket,
             clock,
@@ -100,6 +106,13 @@ impl App {
         Worker::start(self.queue.clone(), handler, options)
     }
 
+    /// What opens archives: the configured identities, or those of another file.
+    pub fn keys_with(&self, identity_file: Option<&Path>) -> Result<Arc<Keys>, OpError> {
+        let Some(path) = identity_file else { return Ok(Arc::clone(&self.keys)) };
+        let keys = Keys::new(&self.config.encryption.with_identity_file(path));
+        Ok(Arc::new(keys.map_err(OpError::Invalid)?))
+    }
+
     /// The parameters as the catalog may hold them: secrets sealed.
     pub fn seal_params(&self, params: &StorageParams) -> Result<StorageParams, OpError> {
         self.sealer.seal_params(params, is_secret_param).map_err(OpError::internal)
@@ -112,6 +125,15 @@ impl App {
 
     pub fn unseal_text(&self, sealed: &str) -> Result<String, OpError> {
         Ok(self.sealer.unseal(sealed).map_err(OpError::internal)?.expose().to_owned())
+    }
+
+    /// Bytes as the catalog may hold them in one place; nowhere else can they be unsealed.
+    pub fn seal_bytes(&self, place: &str, bytes: &[u8]) -> Result<String, OpError> {
+        self.sealer.seal_bytes(place, bytes).map_err(OpError::internal)
+    }
+
+    pub fn unseal_bytes(&self, place: &str, sealed: &str) -> Result<Vec<u8>, OpError> {
+        self.sealer.unseal_bytes(place, sealed).map_err(OpError::internal)
     }
 
     pub fn unseal_params(&self, params: &StorageParams) -> Result<StorageParams, OpError> {

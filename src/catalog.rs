@@ -5,6 +5,7 @@ mod archives;
 mod cache;
 mod db;
 pub(crate) mod jobs;
+mod kept;
 mod migrate;
 mod place;
 mod schedules;
@@ -31,6 +32,7 @@ pub use api_keys::{ApiKey, ApiKeyInfo, ApiKeys};
 pub use archives::{ArchiveFilter, Archives, Page};
 pub(crate) use cache::Cache;
 use db::{Db, Dialect};
+pub use kept::Kept;
 pub use place::sqlite_file;
 use place::{Place, create_file};
 pub use schedules::{Fired, ScheduleRecord, Schedules};
@@ -207,6 +209,11 @@ impl Catalog {
 
     fn archives_changed(&self) {
         self.inner.archives.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// What is kept of encrypted archives.
+    pub fn kept(&self) -> Kept<'_> {
+        Kept { catalog: self }
     }
 
     /// The table of API keys.

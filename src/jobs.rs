@@ -33,6 +33,8 @@ pub enum JobKind {
     Restore,
     Verify,
     Prune,
+    /// Encrypts a stored archive anew.
+    Rekey,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

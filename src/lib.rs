@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod encryption;
 pub mod http;
 pub mod jobs;
 pub mod notify;

@@ -9,11 +9,13 @@ pub mod handler;
 pub mod health;
 pub mod import;
 pub mod jobs;
+pub mod kept;
 pub mod links;
 pub mod mirror;
 pub mod presence;
 mod proving;
 pub mod recent;
+pub mod rekey;
 pub mod restore;
 pub mod retention;
 pub mod scheduler;
@@ -24,6 +26,7 @@ pub mod verify;
 pub use crate::catalog::Page;
 
 use crate::catalog::CatalogError;
+use crate::encryption::EncryptionError;
 use crate::portal::PortalError;
 use crate::storage::StorageError;
 
@@ -38,6 +41,9 @@ pub enum OpError {
     /// The caller may not do this.
     #[error("Access denied")]
     Forbidden,
+    /// The archive is encrypted, and nothing here opens it; the text says what is missing.
+    #[error("{0}")]
+    Locked(String),
     /// Not now: something else is under way.
     #[error("{0}")]
     Conflict(String),
@@ -58,6 +64,17 @@ impl OpError {
 impl From<CatalogError> for OpError {
     fn from(error: CatalogError) -> Self {
         Self::internal(error)
+    }
+}
+
+/// The error of opening the archive of this name.
+pub(crate) fn unopened(name: &str, error: &EncryptionError) -> OpError {
+    let text = format!("{name}: {error}");
+    match error {
+        EncryptionError::NoIdentity | EncryptionError::WrongIdentity => OpError::Locked(text),
+        EncryptionError::TooMuchWork(_) => OpError::Invalid(text),
+        EncryptionError::Damaged(_) | EncryptionError::Io(_) => OpError::Unavailable(text),
+        EncryptionError::Failed => OpError::internal(text),
     }
 }
 

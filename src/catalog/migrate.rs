@@ -7,9 +7,10 @@ use super::CatalogError;
 use super::db::Dialect;
 
 /// In order; the position counted from 1 is the schema's version. Never change one that was released.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../migrations/0001_first.sql"),
     include_str!("../../migrations/0002_schedules.sql"),
+    include_str!("../../migrations/0003_encryption.sql"),
 ];
 
 /// Any number that nothing else in the database uses as an advisory lock.

@@ -115,7 +115,7 @@ pub async fn handle(state: Data<HttpState>) -> HttpResponse {
 
 fn publish(figures: &Figures) {
     use {JobKind as Kind, JobState as State};
-    let kinds = [Kind::Backup, Kind::Restore, Kind::Verify, Kind::Prune];
+    let kinds = [Kind::Backup, Kind::Restore, Kind::Verify, Kind::Prune, Kind::Rekey];
     let states = [State::Queued, State::Running, State::Succeeded, State::Failed, State::Cancelled];
     for kind in kinds {
         for state in states {

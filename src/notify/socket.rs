@@ -67,7 +67,7 @@ impl Socket {
         let name = match job.kind {
             JobKind::Backup => "backup",
             JobKind::Restore => "restore",
-            JobKind::Verify | JobKind::Prune => return,
+            JobKind::Verify | JobKind::Prune | JobKind::Rekey => return,
         };
         if !self.lock().insert(job.id) {
             return;

@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::catalog::{ArchiveFilter, ArchiveRecord};
-use crate::ops::{OpError, Page, PageRequest, presence, retention};
+use crate::encryption::Opened;
+use crate::ops::{OpError, Page, PageRequest, kept, presence, retention, unopened};
 use crate::storage::{Storage, StorageType};
 
 /// A tenant's archives, newest first. `dump`: None = both. Records whose object is gone are marked and left out.
@@ -106,6 +107,7 @@ pub(super) async fn remove(app: &App, record: &ArchiveRecord) -> Result<(), OpEr
         Err(error) => return Err(error),
     }
     app.catalog.archives().mark_removed(record.id, Timestamp::now()).await?;
+    kept::forget(app, record.id).await?;
     // The portal's own tables are to hear of it.
     app.queue.wake();
     Ok(())
@@ -133,7 +135,7 @@ pub async fn open_link(app: &App, id: Uuid, token: &str) -> Result<ArchiveRecord
     get(app, None, id).await
 }
 
-/// Bytes of the archive file. `range` must lie within `archive.size`.
+/// Bytes of the archive file as it is stored. `range` must lie within `archive.size`.
 pub async fn content(
     app: &App,
     archive: &ArchiveRecord,
@@ -145,14 +147,17 @@ pub async fn content(
 
 /// The archive opened for random access; `archive::Archive` gives entries and their contents.
 pub async fn open(app: &App, archive: &ArchiveRecord) -> Result<Arc<Archive>, OpError> {
-    let opened = Archive::open(source(app, archive).await?)
+    let source = Opened::new(stored(app, archive).await?, &app.keys)
+        .await
+        .map_err(|error| unopened(&archive.name, &error))?;
+    let opened = Archive::open(source.clear())
         .await
         .map_err(|error| OpError::Unavailable(format!("{}: {error}", archive.name)))?;
     Ok(Arc::new(opened))
 }
 
-/// The archive file itself, to be read at any place.
-pub async fn source(app: &App, archive: &ArchiveRecord) -> Result<Arc<dyn ReadAt>, OpError> {
+/// The archive file as it is stored, to be read at any place.
+pub async fn stored(app: &App, archive: &ArchiveRecord) -> Result<Arc<dyn ReadAt>, OpError> {
     Ok(Arc::new(storage(app, archive)?.open(&archive.name).await?))
 }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::app::App;
 use crate::jobs::{Cleaned, Finished, Handler, Job, JobContext, JobFailure, JobKind};
-use crate::ops::{backup, restore, retention, verify};
+use crate::ops::{backup, rekey, restore, retention, verify};
 
 /// Runs jobs on behalf of the application that owns the worker.
 pub struct OpsHandler(pub Weak<App>);
@@ -27,6 +27,7 @@ impl Handler for OpsHandler {
             JobKind::Verify => verify::run(&app, &ctx).await,
             JobKind::Restore => restore::run(&app, &ctx).await,
             JobKind::Prune => retention::run(&app, &ctx).await,
+            JobKind::Rekey => rekey::run(&app, &ctx).await,
         }
     }
 
@@ -37,6 +38,7 @@ impl Handler for OpsHandler {
             JobKind::Restore => restore::clean(&app, job, remains).await,
             JobKind::Verify => verify::clean(&app, remains).await,
             JobKind::Prune => Ok(Cleaned::Gone),
+            JobKind::Rekey => rekey::clean(&app, job, remains).await,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::catalog::{ArchiveFilter, ArchiveRecord};
 use crate::config::LayoutKind;
 use crate::jobs::JobState;
-use crate::ops::OpError;
+use crate::ops::{OpError, verify};
 use crate::storage::{Storage, StorageParams, StorageType};
 
 /// What became of one archive that was found.
@@ -63,10 +63,8 @@ async fn read(
     size: u64,
 ) -> Result<ArchiveRecord, String> {
     let object = storage.open(name).await.map_err(|error| error.to_string())?;
-    let workers = std::thread::available_parallelism().map_or(2, usize::from);
-    let report = archive::verify(Arc::new(object), workers, |_| {})
-        .await
-        .map_err(|error| error.to_string())?;
+    // Who it is stands inside, so nothing is known of one that cannot be opened.
+    let report = verify::read(Arc::new(object), &app.keys, None, |_| {}).await?;
     if let Some(problem) = report.problems.first() {
         return Err(problem.clone());
     }

@@ -64,6 +64,9 @@ pub struct RestoreRequest {
     /// Whether the URL was named by the operator (on the command line), so that nothing is refused.
     #[serde(default)]
     pub by_operator: bool,
+    /// Identities to open the archive with, instead of the configured ones: from the command line only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity_file: Option<PathBuf>,
 }
 
 /// Starts a restore. When one is under way, returns that one; [`OpError::Conflict`] while a backup runs.
@@ -109,7 +112,7 @@ pub async fn plan(
     let targets = Targets::resolve(app, request.into.as_deref())?;
     let chosen = chosen::find(app, tenant_id, request).await?;
     let unreadable = |error: String| OpError::Invalid(format!("{}: {error}", chosen.name));
-    let archive = archive::Archive::open(std::sync::Arc::clone(&chosen.source))
+    let archive = archive::Archive::open(chosen.opened.clear())
         .await
         .map_err(|error| unreadable(error.to_string()))?;
     let placing = app.portal.placing();
@@ -138,7 +141,15 @@ fn check(request: &RestoreRequest) -> Result<(), OpError> {
 impl RestoreRequest {
     /// Everything of an archive, whatever it is.
     pub fn of(archive: ArchiveChoice) -> Self {
-        Self { archive, dump: None, only: Vec::new(), into: None, trust: false, by_operator: false }
+        Self {
+            archive,
+            dump: None,
+            only: Vec::new(),
+            into: None,
+            trust: false,
+            by_operator: false,
+            identity_file: None,
+        }
     }
 
     /// As the catalog may hold it: secrets sealed.

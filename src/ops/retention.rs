@@ -71,11 +71,20 @@ pub async fn plan(
 
 /// Archives that something under way reads, and what that is.
 pub(super) async fn held(app: &App) -> Result<HashMap<Uuid, String>, OpError> {
+    held_by(app, |_| true).await
+}
+
+/// The same, by those jobs that count.
+pub(super) async fn held_by(
+    app: &App,
+    counts: impl Fn(&Job) -> bool,
+) -> Result<HashMap<Uuid, String>, OpError> {
     let filter = JobFilter { unfinished: true, ..JobFilter::default() };
     let jobs = app.queue.list(filter, 1000, 0).await?.items;
     let reading =
-        jobs.into_iter().filter(|job| matches!(job.kind, JobKind::Restore | JobKind::Verify));
+        jobs.into_iter().filter(|job| !matches!(job.kind, JobKind::Backup | JobKind::Prune));
     Ok(reading
+        .filter(counts)
         .filter_map(|job| Some((job.archive_id?, format!("job {} needs it now", job.id))))
         .collect())
 }

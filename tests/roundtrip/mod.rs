@@ -1,7 +1,8 @@
 //! What was put in comes out.
 
-mod cloud;
+pub mod cloud;
 pub mod docspace;
+pub mod encrypted;
 mod plain;
 mod postgres;
 pub mod restore;

@@ -67,6 +67,7 @@ pub enum Kind {
     Restore,
     Verify,
     Prune,
+    Rekey,
 }
 
 /// How far the work is.

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use archive::{
-    DatabaseInfo, EntryKind, ManifestInfo, NewEntry, Summary, TenantInfo, Writer, WriterOptions,
-};
+use archive::{DatabaseInfo, EntryKind, ManifestInfo, NewEntry, TenantInfo, Writer, WriterOptions};
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -13,6 +11,7 @@ use super::{BackupRequest, databases, files};
 use crate::app::App;
 use crate::catalog::ArchiveRecord;
 use crate::config::LayoutKind;
+use crate::encryption::{EncryptionError, Sealing, Stored};
 use crate::jobs::{CancelReason, Finished, Job, JobContext, JobFailure};
 use crate::ops::fingerprint::{Fingerprint, read_back};
 use crate::portal::{Portal, PortalError, Tenant};
@@ -29,7 +28,7 @@ const MAX_RESTARTS: u32 = 3;
 const DATA_STORE_DAYS: i64 = 1;
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RunError {
+pub(in crate::ops) enum RunError {
     #[error(transparent)]
     Database(#[from] DatabaseError),
     #[error(transparent)]
@@ -38,6 +37,8 @@ pub(super) enum RunError {
     Storage(#[from] StorageError),
     #[error("writing the archive: {0}")]
     Archive(#[from] archive::Error),
+    #[error("encrypting the archive: {0}")]
+    Encryption(#[from] EncryptionError),
     #[error("{0}")]
     Failed(String),
     /// Another part failed first and knows why.
@@ -115,7 +116,7 @@ struct Assembled {
     name: String,
     upload: Upload,
     sent: Fingerprint,
-    summary: Summary,
+    stored: Stored,
 }
 
 impl Attempt<'_> {
@@ -141,7 +142,9 @@ impl Attempt<'_> {
         let archive_guess = source_bytes / 3 * 2;
         progress.add_total(source_bytes + archive_guess);
 
-        let name = self.storage.unused_name(&self.archive_name(started)).await?;
+        let keys = &self.app.keys;
+        let name = self.archive_name(started) + keys.ending();
+        let name = self.storage.unused_name(&name).await?;
         let memory = self.app.config.backup.memory.0 as usize;
         let upload = self
             .storage
@@ -152,6 +155,7 @@ impl Attempt<'_> {
             )
             .await?;
         let (sink, chunks) = mpsc::channel(1);
+        let (chunks, sealing) = Sealing::start(keys, chunks);
         let uploading = tokio::spawn(send(chunks, upload));
         let mut writer = Writer::new(
             WriterOptions {
@@ -172,10 +176,17 @@ impl Attempt<'_> {
         };
         progress.phase("storing");
         let upload = joined(uploading).await;
-        match (finished, upload) {
-            (Ok(summary), Ok((upload, sent))) => {
-                progress.correct_total(summary.bytes as i64 - archive_guess as i64);
-                Ok(Assembled { started, name, upload, sent, summary })
+        // An encryption that failed says more than the writer, whose bytes it no longer took.
+        let stored = match sealing.finish().await {
+            Ok(sealed) => finished.map(|summary| {
+                sealed.unwrap_or(Stored { bytes: summary.bytes, sha256: summary.sha256 })
+            }),
+            Err(error) => Err(error.into()),
+        };
+        match (stored, upload) {
+            (Ok(stored), Ok((upload, sent))) => {
+                progress.correct_total(stored.bytes as i64 - archive_guess as i64);
+                Ok(Assembled { started, name, upload, sent, stored })
             }
             // The storage's own error says more than that the stream was closed.
             (_, Err(error)) => Err(error),
@@ -189,7 +200,7 @@ impl Attempt<'_> {
     /// Makes the archive appear and reads it back. Not to be dropped: a storage that was told to complete an
     /// upload may do so after we have stopped waiting, and nobody would know of the archive.
     async fn store(&self, assembled: Assembled) -> Result<Finished, RunError> {
-        let Assembled { started, name, upload, sent, summary } = assembled;
+        let Assembled { started, name, upload, sent, stored } = assembled;
         let progress = &self.ctx.progress;
         let id = upload.complete().await?;
         let storage = self.storage.of_archive(id.as_deref());
@@ -215,8 +226,8 @@ impl Attempt<'_> {
             name,
             storage_type: self.request.storage_type,
             storage_params: storage::in_record(&self.request.storage_params, id.as_deref()),
-            size: summary.bytes,
-            sha256: hex::encode(summary.sha256),
+            size: stored.bytes,
+            sha256: hex::encode(stored.sha256),
             created_on: started,
             expires_on: (self.request.storage_type == StorageType::DataStore)
                 .then(|| started + jiff::SignedDuration::from_hours(24 * DATA_STORE_DAYS)),
@@ -360,7 +371,7 @@ impl crate::storage::UploadJournal for RemainsJournal {
 }
 
 /// Hands the archive's bytes to the storage as they come.
-async fn send(
+pub(in crate::ops) async fn send(
     mut chunks: mpsc::Receiver<bytes::Bytes>,
     mut upload: Upload,
 ) -> Result<(Upload, Fingerprint), RunError> {
@@ -377,7 +388,7 @@ async fn send(
     Ok((upload, sent))
 }
 
-async fn joined(
+pub(in crate::ops) async fn joined(
     task: JoinHandle<Result<(Upload, Fingerprint), RunError>>,
 ) -> Result<(Upload, Fingerprint), RunError> {
     task.await.map_err(|error| RunError::Internal(error.to_string()))?

@@ -156,8 +156,7 @@ pub async fn verified(
 ) -> Result<Verified, RunError> {
     progress.phase("verifying");
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
-    let report =
-        archive::verify(Arc::clone(&chosen.source), workers, |bytes| progress.add(bytes)).await?;
+    let report = chosen.opened.verify(workers, |bytes| progress.add(bytes)).await?;
     let sha256 = hex::encode(report.sha256);
     let (expected, size) = match &chosen.record {
         Some(record) => (record.sha256.as_str(), record.size),
@@ -166,7 +165,7 @@ pub async fn verified(
     verify::verdict(&report, expected, size).map_err(RunError::Failed)?;
     let ours = app.catalog.archives().by_sha256(sha256).await.map_err(OpError::from)?;
     let trust = if trusted || ours.is_some() { Trust::Own } else { Trust::Foreign };
-    Ok(Verified { archive: Archive::open(Arc::clone(&chosen.source)).await?, trust })
+    Ok(Verified { archive: Archive::open(chosen.opened.clear()).await?, trust })
 }
 
 struct Attempt<'a> {
@@ -235,7 +234,7 @@ impl Attempt<'_> {
         let only = Only::new(&self.request.only).map_err(RunError::Failed)?;
         ctx.progress.restart();
         let chosen = chosen::find(app, None, self.request).await?;
-        ctx.progress.add_total(chosen.source.len());
+        ctx.progress.add_total(chosen.size);
         let verified = verified(app, &chosen, self.request.trust, &ctx.progress).await?;
         let placing = app.portal.placing();
         let mut contents =
