@@ -61,7 +61,7 @@ impl Wanted {
     }
 
     fn matches(&self, entry: &str) -> bool {
-        entry.strip_prefix(&self.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        archive::is_at_or_in(entry, &self.path)
     }
 }
 

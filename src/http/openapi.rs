@@ -79,14 +79,16 @@ impl Modify for Credentials {
     }
 }
 
-/// What any operation of `/v1/` may answer.
+/// What any operation may answer, in the form of its API.
 struct CommonErrors;
 
 impl Modify for CommonErrors {
     fn modify(&self, openapi: &mut Description) {
         for (path, item) in &mut openapi.paths.paths {
             if path.starts_with("/v1/") {
-                operations(item).for_each(describe_errors);
+                operations(item).for_each(|operation| describe_errors(operation, own_error));
+            } else if path.starts_with("/api/2.0/") {
+                operations(item).for_each(|operation| describe_errors(operation, docspace_error));
             }
         }
     }
@@ -98,23 +100,44 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
         .flatten()
 }
 
-fn describe_errors(operation: &mut Operation) {
+/// Adds those that the operation does not describe itself.
+fn describe_errors(operation: &mut Operation, form: fn(&str, &str) -> RefOr<Response>) {
+    let anonymous = operation.security.is_some();
     for (status, text) in [
         ("401", "No credential, or a wrong one"),
         ("403", "The credential does not reach so far"),
         ("404", "No such portal"),
         ("429", "Too many wrong credentials from this address"),
-        ("500", "Unexpected; the message has the id under which it was logged"),
+        (UNEXPECTED, "Unexpected; the message has the id under which it was logged"),
         ("503", "Something the service depends on does not answer"),
     ] {
+        if status == "401" && anonymous {
+            continue;
+        }
         let responses = &mut operation.responses.responses;
-        responses.entry(status.to_owned()).or_insert_with(|| error(text));
+        responses.entry(status.to_owned()).or_insert_with(|| form(status, text));
     }
 }
 
-fn error(text: &str) -> RefOr<Response> {
-    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Error"))).build();
-    ResponseBuilder::new().description(text).content("application/json", content).build().into()
+const UNEXPECTED: &str = "500";
+
+fn own_error(_: &str, text: &str) -> RefOr<Response> {
+    error(text, Some("Error"))
+}
+
+/// DocSpace's refusals have no body that its specification tells of.
+fn docspace_error(status: &str, text: &str) -> RefOr<Response> {
+    error(text, (status == UNEXPECTED).then_some("ErrorWrapper"))
+}
+
+fn error(text: &str, schema: Option<&str>) -> RefOr<Response> {
+    let mut response = ResponseBuilder::new().description(text);
+    if let Some(schema) = schema {
+        let schema = Ref::from_schema_name(schema);
+        let content = ContentBuilder::new().schema(Some(schema)).build();
+        response = response.content("application/json", content);
+    }
+    response.build().into()
 }
 
 /// What the macros cannot say.

@@ -174,10 +174,7 @@ struct Excluded(Vec<String>);
 impl Excluded {
     fn contains(&self, path: &str) -> bool {
         is_staged_database(path)
-            || self.0.iter().any(|excluded| {
-                path.strip_prefix(excluded.as_str())
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            })
+            || self.0.iter().any(|excluded| archive::is_at_or_in(path, excluded))
     }
 }
 

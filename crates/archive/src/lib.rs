@@ -42,7 +42,7 @@ pub use error::{Error, Result};
 pub use extract::extract;
 pub use foreign::Piece;
 pub use manifest::{DatabaseInfo, ManifestInfo, TenantInfo};
-pub use path::clean_path;
+pub use path::{clean_path, is_at_or_in};
 pub use reader::{Archive, Format};
 pub use records::{Digest, EntryKind, EntryRecord, FrameRecord, NewEntry};
 pub use source::{LocalFile, ReadAt};

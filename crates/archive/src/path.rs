@@ -45,6 +45,11 @@ pub fn clean_path(path: &str) -> Result<String> {
     Ok(clean)
 }
 
+/// Whether `path` is `folder` or lies below it; both as [`clean_path`] spells them.
+pub fn is_at_or_in(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// As [`clean_path`], for names that others wrote: `\` separates as `/` does.
 pub(crate) fn foreign_path(path: &str) -> Result<String> {
     clean_path(&path.replace('\\', "/"))

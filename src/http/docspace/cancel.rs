@@ -4,7 +4,7 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::wrapper::{Asked, BooleanWrapper};
-use super::{DocError, ErrorWrapper, administrator, answer};
+use super::{DocError, administrator, answer};
 use crate::catalog::Scope;
 use crate::http::HttpState;
 use crate::ops::backup;
@@ -15,12 +15,6 @@ use crate::ops::backup;
     summary = "Cancel the running backup",
     responses(
         (status = 200, description = "Whether there was one to stop", body = BooleanWrapper),
-        (status = 401, description = "No credential, or a wrong one"),
-        (status = 403, description = "The credential does not reach so far"),
-        (status = 404, description = "No such portal"),
-        (status = 429, description = "Too many wrong credentials from this address"),
-        (status = 500, description = "Unexpected; the message has the id under which it was logged", body = ErrorWrapper),
-        (status = 503, description = "Something the service depends on does not answer"),
     ),
 )]
 pub async fn handle(state: Data<HttpState>, request: HttpRequest) -> HttpResponse {

@@ -17,13 +17,8 @@ use crate::ops::archives;
     params(("id" = Uuid, Path, description = "The backup's id")),
     responses(
         (status = 200, description = "It is deleted", body = BooleanWrapper),
-        (status = 401, description = "No credential, or a wrong one"),
-        (status = 403, description = "The credential does not reach so far"),
         (status = 404, description = "No such backup, or no such portal"),
         (status = 409, description = "Something else needs the backup now", body = ErrorWrapper),
-        (status = 429, description = "Too many wrong credentials from this address"),
-        (status = 500, description = "Unexpected; the message has the id under which it was logged", body = ErrorWrapper),
-        (status = 503, description = "Something the service depends on does not answer"),
     ),
 )]
 pub async fn handle(

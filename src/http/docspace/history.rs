@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::model::BackupHistoryRecord;
 use super::wrapper::{Asked, BackupHistoryRecordArrayWrapper};
-use super::{DocError, ErrorWrapper, administrator, answer, query};
+use super::{DocError, administrator, answer, query};
 use crate::catalog::Scope;
 use crate::http::HttpState;
 
@@ -18,12 +18,6 @@ use crate::http::HttpState;
     responses(
         (status = 200, description = "The backups", body = BackupHistoryRecordArrayWrapper),
         (status = 400, description = "A parameter cannot be read", body = super::ValidationErrorWrapper),
-        (status = 401, description = "No credential, or a wrong one"),
-        (status = 403, description = "The credential does not reach so far"),
-        (status = 404, description = "No such portal"),
-        (status = 429, description = "Too many wrong credentials from this address"),
-        (status = 500, description = "Unexpected; the message has the id under which it was logged", body = ErrorWrapper),
-        (status = 503, description = "Something the service depends on does not answer"),
     ),
 )]
 pub async fn handle(state: Data<HttpState>, request: HttpRequest) -> HttpResponse {

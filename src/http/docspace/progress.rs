@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::model::BackupProgress;
 use super::wrapper::{Asked, BackupProgressWrapper};
-use super::{DocError, ErrorWrapper, administrator, answer, query};
+use super::{DocError, administrator, answer, query};
 use crate::catalog::Scope;
 use crate::http::HttpState;
 use crate::http::auth::Caller;
@@ -21,12 +21,6 @@ use crate::ops::{OpError, backup};
     responses(
         (status = 200, description = "The backup", body = BackupProgressWrapper),
         (status = 400, description = "A parameter cannot be read", body = super::ValidationErrorWrapper),
-        (status = 401, description = "No credential, or a wrong one"),
-        (status = 403, description = "The credential does not reach so far"),
-        (status = 404, description = "No such portal"),
-        (status = 429, description = "Too many wrong credentials from this address"),
-        (status = 500, description = "Unexpected; the message has the id under which it was logged", body = ErrorWrapper),
-        (status = 503, description = "Something the service depends on does not answer"),
     ),
 )]
 pub async fn handle(state: Data<HttpState>, request: HttpRequest) -> HttpResponse {

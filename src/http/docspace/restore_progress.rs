@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::model::BackupProgress;
 use super::wrapper::{Asked, BackupProgressWrapper};
-use super::{DocError, ErrorWrapper, answer, query};
+use super::{DocError, answer, query};
 use crate::config::LayoutKind;
 use crate::http::auth::Refusal;
 use crate::http::{HttpState, auth};
@@ -22,10 +22,6 @@ use crate::ops::restore;
         (status = 200, description = "The restore", body = BackupProgressWrapper),
         (status = 400, description = "A parameter cannot be read", body = super::ValidationErrorWrapper),
         (status = 403, description = "A key was sent that is wrong or may not read"),
-        (status = 404, description = "No such portal"),
-        (status = 429, description = "Too many wrong credentials from this address"),
-        (status = 500, description = "Unexpected; the message has the id under which it was logged", body = ErrorWrapper),
-        (status = 503, description = "Something the service depends on does not answer"),
     ),
     security(()),
 )]

@@ -24,12 +24,6 @@ use crate::storage::{StorageParams, StorageType};
     responses(
         (status = 200, description = "The schedule; without `response` when there is none", body = ScheduleWrapper),
         (status = 400, description = "A parameter cannot be read", body = super::ValidationErrorWrapper),
-        (status = 401, description = "No credential, or a wrong one"),
-        (status = 403, description = "The credential does not reach so far"),
-        (status = 404, description = "No such portal"),
-        (status = 429, description = "Too many wrong credentials from this address"),
-        (status = 500, description = "Unexpected; the message has the id under which it was logged", body = ErrorWrapper),
-        (status = 503, description = "Something the service depends on does not answer"),
     ),
 )]
 pub async fn get(state: Data<HttpState>, request: HttpRequest) -> HttpResponse {
@@ -59,16 +53,11 @@ async fn show(state: &HttpState, request: &HttpRequest) -> Result<Option<Schedul
     responses(
         (status = 200, description = "It is made", body = BooleanWrapper),
         (status = 400, description = "The request cannot be read (`ValidationErrorWrapper`), or asks for what is not possible (`ErrorWrapper`)"),
-        (status = 401, description = "No credential, or a wrong one"),
-        (status = 403, description = "The credential does not reach so far"),
         (status = 404, description = "No such portal, or a place in the storage does not exist"),
         (status = 408, description = "The request's body did not arrive in time", body = ErrorWrapper),
         (status = 409, description = "Somebody else is changing it", body = ErrorWrapper),
         (status = 413, description = "The request's body is too large", body = ErrorWrapper),
         (status = 415, description = "The request's body is not JSON", body = ErrorWrapper),
-        (status = 429, description = "Too many wrong credentials from this address"),
-        (status = 500, description = "Unexpected; the message has the id under which it was logged", body = ErrorWrapper),
-        (status = 503, description = "Something the service depends on does not answer"),
     ),
 )]
 pub async fn create(
@@ -123,13 +112,7 @@ async fn set(state: &HttpState, request: &HttpRequest, payload: Payload) -> Resu
     responses(
         (status = 200, description = "There is none any more", body = BooleanWrapper),
         (status = 400, description = "A parameter cannot be read", body = super::ValidationErrorWrapper),
-        (status = 401, description = "No credential, or a wrong one"),
-        (status = 403, description = "The credential does not reach so far"),
-        (status = 404, description = "No such portal"),
         (status = 409, description = "Somebody else is changing it", body = ErrorWrapper),
-        (status = 429, description = "Too many wrong credentials from this address"),
-        (status = 500, description = "Unexpected; the message has the id under which it was logged", body = ErrorWrapper),
-        (status = 503, description = "Something the service depends on does not answer"),
     ),
 )]
 pub async fn delete(state: Data<HttpState>, request: HttpRequest) -> HttpResponse {

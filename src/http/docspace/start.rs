@@ -22,16 +22,11 @@ use crate::storage::StorageType;
     responses(
         (status = 200, description = "The backup", body = BackupProgressWrapper),
         (status = 400, description = "The request cannot be read (`ValidationErrorWrapper`), or asks for what is not possible (`ErrorWrapper`)"),
-        (status = 401, description = "No credential, or a wrong one"),
-        (status = 403, description = "The credential does not reach so far"),
         (status = 404, description = "No such portal, or a place in the storage does not exist"),
         (status = 408, description = "The request's body did not arrive in time", body = ErrorWrapper),
         (status = 409, description = "Something else is under way", body = ErrorWrapper),
         (status = 413, description = "The request's body is too large", body = ErrorWrapper),
         (status = 415, description = "The request's body is not JSON", body = ErrorWrapper),
-        (status = 429, description = "Too many wrong credentials from this address"),
-        (status = 500, description = "Unexpected; the message has the id under which it was logged", body = ErrorWrapper),
-        (status = 503, description = "Something the service depends on does not answer"),
     ),
 )]
 pub async fn handle(

@@ -23,12 +23,6 @@ use crate::ops::{OpError, archives, counts};
     tag = "Backup", summary = "Get the backup service state",
     responses(
         (status = 200, description = "The state", body = BackupServiceStateWrapper),
-        (status = 401, description = "No credential, or a wrong one"),
-        (status = 403, description = "The credential does not reach so far"),
-        (status = 404, description = "No such portal"),
-        (status = 429, description = "Too many wrong credentials from this address"),
-        (status = 500, description = "Unexpected; the message has the id under which it was logged", body = ErrorWrapper),
-        (status = 503, description = "Something the service depends on does not answer"),
     ),
 )]
 pub async fn service(state: Data<HttpState>, request: HttpRequest) -> HttpResponse {
@@ -45,12 +39,6 @@ pub async fn service(state: Data<HttpState>, request: HttpRequest) -> HttpRespon
     summary = "Get the path of the temporary folder",
     responses(
         (status = 200, description = "The path", body = StringWrapper),
-        (status = 401, description = "No credential, or a wrong one"),
-        (status = 403, description = "The credential does not reach so far"),
-        (status = 404, description = "No such portal"),
-        (status = 429, description = "Too many wrong credentials from this address"),
-        (status = 500, description = "Unexpected; the message has the id under which it was logged", body = ErrorWrapper),
-        (status = 503, description = "Something the service depends on does not answer"),
     ),
 )]
 pub async fn temp_path(state: Data<HttpState>, request: HttpRequest) -> HttpResponse {
@@ -77,12 +65,6 @@ pub async fn temp_path(state: Data<HttpState>, request: HttpRequest) -> HttpResp
     responses(
         (status = 200, description = "The number", body = Int32Wrapper),
         (status = 400, description = "A parameter cannot be read (`ValidationErrorWrapper`), or the time ends before it begins (`ErrorWrapper`)"),
-        (status = 401, description = "No credential, or a wrong one"),
-        (status = 403, description = "The credential does not reach so far"),
-        (status = 404, description = "No such portal"),
-        (status = 429, description = "Too many wrong credentials from this address"),
-        (status = 500, description = "Unexpected; the message has the id under which it was logged", body = ErrorWrapper),
-        (status = 503, description = "Something the service depends on does not answer"),
     ),
 )]
 pub async fn count(state: Data<HttpState>, request: HttpRequest) -> HttpResponse {
@@ -143,13 +125,7 @@ fn moment(query: &str, name: &str) -> Result<Option<Timestamp>, BindError> {
     responses(
         (status = 200, description = "They are deleted", body = BooleanWrapper),
         (status = 400, description = "A parameter cannot be read", body = super::ValidationErrorWrapper),
-        (status = 401, description = "No credential, or a wrong one"),
-        (status = 403, description = "The credential does not reach so far"),
-        (status = 404, description = "No such portal"),
         (status = 409, description = "Something else needs one of them now; the others are deleted", body = ErrorWrapper),
-        (status = 429, description = "Too many wrong credentials from this address"),
-        (status = 500, description = "Unexpected; the message has the id under which it was logged", body = ErrorWrapper),
-        (status = 503, description = "Something the service depends on does not answer"),
     ),
 )]
 pub async fn delete_history(state: Data<HttpState>, request: HttpRequest) -> HttpResponse {

@@ -224,8 +224,11 @@ impl Lists {
                 ctx.progress.current(&file.member);
                 ctx.progress.correct_total(content.len() as i64 - file.file.size as i64);
                 let entry = NewEntry { note, ..new_entry(&file, EntryKind::File) };
-                writer.append(entry, &content).await?;
-                ctx.progress.add(content.len() as u64);
+                let size = content.len() as u64;
+                writer.begin(entry, size).await?;
+                writer.write(content).await?;
+                writer.end().await?;
+                ctx.progress.add(size);
                 self.stored(&file).await?;
             }
             Ready::Stream(file, content) => {

@@ -104,11 +104,7 @@ impl Only {
     }
 
     pub fn wants(&self, path: &str) -> bool {
-        self.0.is_empty()
-            || self.0.iter().any(|only| {
-                path.strip_prefix(only.as_str())
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            })
+        self.0.is_empty() || self.0.iter().any(|only| archive::is_at_or_in(path, only))
     }
 
     /// A table is wanted as a whole when any of its members is.

@@ -276,7 +276,7 @@ impl Attempt<'_> {
                 Placed::Files(mut places) => {
                     places.retain(|place| {
                         !kept.iter().any(|(position, kept)| {
-                            *position == place.filesystem && is_at_or_in(&place.path, kept)
+                            *position == place.filesystem && archive::is_at_or_in(&place.path, kept)
                         })
                     });
                     places
@@ -425,10 +425,6 @@ impl Attempt<'_> {
         }
         Ok(())
     }
-}
-
-fn is_at_or_in(path: &str, folder: &str) -> bool {
-    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn unshared<T>(shared: Arc<T>) -> Result<T, RunError> {
