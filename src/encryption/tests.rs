@@ -128,7 +128,7 @@ async fn a_passphrase_opens_and_its_work_is_bounded() {
 async fn who_has_no_key_is_told_which() {
     let (one, two) = (x25519::Identity::generate(), x25519::Identity::generate());
     let (file, _) = seal(&for_keys(&[&one], &[]), b"x", 1).await;
-    let error = |keys| async { open(&file, &keys).await.err().unwrap() };
+    let error = async |keys: Arc<Keys>| open(&file, &keys).await.err().unwrap();
     assert!(matches!(error(for_keys(&[&one], &[])).await, EncryptionError::NoIdentity));
     assert!(matches!(error(for_keys(&[], &[&two])).await, EncryptionError::WrongIdentity));
     assert!(matches!(error(with_passphrase("x")).await, EncryptionError::WrongIdentity));
