@@ -371,7 +371,9 @@ fn next_name(name: &str, ending: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::next_name;
+    use super::*;
+    use crate::config::{Config, Secret};
+    use crate::jobs::{JobState, ProgressView};
 
     #[test]
     fn no_name_comes_again() {
@@ -381,5 +383,148 @@ mod tests {
         assert_eq!(next("a_2.tar.gz.age"), "a_3.tar.gz.age");
         assert_eq!(next("a_99.tar.age"), "a_100.tar.age");
         assert_eq!(next("plain.age"), "plain_2.age");
+    }
+
+    struct Nothing;
+
+    #[async_trait::async_trait]
+    impl UploadJournal for Nothing {
+        async fn record(&self, _: &Remains) -> Result<(), JournalError> {
+            Ok(())
+        }
+    }
+
+    struct Place {
+        dir: tempfile::TempDir,
+        app: Arc<App>,
+        storage: Storage,
+    }
+
+    impl Place {
+        async fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let mut config = Config::default();
+            config.catalog.url = Secret::new(format!("sqlite://{}/c.db", dir.path().display()));
+            config.storage.local.root = dir.path().join("backups");
+            let app = App::build(config).await.unwrap();
+            let storage = app.storages.resolve(StorageType::Local, &StorageParams::new()).unwrap();
+            Self { dir, app, storage }
+        }
+
+        async fn write(&self, name: &str) {
+            let hint = UploadHint { expected_bytes: 0, memory: 1 << 20 };
+            let mut upload = self.storage.upload(name, hint, Arc::new(Nothing)).await.unwrap();
+            upload.write(Bytes::from_static(b"x")).await.unwrap();
+            upload.complete().await.unwrap();
+        }
+
+        fn object(&self, name: &str) -> Object {
+            Object {
+                kind: StorageType::Local,
+                params: StorageParams::new(),
+                name: name.to_owned(),
+                url: self.storage.object_url(name).to_string(),
+            }
+        }
+
+        async fn record(&self, name: &str) -> Uuid {
+            let record = ArchiveRecord {
+                id: Uuid::new_v4(),
+                tenant_id: 1,
+                url: self.storage.object_url(name).to_string(),
+                name: name.to_owned(),
+                storage_type: StorageType::Local,
+                storage_params: StorageParams::new(),
+                size: 1,
+                sha256: String::new(),
+                created_on: Timestamp::now(),
+                expires_on: None,
+                dump: true,
+                mode: "full".to_owned(),
+                parent_id: None,
+                verified_on: None,
+                proved_on: None,
+                removed_on: None,
+                missing_since: None,
+                warnings: 0,
+                job_id: None,
+                schedule_id: None,
+            };
+            self.app.catalog.archives().insert(&record).await.unwrap();
+            record.id
+        }
+
+        fn files(&self) -> Vec<String> {
+            let files = std::fs::read_dir(self.dir.path().join("backups")).unwrap();
+            let mut files: Vec<_> =
+                files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+            files.sort();
+            files
+        }
+
+        async fn clean(&self, archive: Uuid, left: &Left) -> Result<Cleaned, String> {
+            let request = RekeyRequest { archive_id: archive, identity_file: None };
+            let job = Job {
+                id: Uuid::new_v4(),
+                kind: JobKind::Rekey,
+                state: JobState::Running,
+                tenant_id: 1,
+                dump: true,
+                request: serde_json::to_value(request).unwrap(),
+                attempt: 2,
+                progress: ProgressView::default(),
+                archive_id: Some(archive),
+                error: None,
+                warnings: Vec::new(),
+                warnings_omitted: 0,
+                created_on: Timestamp::now(),
+                started_on: None,
+                finished_on: None,
+                cancel_requested: false,
+            };
+            clean(&self.app, &job, &serde_json::to_value(left).unwrap()).await
+        }
+    }
+
+    /// What a process that died just before, or just after, the catalog was changed leaves.
+    #[tokio::test]
+    async fn what_the_catalog_does_not_point_to_goes() {
+        let (old, new) = ("a.tar.gz.age", "a_2.tar.gz.age");
+        for switched in [false, true] {
+            let place = Place::new().await;
+            place.write(old).await;
+            place.write(new).await;
+            use std::os::unix::fs::MetadataExt as _;
+            let path = place.dir.path().join("backups").join(new);
+            let number = std::fs::metadata(path).unwrap().ino();
+            let left = Left {
+                upload: Remains {
+                    name: new.to_owned(),
+                    upload_id: Some(format!("attempt:{number}")),
+                },
+                old: Some(place.object(old)),
+            };
+            let kept = if switched { new } else { old };
+            let id = place.record(kept).await;
+            for _ in 0..2 {
+                let cleaned = place.clean(id, &left).await.unwrap();
+                assert_eq!(matches!(cleaned, Cleaned::Succeeded(_)), switched);
+                assert_eq!(place.files(), [kept]);
+            }
+        }
+    }
+
+    /// However it came about: an object that a record points to is not deleted.
+    #[tokio::test]
+    async fn an_archive_of_the_catalog_stays() {
+        let place = Place::new().await;
+        place.write("a.tar.gz.age").await;
+        let other = place.record("a.tar.gz.age").await;
+        let id = place.record("a_2.tar.gz.age").await;
+        let upload = Remains { name: "a_2.tar.gz.age".to_owned(), upload_id: None };
+        let left = Left { upload, old: Some(place.object("a.tar.gz.age")) };
+        let error = place.clean(id, &left).await.unwrap_err();
+        assert!(error.contains(&other.to_string()), "{error}");
+        assert_eq!(place.files(), ["a.tar.gz.age"]);
     }
 }
