@@ -16,6 +16,7 @@ sqlite3:sqlite3
 python3:python3
 pigz:pigz
 restic:restic
+age:age
 curl:curl
 node:nodejs
 npm:npm

@@ -1,5 +1,6 @@
 //! The application, built from its configuration; tests start the same object as `main`.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -8,6 +9,7 @@ use uuid::Uuid;
 
 use crate::catalog::{Catalog, CatalogError};
 use crate::config::{Config, ConfigError, PortalConfig};
+use crate::encryption::Keys;
 use crate::jobs::{Queue, Worker, WorkerHandle, WorkerOptions};
 use crate::limits::Limits;
 use crate::notify::socket::Socket;
@@ -31,6 +33,8 @@ pub struct App {
     pub queue: Queue,
     pub portal: Portal,
     pub storages: Arc<Storages>,
+    /// Who archives are encrypted for, and what opens them.
+    pub keys: Arc<Keys>,
     pub links: Arc<Links>,
     pub limits: Limits,
     pub presence: Presence,
@@ -77,6 +81,7 @@ impl App {
         notifier: Arc<dyn Notifier>,
     ) -> Result<Arc<Self>, StartError> {
         let sealer = Sealer::new(&crate::seal::load_or_create_secret_key(&config)?)?;
+        let keys = Arc::new(Keys::new(&config.encryption).map_err(ConfigError::Invalid)?);
         let storages = Storages::new(&config)?;
         let portal = Portal::open(&config, &[])?;
         let storages = match portal.identity() {
@@ -95,6 +100,7 @@ impl App {
             catalog,
             portal,
             storages: Arc::new(storages),
+            keys,
             links: Arc::new(links),
             limits,
             socket,
@@ -124,6 +130,7 @@ impl App {
             catalog: self.catalog.clone(),
             portal,
             storages: Arc::clone(&self.storages),
+            keys: Arc::clone(&self.keys),
             links: Arc::clone(&self.links),
             limits: self.limits.clone(),
             socket: None,
@@ -148,6 +155,13 @@ impl App {
         Worker::start(self.queue.clone(), handler, options)
     }
 
+    /// What opens archives: the configured identities, or those of another file.
+    pub fn keys_with(&self, identity_file: Option<&Path>) -> Result<Arc<Keys>, OpError> {
+        let Some(path) = identity_file else { return Ok(Arc::clone(&self.keys)) };
+        let keys = Keys::new(&self.config.encryption.with_identity_file(path));
+        Ok(Arc::new(keys.map_err(OpError::Invalid)?))
+    }
+
     /// The parameters as the catalog may hold them: secrets sealed.
     pub fn seal_params(&self, params: &StorageParams) -> Result<StorageParams, OpError> {
         self.sealer.seal_params(params, is_secret_param).map_err(OpError::internal)
@@ -169,6 +183,15 @@ impl App {
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&digest[..16]);
         Ok(uuid::Builder::from_random_bytes(bytes).into_uuid())
+    }
+
+    /// Bytes as the catalog may hold them in one place; nowhere else can they be unsealed.
+    pub fn seal_bytes(&self, place: &str, bytes: &[u8]) -> Result<String, OpError> {
+        self.sealer.seal_bytes(place, bytes).map_err(OpError::internal)
+    }
+
+    pub fn unseal_bytes(&self, place: &str, sealed: &str) -> Result<Vec<u8>, OpError> {
+        self.sealer.unseal_bytes(place, sealed).map_err(OpError::internal)
     }
 
     pub fn unseal_params(&self, params: &StorageParams) -> Result<StorageParams, OpError> {

@@ -7,6 +7,7 @@ mod copies;
 mod db;
 mod index_copies;
 pub(crate) mod jobs;
+mod kept;
 mod migrate;
 mod operations;
 mod place;
@@ -37,6 +38,7 @@ pub(crate) use cache::Cache;
 pub use copies::{Copied, Copies, CopyRecord, CopyState};
 use db::{Db, Dialect};
 pub use index_copies::{IndexCopies, IndexCopy};
+pub use kept::Kept;
 pub use operations::{Ending, Message, Operation, Operations, Task};
 pub use place::sqlite_file;
 use place::{Place, create_file};
@@ -235,6 +237,11 @@ impl Catalog {
 
     fn archives_changed(&self) {
         self.inner.archives.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// What is kept of encrypted archives.
+    pub fn kept(&self) -> Kept<'_> {
+        Kept { catalog: self }
     }
 
     /// The table of API keys.

@@ -15,6 +15,7 @@ mod ls;
 mod output;
 mod plan;
 mod progress;
+mod rekey;
 mod restore;
 mod schedule;
 mod serve;
@@ -76,6 +77,8 @@ enum Verb {
     Schedule(schedule::Schedule),
     /// Enter the archives of a storage into the catalog
     Import(import::Import),
+    /// Encrypt stored archives anew, for the recipients that are configured now
+    Rekey(rekey::Rekey),
     /// Look at the configuration
     #[command(subcommand)]
     Config(config_check::ConfigVerb),
@@ -155,6 +158,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Verb::Apikey(verb) => verb.run(&global).await,
         Verb::Schedule(verb) => verb.run(&global).await,
         Verb::Import(verb) => verb.run(&global).await,
+        Verb::Rekey(verb) => verb.run(&global).await,
         Verb::Config(verb) => verb.run(&global).await,
         Verb::Demo(verb) => verb.run(&global).await,
     }

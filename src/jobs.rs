@@ -43,6 +43,8 @@ pub enum JobKind {
     Index,
     /// Makes one full archive of an increment and all that it needs.
     Consolidate,
+    /// Encrypts a stored archive anew.
+    Rekey,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

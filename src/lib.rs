@@ -9,6 +9,7 @@ pub mod cli;
 mod cloud;
 pub mod config;
 pub mod demo;
+pub mod encryption;
 pub mod http;
 pub mod jobs;
 pub mod limits;

@@ -12,12 +12,14 @@ pub mod health;
 pub mod import;
 pub mod index_copies;
 pub mod jobs;
+pub mod kept;
 pub mod links;
 pub mod mirror;
 pub mod named;
 pub mod presence;
 mod proving;
 pub mod recent;
+pub mod rekey;
 pub mod restore;
 pub mod retention;
 pub mod scheduler;
@@ -28,6 +30,7 @@ pub mod verify;
 pub use crate::catalog::Page;
 
 use crate::catalog::CatalogError;
+use crate::encryption::EncryptionError;
 use crate::portal::PortalError;
 use crate::storage::StorageError;
 
@@ -42,6 +45,9 @@ pub enum OpError {
     /// The caller may not do this.
     #[error("Access denied")]
     Forbidden,
+    /// The archive is encrypted, and nothing here opens it; the text says what is missing.
+    #[error("{0}")]
+    Locked(String),
     /// Not now: something else is under way.
     #[error("{0}")]
     Conflict(String),
@@ -62,6 +68,17 @@ impl OpError {
 impl From<CatalogError> for OpError {
     fn from(error: CatalogError) -> Self {
         Self::internal(error)
+    }
+}
+
+/// The error of opening the archive of this name.
+pub(crate) fn unopened(name: &str, error: &EncryptionError) -> OpError {
+    let text = format!("{name}: {error}");
+    match error {
+        EncryptionError::NoIdentity | EncryptionError::WrongIdentity => OpError::Locked(text),
+        EncryptionError::TooMuchWork(_) => OpError::Invalid(text),
+        EncryptionError::Damaged(_) | EncryptionError::Io(_) => OpError::Unavailable(text),
+        EncryptionError::Failed => OpError::internal(text),
     }
 }
 

@@ -145,6 +145,27 @@ impl Copies<'_> {
             .await
     }
 
+    /// Lets a copy be made again, in the place of the object that is named.
+    pub async fn renew(&self, archive: Uuid, name: &str, object: &str) -> Result<(), CatalogError> {
+        let (name, object) = (name.to_owned(), object.to_owned());
+        self.catalog
+            .run(move |db| {
+                let (name, object) = (name.clone(), object.clone());
+                async move {
+                    let sql = db.sql(
+                        "update portal_backup_copies set state = 'waiting', object_name = null, \
+                         url = null, attempts = 0, next_try = null, verified_on = null, \
+                         locked_until = null, error = null \
+                         where archive_id = ? and name = ? and object_name = ?",
+                    );
+                    let renew = sqlx::query(sql).bind(archive.to_string()).bind(name).bind(object);
+                    renew.execute(&db.pool).await?;
+                    Ok(())
+                }
+            })
+            .await
+    }
+
     /// Forgets the copies of an archive.
     pub async fn forget(&self, archive: Uuid) -> Result<(), CatalogError> {
         self.catalog

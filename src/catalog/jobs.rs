@@ -2,6 +2,7 @@
 
 mod lease;
 mod outcome;
+mod replace;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::jobs::{Job, JobFilter, JobKind, JobState, NewJob, ProgressView};
 
 pub(crate) use lease::Beat;
 pub(crate) use outcome::{Outcome, Publication};
+pub(crate) use replace::Replaced;
 
 pub(super) const COLUMNS: &str = "id, kind, state, tenant_id, dump, request, attempt, fence, \
     cancel_requested, progress, warnings, warnings_omitted, remains, archive_id, error, \

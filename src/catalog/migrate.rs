@@ -7,13 +7,14 @@ use super::CatalogError;
 use super::db::Dialect;
 
 /// In order; the position counted from 1 is the schema's version. Never change one that was released.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../../migrations/0001_first.sql"),
     include_str!("../../migrations/0002_schedules.sql"),
     include_str!("../../migrations/0003_ravendb.sql"),
     include_str!("../../migrations/0004_copies.sql"),
     include_str!("../../migrations/0005_sensenet.sql"),
     include_str!("../../migrations/0006_full_every.sql"),
+    include_str!("../../migrations/0007_encryption.sql"),
 ];
 
 /// Any number that nothing else in the database uses as an advisory lock.

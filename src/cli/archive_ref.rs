@@ -4,15 +4,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use archive::{Archive, LocalFile, ReadAt};
+use clap::Args;
 use url::Url;
 use uuid::Uuid;
 
 use super::{CliError, Global};
 use crate::app::App;
 use crate::catalog::ArchiveRecord;
-use crate::ops::archives;
+use crate::config::EncryptionConfig;
+use crate::encryption::{Keys, Opened, is_encrypted};
 use crate::ops::chain::{self, Near};
 use crate::ops::restore::ArchiveChoice;
+use crate::ops::{archives, unopened};
 use crate::storage::Storages;
 
 #[derive(Debug, Clone)]
@@ -36,9 +39,54 @@ impl std::str::FromStr for ArchiveRef {
     }
 }
 
-/// An archive found: its bytes, and its record where it has one.
+/// `--identity`, of verbs that open archives.
+#[derive(Debug, Args)]
+pub struct Identity {
+    /// Identities that open encrypted archives, as age-keygen writes them [default: encryption.identity_file]
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
+}
+
+impl Identity {
+    /// For a job, which another process may run.
+    pub fn absolute(&self) -> Result<Option<PathBuf>, CliError> {
+        let absolute = |path: &PathBuf| {
+            std::path::absolute(path)
+                .map_err(|error| CliError::Usage(format!("{}: {error}", path.display())))
+        };
+        self.identity.as_ref().map(absolute).transpose()
+    }
+
+    /// The application, which opens archives with these identities.
+    pub async fn app(&self, global: &Global) -> Result<Arc<App>, CliError> {
+        let mut config = global.load()?;
+        if let Some(path) = &self.identity {
+            config.encryption = config.encryption.with_identity_file(path);
+        }
+        Ok(App::build(config).await?)
+    }
+
+    /// What opens an archive that lies anywhere. Without `--identity` that is the configured, but an archive in
+    /// clear needs none, unless it adds to one that is encrypted.
+    async fn keys(&self, global: &Global, stored: &dyn ReadAt) -> Result<Arc<Keys>, CliError> {
+        let config = match &self.identity {
+            Some(path) => EncryptionConfig::default().with_identity_file(path),
+            None if is_encrypted(stored).await.map_err(CliError::failed)? => {
+                global.load()?.encryption
+            }
+            None => {
+                let configured = global.load().ok().and_then(|c| Keys::new(&c.encryption).ok());
+                return Ok(Arc::new(configured.unwrap_or_default()));
+            }
+        };
+        Keys::new(&config).map(Arc::new).map_err(CliError::Usage)
+    }
+}
+
+/// An archive found: its stored bytes and what opens them, and its record where it has one.
 pub struct Found {
-    pub source: Arc<dyn ReadAt>,
+    pub stored: Arc<dyn ReadAt>,
+    pub keys: Arc<Keys>,
     pub record: Option<(Arc<App>, ArchiveRecord)>,
     pub name: String,
     /// Where what it needs may lie.
@@ -58,8 +106,8 @@ impl ArchiveRef {
         })
     }
 
-    /// Opens the archive. A path needs no configuration at all.
-    pub async fn find(&self, global: &Global) -> Result<Found, CliError> {
+    /// Finds the archive. A path needs no configuration at all.
+    pub async fn find(&self, global: &Global, identity: &Identity) -> Result<Found, CliError> {
         match self {
             Self::Path(path) => {
                 let file = LocalFile::open(path)
@@ -67,7 +115,8 @@ impl ArchiveRef {
                     .map_err(|error| CliError::Failed(format!("{}: {error}", path.display())))?;
                 let name = path.display().to_string();
                 let near = path.parent().map_or(Near::Nowhere, |at| Near::Folder(at.to_owned()));
-                Ok(Found { source: Arc::new(file), record: None, name, near })
+                let keys = identity.keys(global, &file).await?;
+                Ok(Found { stored: Arc::new(file), keys, record: None, name, near })
             }
             Self::Url(url) => {
                 let storages =
@@ -75,23 +124,27 @@ impl ArchiveRef {
                 let (storage, name) = storages.by_url(url).map_err(CliError::failed)?;
                 let object = storage.open(&name).await.map_err(CliError::failed)?;
                 let near = Near::Storage(storage);
-                Ok(Found { source: Arc::new(object), record: None, name, near })
+                let keys = identity.keys(global, &object).await?;
+                Ok(Found { stored: Arc::new(object), keys, record: None, name, near })
             }
             Self::Id(id) => {
-                let app = global.app().await?;
+                let app = identity.app(global).await?;
                 let record = archives::get(&app, None, *id).await?;
-                let source = archives::source(&app, &record).await?;
-                let name = record.name.clone();
+                let stored = archives::stored(&app, &record).await?;
+                let (keys, name) = (Arc::clone(&app.keys), record.name.clone());
                 let near = Near::Storage(archives::storage(&app, &record)?);
-                Ok(Found { source, record: Some((app, record)), name, near })
+                Ok(Found { stored, keys, record: Some((app, record)), name, near })
             }
         }
     }
 
-    pub async fn open(&self, global: &Global) -> Result<Archive, CliError> {
-        let found = self.find(global).await?;
+    pub async fn open(&self, global: &Global, identity: &Identity) -> Result<Archive, CliError> {
+        let found = self.find(global, identity).await?;
+        let opened = Opened::new(found.stored, &found.keys)
+            .await
+            .map_err(|error| unopened(&found.name, &error))?;
         let app = found.record.as_ref().map(|(app, _)| &**app);
-        chain::open(app, &found.near, found.source)
+        chain::open(app, &found.keys, &found.near, &opened)
             .await
             .map_err(|error| CliError::Failed(format!("{}: {error}", found.name)))
     }

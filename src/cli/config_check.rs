@@ -1,11 +1,14 @@
 //! `config check`: the configuration read, and everything it names tried.
 
+use std::sync::Arc;
+
 use clap::Subcommand;
 use futures::TryStreamExt;
 use serde_json::json;
 
 use super::{CliError, Global, output};
 use crate::app::App;
+use crate::encryption::Keys;
 use crate::source::database;
 use crate::storage::{Storage, StorageError};
 
@@ -54,6 +57,9 @@ impl ConfigVerb {
 async fn try_everything(app: &App) -> Vec<Tried> {
     let config = &app.config;
     let mut tried = vec![Tried { what: "catalog".to_owned(), result: Ok("opened".to_owned()) }];
+    if app.keys.encrypts() {
+        tried.push(Tried { what: "encryption".to_owned(), result: try_keys(&app.keys).await });
+    }
     for source in &config.portal.database {
         let result = match database::open(source, &config.backup.temp_dir) {
             Ok(database) => database.check().await,
@@ -88,6 +94,22 @@ async fn try_everything(app: &App) -> Vec<Tried> {
         });
     }
     tried
+}
+
+/// Encrypts something and opens it again. A service may do without an identity, but not with a wrong one.
+async fn try_keys(keys: &Arc<Keys>) -> Result<String, String> {
+    let tried = Arc::clone(keys);
+    let opens_own = tokio::task::spawn_blocking(move || tried.opens_own())
+        .await
+        .map_err(|error| error.to_string())?
+        .map_err(|error| error.to_string())?;
+    match (opens_own, keys.opens()) {
+        (true, _) => Ok("archives are encrypted, and can be opened here".to_owned()),
+        (false, false) => {
+            Ok("archives are encrypted; opening them here needs --identity".to_owned())
+        }
+        (false, true) => Err("no identity opens what is encrypted for the recipients".to_owned()),
+    }
 }
 
 /// Asks for the first archive: a bucket that does not exist, or credentials that are refused, show.

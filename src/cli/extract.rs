@@ -7,7 +7,7 @@ use clap::Args;
 use futures::TryStreamExt;
 use serde_json::json;
 
-use super::archive_ref::ArchiveRef;
+use super::archive_ref::{ArchiveRef, Identity};
 use super::{CliError, Global, output};
 
 #[derive(Debug, Args)]
@@ -20,11 +20,13 @@ pub struct Extract {
     /// The folder to write to
     #[arg(long, default_value = ".", value_name = "DIR")]
     into: PathBuf,
+    #[command(flatten)]
+    identity: Identity,
 }
 
 impl Extract {
     pub async fn run(self, global: &Global) -> Result<(), CliError> {
-        let archive = self.archive.open(global).await?;
+        let archive = self.archive.open(global, &self.identity).await?;
         let mut wanted: Vec<Wanted> = self.paths.into_iter().map(Wanted::new).collect();
         let entries = matching(&archive, &mut wanted).await?;
         if let Some(missing) = wanted.iter().find(|wanted| !wanted.found) {

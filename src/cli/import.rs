@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
+use super::archive_ref::Identity;
 use super::backup::StorageArg;
 use super::{CliError, Global, output};
 use crate::ops::import::{Imported, import};
@@ -13,11 +14,13 @@ pub struct Import {
     /// The configured storage to look through
     #[arg(value_enum)]
     storage: StorageArg,
+    #[command(flatten)]
+    identity: Identity,
 }
 
 impl Import {
     pub async fn run(self, global: &Global) -> Result<(), CliError> {
-        let app = global.app().await?;
+        let app = self.identity.app(global).await?;
         let (mut added, mut known, mut refused) = (Vec::new(), Vec::new(), Vec::new());
         import(&app, self.storage.into(), |imported| match imported {
             Imported::Added(record) => {

@@ -3,18 +3,20 @@
 use clap::Args;
 use futures::TryStreamExt;
 
-use super::archive_ref::ArchiveRef;
+use super::archive_ref::{ArchiveRef, Identity};
 use super::{CliError, Global, output};
 
 #[derive(Debug, Args)]
 pub struct Ls {
     /// An archive's id, URL or path
     archive: ArchiveRef,
+    #[command(flatten)]
+    identity: Identity,
 }
 
 impl Ls {
     pub async fn run(self, global: &Global) -> Result<(), CliError> {
-        let archive = self.archive.open(global).await?;
+        let archive = self.archive.open(global, &self.identity).await?;
         let mut entries = std::pin::pin!(archive.entries());
         let mut first = true;
         if global.json {

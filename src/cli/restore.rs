@@ -5,7 +5,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use clap::Args;
 use serde_json::json;
 
-use super::archive_ref::ArchiveRef;
+use super::archive_ref::{ArchiveRef, Identity};
 use super::{CliError, Global, follow, output, plan};
 use crate::jobs::{Job, JobState};
 use crate::ops::restore::{self, RestorePlan, RestoreRequest};
@@ -29,6 +29,8 @@ pub struct Restore {
     /// Do not ask before it begins
     #[arg(long, short)]
     yes: bool,
+    #[command(flatten)]
+    identity: Identity,
 }
 
 impl Restore {
@@ -43,6 +45,7 @@ impl Restore {
             into: self.into,
             trust: self.trust,
             by_operator: true,
+            identity_file: self.identity.absolute()?,
         };
         if self.dry_run {
             let plan = restore::plan(&app, None, &request).await?;

@@ -6,11 +6,10 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::archive_ref::ArchiveRef;
+use super::archive_ref::{ArchiveRef, Identity};
 use super::progress::Display;
 use super::{CliError, Global, follow, output};
 use crate::jobs::{JobState, Progress};
-use crate::ops::chain;
 use crate::ops::verify::{self, verdict};
 
 #[derive(Debug, Args)]
@@ -20,20 +19,24 @@ pub struct Verify {
     /// Also restore it into a scratch place, and compare that with the archive; ARCHIVE must be an id
     #[arg(long)]
     restore: bool,
+    #[command(flatten)]
+    identity: Identity,
 }
 
 impl Verify {
     pub async fn run(self, global: &Global) -> Result<(), CliError> {
         if self.restore {
-            return prove(global, &self.archive).await;
+            return prove(global, &self.archive, &self.identity).await;
         }
-        let found = self.archive.find(global).await?;
+        let found = self.archive.find(global, &self.identity).await?;
         let progress = Arc::new(Progress::default());
         progress.phase("verifying");
-        progress.add_total(found.source.len());
+        progress.add_total(found.stored.len());
         let mut display = Display::new(global.json);
         let app = found.record.as_ref().map(|(app, _)| &**app);
-        let check = chain::verify(app, &found.near, found.source, &progress);
+        let known = found.record.as_ref().map(|(_, record)| record);
+        let known = known.filter(|record| !record.sha256.is_empty());
+        let check = verify::read(app, &found.keys, &found.near, found.stored, known, &progress);
         tokio::pin!(check);
         let report = loop {
             tokio::select! {
@@ -42,7 +45,10 @@ impl Verify {
             }
         };
         display.finish();
-        let report = report.map_err(CliError::failed)?;
+        let report =
+            report.map_err(|error| CliError::Failed(format!("{}: {error}", found.name)))?;
+        // Otherwise only the stored bytes were compared.
+        let read = report.format.is_some();
         let sha256 = hex::encode(report.sha256);
         let result = match &found.record {
             Some((_, record)) => verdict(&report, &record.sha256, record.size),
@@ -58,6 +64,7 @@ impl Verify {
             output::json(&json!({
                 "name": found.name,
                 "ok": result.is_ok(),
+                "contentsChecked": read,
                 "size": report.bytes,
                 "sha256": sha256,
                 "entries": report.entries,
@@ -74,7 +81,7 @@ impl Verify {
             for problem in &report.problems {
                 output::line(&format!("problem: {problem}"))?;
             }
-            if result.is_ok() {
+            if result.is_ok() && read {
                 output::line(&format!(
                     "{} is whole: {} entries, {} files, {} tables, {} rows, {}",
                     found.name,
@@ -91,14 +98,14 @@ impl Verify {
 }
 
 /// Runs the job that also restores the archive into a scratch place.
-async fn prove(global: &Global, archive: &ArchiveRef) -> Result<(), CliError> {
+async fn prove(global: &Global, archive: &ArchiveRef, identity: &Identity) -> Result<(), CliError> {
     let ArchiveRef::Id(id) = archive else {
         return Err(CliError::Usage(
             "--restore needs the id of an archive in the catalog: enter it with import".to_owned(),
         ));
     };
     let app = global.app().await?;
-    let job = verify::start(&app, None, *id, true).await?;
+    let job = verify::start(&app, None, *id, true, identity.absolute()?).await?;
     let job = follow::run(&app, job, global.json).await?;
     let ok = job.state == JobState::Succeeded;
     if global.json {

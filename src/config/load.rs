@@ -192,11 +192,6 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if config.backup.memory.0 < 32 << 20 {
         return invalid("backup.memory must be at least 32MiB".to_owned());
     }
-    if !config.encryption.recipients.is_empty() || !config.encryption.identity_file.is_empty() {
-        return invalid(
-            "encryption is not supported yet: archives would be written in clear".to_owned(),
-        );
-    }
     if let Some(jwt) = &config.auth.jwt {
         jwt.check().map_err(ConfigError::Invalid)?;
     }

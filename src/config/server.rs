@@ -1,7 +1,7 @@
 //! `[server]`, `[catalog]`, `[backup]`, and the sections of features with few settings.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -82,8 +82,19 @@ impl Default for BackupConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct EncryptionConfig {
     #[serde(deserialize_with = "list")]
+    /// `age1…`: archives are encrypted for them.
     pub recipients: Vec<String>,
-    pub identity_file: String,
+    /// Without recipients archives are encrypted with it; with them it only opens older ones.
+    pub passphrase: Secret,
+    /// Where the identities are that open archives.
+    pub identity_file: PathBuf,
+}
+
+impl EncryptionConfig {
+    /// The same with the identities of another file.
+    pub fn with_identity_file(&self, path: &Path) -> Self {
+        Self { identity_file: path.to_path_buf(), ..self.clone() }
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

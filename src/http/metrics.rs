@@ -124,6 +124,8 @@ fn publish(figures: &Figures) {
         Kind::SourceRestore,
         Kind::Copy,
         Kind::Index,
+        Kind::Consolidate,
+        Kind::Rekey,
     ];
     let states = [State::Queued, State::Running, State::Succeeded, State::Failed, State::Cancelled];
     for kind in kinds {

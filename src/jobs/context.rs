@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::run::Run;
 use super::{Cancel, Job, JobFailure, Progress};
+use crate::catalog::ArchiveRecord;
 
 /// A job being run, and the ways back to the queue. Clones are the same run.
 #[derive(Debug, Clone)]
@@ -34,6 +35,12 @@ impl JobContext {
     /// Errors (`Cancelled`) only when the job was lost to another worker: stop, and write nothing.
     pub async fn save_remains(&self, remains: serde_json::Value) -> Result<(), JobFailure> {
         self.run.save_remains(remains).await
+    }
+
+    /// Lets the record of an archive that lies at `from` say what `new` says of its object. Errors: `Cancelled` when
+    /// the job was lost to another worker, `Failed` when it was not written, or may not have been.
+    pub async fn replace_archive(&self, from: &str, new: ArchiveRecord) -> Result<(), JobFailure> {
+        self.run.replace_archive(from, new).await
     }
 
     /// Something that users should know although the job goes on.

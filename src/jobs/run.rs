@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::{Cancel, CancelReason, Job, JobFailure, JobState, Progress};
-use crate::catalog::Catalog;
-use crate::catalog::jobs::{Jobs, Remains, Row};
+use crate::catalog::jobs::{Jobs, Remains, Replaced, Row};
+use crate::catalog::{ArchiveRecord, Catalog};
 
 /// More warnings than this are only counted: nobody reads them, and every heartbeat would carry them.
 const MOST_WARNINGS: usize = 1000;
@@ -107,6 +107,26 @@ impl Run {
 
     pub(super) async fn forget_remains(&self, fence: i64) -> Result<(), JobFailure> {
         self.change_remains(fence, serde_json::Value::Null).await
+    }
+
+    pub(super) async fn replace_archive(
+        &self,
+        from: &str,
+        new: ArchiveRecord,
+    ) -> Result<(), JobFailure> {
+        let jobs = Jobs(&self.catalog);
+        let replaced = jobs.replace_archive(self.job.id, self.fence, from.to_owned(), new).await;
+        match replaced {
+            Ok(Replaced::Done) => Ok(()),
+            Ok(Replaced::Lost) => {
+                self.cancel.cancel(CancelReason::Lost);
+                Err(JobFailure::Cancelled)
+            }
+            Ok(Replaced::Changed) => {
+                Err(JobFailure::Failed("the archive was removed or moved meanwhile".to_owned()))
+            }
+            Err(error) => Err(JobFailure::Failed(error.to_string())),
+        }
     }
 
     /// Returns when it is written down. Errors only when the job is lost: a catalog that does not

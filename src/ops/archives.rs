@@ -12,8 +12,9 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::catalog::{ArchiveFilter, ArchiveRecord, CopyRecord};
+use crate::encryption::Opened;
 use crate::ops::chain::{self, Near};
-use crate::ops::{OpError, Page, PageRequest, copies, presence, retention};
+use crate::ops::{OpError, Page, PageRequest, copies, kept, presence, retention, unopened};
 use crate::storage::{self, Storage, StorageType};
 
 /// A tenant's archives, newest first. `dump`: None = both. Records whose object is gone are marked and left out.
@@ -125,6 +126,7 @@ pub(super) async fn remove(app: &App, record: &ArchiveRecord) -> Result<(), OpEr
         Err(error) => return Err(error),
     }
     app.catalog.archives().mark_removed(record.id, Timestamp::now()).await?;
+    kept::forget(app, record.id).await?;
     // The portal's own tables are to hear of it.
     app.queue.wake();
     Ok(())
@@ -152,7 +154,7 @@ pub async fn open_link(app: &App, id: Uuid, token: &str) -> Result<ArchiveRecord
     get(app, None, id).await
 }
 
-/// Bytes of the archive file. `range` must lie within `archive.size`.
+/// Bytes of the archive file as it is stored. `range` must lie within `archive.size`.
 pub async fn content(
     app: &App,
     archive: &ArchiveRecord,
@@ -165,14 +167,17 @@ pub async fn content(
 /// The archive opened for random access, an increment as the whole that it stands for; `archive::Archive` gives entries and their contents.
 pub async fn open(app: &App, archive: &ArchiveRecord) -> Result<Arc<Archive>, OpError> {
     let near = Near::Storage(storage(app, archive)?);
-    let opened = chain::open(Some(app), &near, source(app, archive).await?)
+    let source = Opened::new(stored(app, archive).await?, &app.keys)
+        .await
+        .map_err(|error| unopened(&archive.name, &error))?;
+    let opened = chain::open(Some(app), &app.keys, &near, &source)
         .await
         .map_err(|error| OpError::Unavailable(format!("{}: {error}", archive.name)))?;
     Ok(Arc::new(opened))
 }
 
-/// The archive file itself, to be read at any place; when it is gone, a copy of it.
-pub async fn source(app: &App, archive: &ArchiveRecord) -> Result<Arc<dyn ReadAt>, OpError> {
+/// The archive file as it is stored, to be read at any place; when it is gone, a copy of it.
+pub async fn stored(app: &App, archive: &ArchiveRecord) -> Result<Arc<dyn ReadAt>, OpError> {
     Ok(Arc::new(copies::open(app, archive).await?.0))
 }
 

@@ -17,7 +17,7 @@ use crate::jobs::{Job, JobFilter, JobKind, NewJob};
 use crate::ops::OpError;
 use crate::storage::{self, StorageParams, StorageType};
 
-pub(super) use run::{RemainsJournal, clean, run};
+pub(super) use run::{RemainsJournal, clean, joined, run, send};
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -325,6 +325,16 @@ pub(super) async fn look(app: &App, archive: &ArchiveRecord) -> Result<(), OpErr
     Ok(())
 }
 
+/// Deletes the copies of an archive whose file is another now; they will be made again.
+pub(super) async fn renew(app: &App, archive: Uuid) -> Result<(), OpError> {
+    for copy in app.catalog.copies().of(&[archive]).await?.remove(&archive).unwrap_or_default() {
+        let Some((storage, object)) = place(app, &copy) else { continue };
+        storage.delete(object).await?;
+        app.catalog.copies().renew(archive, &copy.name, object).await?;
+    }
+    Ok(())
+}
+
 /// Deletes the copies of an archive and forgets them.
 pub(super) async fn remove(app: &App, archive: &ArchiveRecord) -> Result<(), OpError> {
     for copy in of(app, [archive]).await?.remove(&archive.id).unwrap_or_default() {

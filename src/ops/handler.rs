@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::app::App;
 use crate::jobs::{Cleaned, Finished, Handler, Job, JobContext, JobFailure, JobKind};
-use crate::ops::{backup, copies, index_copies, named, restore, retention, verify};
+use crate::ops::{backup, copies, index_copies, named, rekey, restore, retention, verify};
 
 /// Runs jobs on behalf of the application that owns the worker.
 pub struct OpsHandler(pub Weak<App>);
@@ -32,6 +32,7 @@ impl Handler for OpsHandler {
             JobKind::Copy => copies::run(&app, &ctx).await,
             JobKind::Index => index_copies::run(&app, &ctx).await,
             JobKind::Consolidate => backup::consolidate::run(&app, &ctx).await,
+            JobKind::Rekey => rekey::run(&app, &ctx).await,
         }
     }
 
@@ -49,6 +50,7 @@ impl Handler for OpsHandler {
             JobKind::Consolidate => {
                 backup::consolidate::clean(&app, job, remains).await.map(|()| Cleaned::Gone)
             }
+            JobKind::Rekey => rekey::clean(&app, job, remains).await,
         }
     }
 }

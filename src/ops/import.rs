@@ -11,8 +11,8 @@ use crate::app::App;
 use crate::catalog::{ArchiveFilter, ArchiveRecord};
 use crate::config::LayoutKind;
 use crate::jobs::{JobState, Progress};
-use crate::ops::OpError;
-use crate::ops::chain::{self, Near};
+use crate::ops::chain::Near;
+use crate::ops::{OpError, verify};
 use crate::storage::{Storage, StorageParams, StorageType};
 
 /// What became of one archive that was found.
@@ -65,9 +65,9 @@ async fn read(
 ) -> Result<ArchiveRecord, String> {
     let object = storage.open(name).await.map_err(|error| error.to_string())?;
     let near = Near::Storage(storage.clone());
-    let report = chain::verify(Some(app), &near, Arc::new(object), &Progress::default())
-        .await
-        .map_err(|error| error.to_string())?;
+    // Who it is stands inside, so nothing is known of one that cannot be opened.
+    let (stored, progress) = (Arc::new(object), Progress::default());
+    let report = verify::read(Some(app), &app.keys, &near, stored, None, &progress).await?;
     if let Some(problem) = report.problems.first() {
         return Err(problem.clone());
     }

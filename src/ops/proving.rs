@@ -22,7 +22,7 @@ pub(super) async fn prove_when_due(app: &App) -> Result<(), OpError> {
     if last.is_some_and(|job| job.archive_id == Some(archive.id) || !job.state.is_finished()) {
         return Ok(());
     }
-    verify::start(app, None, archive.id, true).await.map(drop)
+    verify::start(app, None, archive.id, true, None).await.map(drop)
 }
 
 /// The archive to be proved: the newest, if none of the `every` newest is.

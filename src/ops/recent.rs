@@ -90,6 +90,7 @@ impl From<SharedError> for OpError {
             Self::Invalid(text) => Self::Invalid(text.clone()),
             Self::NotFound(text) => Self::NotFound(text.clone()),
             Self::Forbidden => Self::Forbidden,
+            Self::Locked(text) => Self::Locked(text.clone()),
             Self::Conflict(text) => Self::Conflict(text.clone()),
             Self::Unavailable(text) => Self::Unavailable(text.clone()),
             Self::Internal(_) => Self::internal(error),

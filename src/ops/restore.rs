@@ -68,6 +68,9 @@ pub struct RestoreRequest {
     /// Whether the URL was named by the operator (on the command line), so that nothing is refused.
     #[serde(default)]
     pub by_operator: bool,
+    /// Identities to open the archive with, instead of the configured ones: from the command line only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity_file: Option<PathBuf>,
 }
 
 /// Starts a restore. When one is under way, returns that one; [`OpError::Conflict`] while a backup runs.
@@ -145,7 +148,15 @@ fn check(request: &RestoreRequest) -> Result<(), OpError> {
 impl RestoreRequest {
     /// Everything of an archive, whatever it is.
     pub fn of(archive: ArchiveChoice) -> Self {
-        Self { archive, dump: None, only: Vec::new(), into: None, trust: false, by_operator: false }
+        Self {
+            archive,
+            dump: None,
+            only: Vec::new(),
+            into: None,
+            trust: false,
+            by_operator: false,
+            identity_file: None,
+        }
     }
 
     /// As the catalog may hold it: secrets sealed.

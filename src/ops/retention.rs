@@ -81,22 +81,49 @@ pub async fn plan(
 
 /// Archives that something under way reads, and what that is.
 pub(super) async fn held(app: &App) -> Result<HashMap<Uuid, String>, OpError> {
+    held_by(app, |_| true).await
+}
+
+/// The same, by those jobs that count.
+pub(super) async fn held_by(
+    app: &App,
+    counts: impl Fn(&Job) -> bool,
+) -> Result<HashMap<Uuid, String>, OpError> {
     let filter = JobFilter { unfinished: true, ..JobFilter::default() };
     let jobs = app.queue.list(filter, 1000, 0).await?.items;
     let mut held = HashMap::new();
-    for job in jobs {
-        let needed = match job.kind {
+    for job in jobs.into_iter().filter(counts) {
+        let needed: Vec<_> = match job.kind {
             JobKind::Restore
             | JobKind::Verify
             | JobKind::Consolidate
             | JobKind::SourceRestore
-            | JobKind::Copy => job.archive_id.into_iter().collect(),
+            | JobKind::Copy
+            | JobKind::Rekey => job.archive_id.into_iter().collect(),
             JobKind::Backup => backup::may_add_to(app, &job).await?,
             JobKind::Prune | JobKind::SourceBackup | JobKind::Index => Vec::new(),
         };
-        held.extend(needed.into_iter().map(|id| (id, format!("job {} needs it now", job.id))));
+        for id in needed {
+            hold(app, id, format!("job {} needs it now", job.id), &mut held).await?;
+        }
     }
     Ok(held)
+}
+
+/// Holds an archive, and all that it builds on.
+async fn hold(
+    app: &App,
+    id: Uuid,
+    why: String,
+    held: &mut HashMap<Uuid, String>,
+) -> Result<(), OpError> {
+    let mut next = Some(id);
+    while let Some(id) = next
+        && held.insert(id, why.clone()).is_none()
+    {
+        next = app.catalog.archives().get(id).await?.and_then(|record| record.parent_id);
+    }
+    Ok(())
 }
 
 /// Queues a job that carries the plan out, if there is anything to be removed. None: there is not.

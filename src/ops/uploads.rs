@@ -35,15 +35,19 @@ pub enum Extension {
     Tar,
     #[serde(rename = "tar.gz")]
     TarGz,
+    /// Encrypted with age.
+    #[serde(rename = "tar.gz.age")]
+    Age,
 }
 
 impl Extension {
-    /// Reads `tar` or `tar.gz`, in any case and with or without a dot before it.
+    /// Reads `tar`, `tar.gz` or `tar.gz.age`, in any case and with or without a dot before it.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         match text.strip_prefix('.').unwrap_or(text).to_ascii_lowercase().as_str() {
             "tar" => Some(Self::Tar),
             "tar.gz" => Some(Self::TarGz),
+            "tar.gz.age" | "age" => Some(Self::Age),
             _ => None,
         }
     }
@@ -52,6 +56,7 @@ impl Extension {
         match self {
             Self::Tar => "tar",
             Self::TarGz => "tar.gz",
+            Self::Age => "tar.gz.age",
         }
     }
 }

@@ -1,19 +1,25 @@
 //! Verification of stored archives.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use archive::Report;
+use archive::{ReadAt, Report};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::catalog::ArchiveRecord;
+use crate::encryption::{self, EncryptionError, Keys, Opened};
 use crate::jobs::{Cleaned, Finished, Job, JobContext, JobFailure, JobKind, NewJob, Progress};
 use crate::ops::chain::{self, Near};
 use crate::ops::restore::{ArchiveChoice, RestoreRequest, prove};
 use crate::ops::{OpError, archives};
 use crate::source::restore::AttemptId;
-use crate::storage::Storage;
+
+/// Said when only the stored bytes could be checked.
+const SEALED: &str = "the archive is encrypted and there is no identity to open it with: its stored bytes are those that \
+                      were written, and its contents were not checked";
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -22,17 +28,21 @@ struct VerifyRequest {
     /// Whether it is also loaded into a scratch place and compared.
     #[serde(default)]
     restore: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identity_file: Option<PathBuf>,
 }
 
 /// Starts the verification of an archive. `restore`: also prove it by a restore into a scratch place.
+/// `identity_file`: as of [`RestoreRequest`].
 pub async fn start(
     app: &App,
     tenant_id: Option<i64>,
     id: Uuid,
     restore: bool,
+    identity_file: Option<PathBuf>,
 ) -> Result<Job, OpError> {
     let archive = archives::get(app, tenant_id, id).await?;
-    let request = VerifyRequest { archive_id: id, restore };
+    let request = VerifyRequest { archive_id: id, restore, identity_file };
     let enqueued = app
         .queue
         .enqueue(NewJob {
@@ -55,13 +65,16 @@ pub(super) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Finished, Jo
     let archive = archives::get(app, None, request.archive_id).await.map_err(|e| failed(&e))?;
     ctx.progress.restart();
     if request.restore {
-        return prove(app, ctx, archive.id).await;
+        return prove(app, ctx, archive.id, request.identity_file).await;
     }
     ctx.progress.phase("verifying");
     ctx.progress.add_total(archive.size);
-    let storage = archives::storage(app, &archive).map_err(|error| failed(&error))?;
+    let keys = app.keys_with(request.identity_file.as_deref()).map_err(|error| failed(&error))?;
+    let stored = archives::stored(app, &archive).await.map_err(|error| failed(&error))?;
+    let near = Near::Storage(archives::storage(app, &archive).map_err(|error| failed(&error))?);
+    let known = Some(&archive).filter(|archive| !archive.sha256.is_empty());
     let report = tokio::select! {
-        report = check(app, &storage, &archive.name, &ctx.progress) => report.map_err(JobFailure::Failed)?,
+        report = read(Some(app), &keys, &near, stored, known, &ctx.progress) => report.map_err(JobFailure::Failed)?,
         () = ctx.cancel.cancelled() => return Err(JobFailure::Cancelled),
     };
     for warning in &report.warnings {
@@ -73,12 +86,18 @@ pub(super) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Finished, Jo
     }
 }
 
-async fn prove(app: &Arc<App>, ctx: &JobContext, archive: Uuid) -> Result<Finished, JobFailure> {
+async fn prove(
+    app: &Arc<App>,
+    ctx: &JobContext,
+    archive: Uuid,
+    identity_file: Option<PathBuf>,
+) -> Result<Finished, JobFailure> {
     let failed = |error: &dyn std::fmt::Display| JobFailure::Failed(error.to_string());
     let attempt = attempt_id(&ctx.job).ok_or_else(|| failed(&"no name for the attempt"))?;
     let remains = serde_json::to_value(&attempt).map_err(|error| failed(&error))?;
     ctx.save_remains(remains).await?;
-    let request = RestoreRequest::of(ArchiveChoice::Id { id: archive });
+    let mut request = RestoreRequest::of(ArchiveChoice::Id { id: archive });
+    request.identity_file = identity_file;
     let proof = tokio::select! {
         proof = prove::prove(app, &request, &attempt, &ctx.progress) => proof,
         () = ctx.cancel.cancelled() => return Err(JobFailure::Cancelled),
@@ -102,18 +121,31 @@ pub(super) async fn clean(app: &App, remains: &serde_json::Value) -> Result<Clea
     Ok(Cleaned::Gone)
 }
 
-/// Reads a stored archive, and all that it needs, whole and checks everything in it.
-async fn check(
-    app: &App,
-    storage: &Storage,
-    name: &str,
+/// Reads a stored archive, and all that it needs, whole and checks everything in it. Of an encrypted one that nothing
+/// here opens, only the stored bytes can be compared with what was recorded of them (`known`), and a warning says so.
+pub async fn read(
+    app: Option<&App>,
+    keys: &Arc<Keys>,
+    near: &Near,
+    stored: Arc<dyn ReadAt>,
+    known: Option<&ArchiveRecord>,
     progress: &Progress,
 ) -> Result<Report, String> {
-    let object = storage.open(name).await.map_err(|error| error.to_string())?;
-    let near = Near::Storage(storage.clone());
-    chain::verify(Some(app), &near, Arc::new(object), progress)
-        .await
-        .map_err(|error| error.to_string())
+    match Opened::new(Arc::clone(&stored), keys).await {
+        Ok(opened) => chain::verify(app, keys, near, &opened, progress)
+            .await
+            .map_err(|error| error.to_string()),
+        Err(EncryptionError::NoIdentity) if known.is_some() => {
+            let sha256 = encryption::digest(stored.clone(), |bytes| progress.add(bytes)).await;
+            Ok(Report {
+                bytes: stored.len(),
+                sha256: sha256.map_err(|error| error.to_string())?,
+                warnings: vec![SEALED.to_owned()],
+                ..Report::default()
+            })
+        }
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Whether a report says that the archive is whole and the very one that was recorded.

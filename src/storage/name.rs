@@ -5,6 +5,9 @@ use super::StorageError;
 /// Longest name in bytes: file systems take 255, and a staged file adds a dot, the attempt and `.part`.
 const LONGEST: usize = 200;
 
+/// What archives' names end with; encrypted ones with `.age` behind it.
+const ENDINGS: [&str; 4] = [".tar.gz.age", ".tar.age", ".tar.gz", ".tar"];
+
 /// Refuses what is no single, visible name in every storage.
 pub(super) fn check(name: &str) -> Result<(), StorageError> {
     let fault = if name.is_empty() {
@@ -28,13 +31,13 @@ pub(super) fn numbered(name: &str, n: u32) -> String {
     if n < 2 {
         return name.to_owned();
     }
-    let stem = [".tar.gz", ".tar"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+    let stem = ENDINGS.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
     format!("{stem}_{n}{}", &name[stem.len()..])
 }
 
 /// Whether a name is an archive's, for listings.
 pub(super) fn is_archive(name: &str) -> bool {
-    !name.starts_with('.') && (name.ends_with(".tar.gz") || name.ends_with(".tar"))
+    !name.starts_with('.') && ENDINGS.iter().any(|end| name.ends_with(end))
 }
 
 #[cfg(test)]
@@ -46,6 +49,7 @@ mod tests {
         assert_eq!(numbered("a_b.tar.gz", 1), "a_b.tar.gz");
         assert_eq!(numbered("a_b.tar.gz", 2), "a_b_2.tar.gz");
         assert_eq!(numbered("a.tar", 3), "a_3.tar");
+        assert_eq!(numbered("a.tar.gz.age", 2), "a_2.tar.gz.age");
         assert_eq!(numbered("plain", 2), "plain_2");
     }
 

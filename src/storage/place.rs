@@ -175,7 +175,7 @@ impl Storage {
         }
     }
 
-    /// Names and sizes of the archives (`*.tar.gz`, `*.tar`) directly in this storage.
+    /// Names and sizes of the archives (`*.tar.gz`, `*.tar`, or encrypted with `.age` behind it) directly in this storage.
     pub async fn list(
         &self,
     ) -> Result<BoxStream<'static, Result<(String, u64), StorageError>>, StorageError> {

@@ -10,5 +10,5 @@ mod restore;
 mod schedules;
 mod stores;
 mod tokens;
-mod upload;
+pub mod upload;
 mod who;

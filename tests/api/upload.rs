@@ -53,7 +53,11 @@ async fn offset(service: &Service) -> Option<usize> {
 
 /// Uploads a whole `tar.gz`.
 pub async fn upload(service: &Service, file: &[u8]) {
-    let query = format!("init=true&totalSize={}&extension=tar.gz", file.len());
+    upload_as(service, file, "tar.gz").await;
+}
+
+pub async fn upload_as(service: &Service, file: &[u8], extension: &str) {
+    let query = format!("init=true&totalSize={}&extension={extension}", file.len());
     assert_eq!(init(service, &query).await["Success"], true);
     let mut end = false;
     for chunk in file.chunks(CHUNK) {

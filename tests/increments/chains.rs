@@ -7,6 +7,7 @@ use archive::EntryKind;
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 use portal_backup::catalog::{ArchiveFilter, ArchiveRecord};
+use portal_backup::encryption::Opened;
 use portal_backup::jobs::{JobKind, JobState};
 use portal_backup::ops::backup::{self, Mode, StartBackup};
 use portal_backup::ops::schedules::{self, SetSchedule};
@@ -162,10 +163,12 @@ async fn every_link_is_what_a_full_backup_is() {
         }
         let Some(last) = last else { continue };
         let storage = archives::storage(&service.app, &last).unwrap();
-        let source = archives::source(&service.app, &last).await.unwrap();
+        let app = &service.app;
+        let stored = archives::stored(app, &last).await.unwrap();
+        let opened = Opened::new(stored, &app.keys).await.unwrap();
         let progress = portal_backup::jobs::Progress::default();
         let near = chain::Near::Storage(storage);
-        let report = chain::verify(Some(&service.app), &near, source, &progress).await.unwrap();
+        let report = chain::verify(Some(app), &app.keys, &near, &opened, &progress).await.unwrap();
         assert!(report.ok(), "{:?}", report.problems);
         // As one archive it is the same.
         let job = backup::consolidate::start(&service.app, None, last.id).await.unwrap();

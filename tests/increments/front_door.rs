@@ -11,7 +11,7 @@ use crate::support::portal::{PlainPortal, members, noise, tree};
 use crate::support::service::Service;
 
 /// Waits for a job that an answer tells of.
-async fn ended(service: &Service, answer: reqwest::Response) -> Value {
+pub async fn ended(service: &Service, answer: reqwest::Response) -> Value {
     assert_eq!(answer.status(), StatusCode::ACCEPTED);
     let job: Value = answer.json().await.unwrap();
     let path = format!("/v1/jobs/{}", job["id"].as_str().unwrap());
@@ -27,7 +27,7 @@ async fn ended(service: &Service, answer: reqwest::Response) -> Value {
 }
 
 /// An incremental backup; its archive, and the warnings.
-async fn increment(service: &Service) -> (Value, Value) {
+pub async fn increment(service: &Service) -> (Value, Value) {
     let body = json!({"storageType": "Local", "dump": true, "mode": "incremental"});
     let job = ended(service, service.post("/v1/backups", &body).await).await;
     assert_eq!(job["state"], "succeeded", "{job}");
@@ -36,11 +36,11 @@ async fn increment(service: &Service) -> (Value, Value) {
     (archive, job["warnings"].clone())
 }
 
-fn path(archive: &Value) -> PathBuf {
+pub fn path(archive: &Value) -> PathBuf {
     url::Url::parse(archive["url"].as_str().unwrap()).unwrap().to_file_path().unwrap()
 }
 
-fn run(service: &Service, args: &[&str]) -> (bool, String) {
+pub fn run(service: &Service, args: &[&str]) -> (bool, String) {
     let output = service.cli(args);
     let text = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8(text).unwrap())

@@ -1,4 +1,5 @@
 //! Incremental backups.
 
 mod chains;
+mod encrypted;
 mod front_door;

@@ -9,7 +9,7 @@ use crate::support::s3::S3Server;
 use crate::support::service::Service;
 
 /// `[storage.custom_cloud]` on a bucket of the server, reached by `endpoint`.
-fn config(portal: &PlainPortal, s3: &S3Server, endpoint: Option<String>) -> String {
+pub fn config(portal: &PlainPortal, s3: &S3Server, endpoint: Option<String>) -> String {
     let mut options: Vec<(String, String)> = s3.options();
     if let Some(endpoint) = endpoint {
         options.retain(|(name, _)| name != "endpoint");

@@ -1,8 +1,9 @@
 //! What was put in comes out.
 
-mod cloud;
+pub mod cloud;
 mod cloud_sources;
 pub mod docspace;
+pub mod encrypted;
 mod plain;
 mod postgres;
 pub mod restore;

@@ -73,6 +73,19 @@ impl Service {
             .unwrap()
     }
 
+    /// The same, not waited for.
+    pub fn spawn(&self, args: &[&str]) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portal-backup"));
+        command.args(args).arg("--config").arg(&self.config);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Changes the configuration; the running process keeps the old one.
+    pub fn reconfigure(&self, change: impl FnOnce(String) -> String) {
+        let text = std::fs::read_to_string(&self.config).unwrap();
+        std::fs::write(&self.config, change(text)).unwrap();
+    }
+
     /// Starts the process (again), and waits until it answers.
     pub async fn restart(&mut self) {
         let log = std::fs::OpenOptions::new()

@@ -157,7 +157,9 @@ fn operation(error: OpError) -> HttpResponse {
         OpError::Invalid(_) => wrapped(StatusCode::BAD_REQUEST, text, ARGUMENT),
         OpError::Forbidden => wrapped(StatusCode::FORBIDDEN, "Access denied", SECURITY),
         OpError::NotFound(_) => wrapped(StatusCode::NOT_FOUND, text, NOT_FOUND),
-        OpError::Conflict(_) => wrapped(StatusCode::CONFLICT, text, INVALID_OPERATION),
+        OpError::Conflict(_) | OpError::Locked(_) => {
+            wrapped(StatusCode::CONFLICT, text, INVALID_OPERATION)
+        }
         OpError::Unavailable(_) => wrapped(StatusCode::SERVICE_UNAVAILABLE, text, OTHER),
         OpError::Internal(source) => {
             wrapped(StatusCode::INTERNAL_SERVER_ERROR, incident(source.as_ref()), OTHER)

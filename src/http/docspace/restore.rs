@@ -62,6 +62,7 @@ async fn start(
         into: None,
         trust: false,
         by_operator: false,
+        identity_file: None,
     };
     let job = restore::start(&state.app, caller.tenant_id, request).await?;
     Ok(BackupProgress::new(&job, String::new()))

@@ -179,7 +179,7 @@ fn wanted(query: &str) -> Result<(u64, Extension), OpError> {
         .ok_or_else(|| invalid("totalSize must be the file's number of bytes"))?;
     let extension = query::first(query, "extension")
         .and_then(|extension| Extension::parse(&extension))
-        .ok_or_else(|| invalid("extension must be tar or tar.gz"))?;
+        .ok_or_else(|| invalid("extension must be tar, tar.gz or tar.gz.age"))?;
     Ok((total, extension))
 }
 

@@ -210,7 +210,9 @@ impl Asked {
                 OpError::Invalid(text) => simple(StatusCode::BAD_REQUEST, text),
                 OpError::NotFound(text) => simple(StatusCode::NOT_FOUND, text),
                 OpError::Forbidden => self.refused(&Refusal::Forbidden),
-                OpError::Conflict(text) => simple(StatusCode::CONFLICT, text),
+                OpError::Conflict(text) | OpError::Locked(text) => {
+                    simple(StatusCode::CONFLICT, text)
+                }
                 OpError::Unavailable(text) => simple(StatusCode::SERVICE_UNAVAILABLE, text),
                 OpError::Internal(source) => {
                     self.unhandled(StatusCode::INTERNAL_SERVER_ERROR, incident(source.as_ref()))

@@ -151,7 +151,7 @@ fn operation(error: OpError) -> (StatusCode, &'static str, &'static str, String)
         OpError::Forbidden => {
             (StatusCode::FORBIDDEN, "Forbidden", "SenseNetSecurityException", text)
         }
-        OpError::Conflict(_) => {
+        OpError::Conflict(_) | OpError::Locked(_) => {
             (StatusCode::CONFLICT, "NotSpecified", "InvalidOperationException", text)
         }
         OpError::Unavailable(_) => {

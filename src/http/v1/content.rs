@@ -26,8 +26,10 @@ use crate::ops::{self, OpError};
         ("Range" = Option<String>, Header, nullable = false, description = "`bytes=FIRST-LAST`"),
     ),
     responses(
-        (status = 200, description = "The archive", body = inline(Binary), content_type = "application/gzip"),
-        (status = 206, description = "The part asked for", body = inline(Binary), content_type = "application/gzip"),
+        (status = 200, description = "The archive, encrypted if it is stored so", content(
+            (inline(Binary) = "application/gzip"), (inline(Binary) = "application/octet-stream"))),
+        (status = 206, description = "The part asked for", content(
+            (inline(Binary) = "application/gzip"), (inline(Binary) = "application/octet-stream"))),
         (status = 304, description = "The client has it already"),
         (status = 404, description = "No such archive", body = ErrorBody),
         (status = 416, description = "The archive has no such part", body = ErrorBody),
@@ -73,7 +75,11 @@ pub async fn download(
     Ok(response.body(SizedStream::new(length, logged(content))))
 }
 
-/// DocSpace's archives may also be plain tar.
+/// DocSpace's archives may also be plain tar; encrypted ones are given as they are stored.
 fn media_type(archive: &ArchiveRecord) -> &'static str {
-    if archive.name.ends_with(".tar") { "application/x-tar" } else { "application/gzip" }
+    match archive.name.rsplit_once('.') {
+        Some((_, "age")) => "application/octet-stream",
+        Some((_, "tar")) => "application/x-tar",
+        _ => "application/gzip",
+    }
 }

@@ -34,6 +34,7 @@ const MOST: u32 = 1000;
         (status = 200, description = "The members", body = EntryList),
         (status = 400, description = "A parameter is wrong", body = ErrorBody),
         (status = 404, description = "No such archive", body = ErrorBody),
+        (status = 409, description = "It is encrypted, and nothing here opens it: `encrypted`", body = ErrorBody),
     ),
 )]
 pub async fn list(
@@ -62,6 +63,7 @@ pub async fn list(
         (status = 200, description = "The content", body = inline(Binary), content_type = "application/octet-stream",
             headers(("Repr-Digest" = String, description = "Its SHA-256 (RFC 9530)"))),
         (status = 404, description = "No such archive or member", body = ErrorBody),
+        (status = 409, description = "It is encrypted, and nothing here opens it: `encrypted`", body = ErrorBody),
     ),
 )]
 pub async fn read(

@@ -137,6 +137,7 @@ impl V1Error {
                 OpError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_request", ""),
                 OpError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found", ""),
                 OpError::Forbidden => (StatusCode::FORBIDDEN, "forbidden", ""),
+                OpError::Locked(_) => (StatusCode::CONFLICT, "encrypted", ""),
                 OpError::Conflict(_) => (StatusCode::CONFLICT, "conflict", ""),
                 OpError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", ""),
                 OpError::Internal(_) => {
@@ -178,6 +179,7 @@ mod tests {
             (V1Error::InstallationOnly("x and y"), 403, "forbidden"),
             (V1Error::Range(10), 416, "range_not_satisfiable"),
             (OpError::Conflict("It has ended".into()).into(), 409, "conflict"),
+            (OpError::Locked("a.tar.gz.age: no identity".into()).into(), 409, "encrypted"),
         ] {
             let (got, body) = of(error).await;
             assert_eq!((got, &body["error"]["code"]), (status, &json!(code)));

@@ -75,6 +75,7 @@ pub enum Kind {
     /// A copy of the index, by sensenet's API.
     Index,
     Consolidate,
+    Rekey,
 }
 
 /// How far the work is.

@@ -59,7 +59,7 @@ pub struct NewRestore {
         (status = 400, description = "The request is wrong", body = ErrorBody),
         (status = 404, description = "No such archive", body = ErrorBody),
         (status = 408, description = "The body did not arrive in time", body = ErrorBody),
-        (status = 409, description = "Something else is under way", body = ErrorBody),
+        (status = 409, description = "Something else is under way, or nothing here opens the archive (`encrypted`)", body = ErrorBody),
         (status = 413, description = "The body is too large", body = ErrorBody),
         (status = 415, description = "The body is not JSON", body = ErrorBody),
     ),
@@ -114,6 +114,7 @@ async fn check(
         into: wanted.into,
         trust: wanted.trust,
         by_operator: false,
+        identity_file: None,
     })
 }
 

@@ -48,7 +48,7 @@ pub async fn start(
     let wanted: NewVerification = json::read_or_default(&request, payload).await?;
     let archive = visible_archive(&state, &caller, id(&path)?).await?;
     let filter = caller.tenant_filter();
-    let job = ops::verify::start(&state.app, filter, archive.id, wanted.restore).await?;
+    let job = ops::verify::start(&state.app, filter, archive.id, wanted.restore, None).await?;
     Ok(accepted(&job))
 }
 

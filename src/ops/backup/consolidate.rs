@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::run::{DATA_STORE_DAYS, RemainsJournal, RunError, failed, joined, send};
+use super::run::{DATA_STORE_DAYS, RemainsJournal, RunError, failed, joined, sealed, send};
 use crate::app::App;
 use crate::catalog::ArchiveRecord;
+use crate::encryption::Sealing;
 use crate::jobs::{CancelReason, Finished, Job, JobContext, JobFailure, JobKind, NewJob};
 use crate::ops::fingerprint::read_back;
 use crate::ops::{OpError, archives};
@@ -90,11 +91,12 @@ async fn consolidate(
     }
     let guess = bytes / 3 * 2;
     progress.add_total(bytes + guess);
-    let name = storage.unused_name(&record.name).await?;
+    let name = storage.unused_name(&app.keys.named(&record.name)).await?;
     let memory = app.config.backup.memory.0 as usize;
     let hint = UploadHint { expected_bytes: guess, memory: memory / 4 };
     let upload = storage.upload(&name, hint, Arc::new(RemainsJournal(ctx.clone()))).await?;
     let (sink, chunks) = mpsc::channel(1);
+    let (chunks, sealing) = Sealing::start(&app.keys, chunks);
     let uploading = tokio::spawn(send(chunks, upload, app.limits.upload.clone()));
     let options = WriterOptions {
         compression: app.config.backup.compression,
@@ -115,15 +117,16 @@ async fn consolidate(
         written = write(&archive, Writer::new(options, sink), info, ctx) => written,
         () = ctx.cancel.cancelled() => Err(RunError::Cancelled),
     };
-    let (summary, upload, sent) = match (written, joined(uploading).await) {
-        (Ok(summary), Ok((upload, sent))) => (summary, upload, sent),
+    let uploaded = joined(uploading).await;
+    let (stored, upload, sent) = match (sealed(sealing, written).await, uploaded) {
+        (Ok(stored), Ok((upload, sent))) => (stored, upload, sent),
         (Err(error), Ok((upload, _))) => {
             upload.abort().await?;
             return Err(error);
         }
         (_, Err(error)) => return Err(error),
     };
-    progress.correct_total(summary.bytes as i64 - guess as i64);
+    progress.correct_total(stored.bytes as i64 - guess as i64);
     progress.phase("verifying");
     let locked = upload.locked_until();
     let id = upload.complete().await?;
@@ -144,8 +147,8 @@ async fn consolidate(
         url: storage.object_url(&name).to_string(),
         name,
         storage_params: storage::in_record(&record.storage_params, id.as_deref(), locked),
-        size: summary.bytes,
-        sha256: hex::encode(summary.sha256),
+        size: stored.bytes,
+        sha256: hex::encode(stored.sha256),
         expires_on: (record.storage_type == StorageType::DataStore)
             .then(|| now + SignedDuration::from_hours(24 * DATA_STORE_DAYS)),
         mode: "full".to_owned(),

@@ -17,6 +17,7 @@ use super::{BackupRequest, Mode, databases, files, index};
 use crate::app::App;
 use crate::catalog::ArchiveRecord;
 use crate::config::LayoutKind;
+use crate::encryption::{EncryptionError, Sealing, Stored};
 use crate::jobs::{CancelReason, Finished, Job, JobContext, JobFailure};
 use crate::limits::Rate;
 use crate::ops::archives;
@@ -35,7 +36,7 @@ const MAX_RESTARTS: u32 = 3;
 pub(super) const DATA_STORE_DAYS: i64 = 1;
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RunError {
+pub(in crate::ops) enum RunError {
     #[error(transparent)]
     Database(#[from] DatabaseError),
     #[error(transparent)]
@@ -44,6 +45,8 @@ pub(super) enum RunError {
     Storage(#[from] StorageError),
     #[error("writing the archive: {0}")]
     Archive(#[from] archive::Error),
+    #[error("encrypting the archive: {0}")]
+    Encryption(#[from] EncryptionError),
     #[error("{0}")]
     Failed(String),
     /// Another part failed first and knows why.
@@ -121,7 +124,7 @@ struct Assembled {
     name: String,
     upload: Upload,
     sent: Fingerprint,
-    summary: Summary,
+    stored: Stored,
     /// What it adds to.
     parent: Option<Uuid>,
 }
@@ -152,9 +155,11 @@ impl Attempt<'_> {
         let archive_guess = source_bytes / 3 * 2;
         progress.add_total(source_bytes + archive_guess);
 
+        let keys = &self.app.keys;
         let name = match &self.request.file_name {
+            // What reads it finds it by this name, and sees by its first bytes whether it is encrypted.
             Some(name) => name.clone(),
-            None => self.storage.unused_name(&self.archive_name(started)).await?,
+            None => self.storage.unused_name(&keys.named(&self.archive_name(started))).await?,
         };
         let memory = self.app.config.backup.memory.0 as usize;
         let upload = self
@@ -166,6 +171,7 @@ impl Attempt<'_> {
             )
             .await?;
         let (sink, chunks) = mpsc::channel(1);
+        let (chunks, sealing) = Sealing::start(keys, chunks);
         let uploading = tokio::spawn(send(chunks, upload, self.app.limits.upload.clone()));
         let options = WriterOptions {
             compression: self.app.config.backup.compression,
@@ -188,10 +194,10 @@ impl Attempt<'_> {
         };
         progress.phase("storing");
         let upload = joined(uploading).await;
-        match (finished, upload) {
-            (Ok(summary), Ok((upload, sent))) => {
-                progress.correct_total(summary.bytes as i64 - archive_guess as i64);
-                Ok(Assembled { started, name, upload, sent, summary, parent })
+        match (sealed(sealing, finished).await, upload) {
+            (Ok(stored), Ok((upload, sent))) => {
+                progress.correct_total(stored.bytes as i64 - archive_guess as i64);
+                Ok(Assembled { started, name, upload, sent, stored, parent })
             }
             // The storage's own error says more than that the stream was closed.
             (_, Err(error)) => Err(error),
@@ -205,7 +211,7 @@ impl Attempt<'_> {
     /// Makes the archive appear and reads it back. Not to be dropped: a storage that was told to complete an
     /// upload may do so after we have stopped waiting, and nobody would know of the archive.
     async fn store(&self, assembled: Assembled) -> Result<Finished, RunError> {
-        let Assembled { started, name, upload, sent, summary, parent } = assembled;
+        let Assembled { started, name, upload, sent, stored, parent } = assembled;
         let progress = &self.ctx.progress;
         let locked = upload.locked_until();
         let id = upload.complete().await?;
@@ -245,8 +251,8 @@ impl Attempt<'_> {
             name,
             storage_type: self.request.storage_type,
             storage_params: storage::in_record(&self.request.storage_params, id.as_deref(), locked),
-            size: summary.bytes,
-            sha256: hex::encode(summary.sha256),
+            size: stored.bytes,
+            sha256: hex::encode(stored.sha256),
             created_on: started,
             expires_on: (self.request.storage_type == StorageType::DataStore)
                 .then(|| started + jiff::SignedDuration::from_hours(24 * DATA_STORE_DAYS)),
@@ -446,7 +452,7 @@ impl crate::storage::UploadJournal for RemainsJournal {
 }
 
 /// Hands the archive's bytes to the storage as they come.
-pub(super) async fn send(
+pub(in crate::ops) async fn send(
     mut chunks: mpsc::Receiver<bytes::Bytes>,
     mut upload: Upload,
     limit: Rate,
@@ -465,7 +471,18 @@ pub(super) async fn send(
     Ok((upload, sent))
 }
 
-pub(super) async fn joined(
+/// What the storage got, after the writer has ended. An encryption that failed says more than the writer, whose bytes
+/// it no longer took.
+pub(super) async fn sealed(
+    sealing: Sealing,
+    written: Result<Summary, RunError>,
+) -> Result<Stored, RunError> {
+    let sealed = sealing.finish().await?;
+    let Summary { bytes, sha256, .. } = written?;
+    Ok(sealed.unwrap_or(Stored { bytes, sha256 }))
+}
+
+pub(in crate::ops) async fn joined(
     task: JoinHandle<Result<(Upload, Fingerprint), RunError>>,
 ) -> Result<(Upload, Fingerprint), RunError> {
     task.await.map_err(|error| RunError::Internal(error.to_string()))?

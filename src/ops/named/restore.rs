@@ -17,9 +17,10 @@ use super::{NO_TENANT, document, operations};
 use crate::app::App;
 use crate::catalog::{Message, Operation, SourceKind, SourceRecord, Task};
 use crate::config::{Options, RavenVersion};
+use crate::encryption::Opened;
 use crate::jobs::{Cleaned, Finished, Job, JobContext, JobFailure, JobKind, NewJob};
-use crate::ops::OpError;
 use crate::ops::restore::{self as portal, ArchiveChoice, RestoreRequest};
+use crate::ops::{OpError, unopened};
 
 /// How often it is looked whether another restore has ended.
 const POLL: Duration = Duration::from_millis(500);
@@ -347,7 +348,9 @@ impl Run<'_> {
     async fn archived(&self, folder: &Folder) -> Result<Archived, JobFailure> {
         let storage = folder.location.storage(self.app).map_err(failed)?;
         let object = storage.open(ARCHIVE).await.map_err(failed)?;
-        let archive = Archive::open(Arc::new(object)).await.map_err(|_| self.no_backup())?;
+        let opened = Opened::new(Arc::new(object), &self.app.keys).await;
+        let opened = opened.map_err(|error| failed(unopened(ARCHIVE, &error)))?;
+        let archive = Archive::open(opened.clear()).await.map_err(|_| self.no_backup())?;
         let info = archive.info().filter(|info| info.layout == "source");
         let info = info.ok_or_else(|| self.no_backup())?;
         let archived = match self.request.source_kind {

@@ -8,13 +8,16 @@ use uuid::Uuid;
 use super::{ArchiveChoice, RestoreRequest};
 use crate::app::App;
 use crate::catalog::ArchiveRecord;
+use crate::encryption::{Keys, Opened};
 use crate::ops::chain::{self, Near};
-use crate::ops::{OpError, archives, copies, uploads};
+use crate::ops::{OpError, archives, copies, unopened, uploads};
 use crate::storage::Storage;
 
 /// An archive, ready to be read.
 pub struct Chosen {
-    pub source: Arc<dyn ReadAt>,
+    pub opened: Opened,
+    /// What opens it and what it needs.
+    pub keys: Arc<Keys>,
     /// Where what it needs may lie.
     pub near: Near,
     pub name: String,
@@ -24,12 +27,32 @@ pub struct Chosen {
     pub notice: Option<String>,
 }
 
+/// An archive that was found, and was not opened yet.
+struct Found {
+    stored: Arc<dyn ReadAt>,
+    near: Near,
+    name: String,
+    record: Option<ArchiveRecord>,
+    notice: Option<String>,
+}
+
 /// Opens the archive. `tenant_id`: None for an administrator of the installation.
 pub async fn find(
     app: &App,
     tenant_id: Option<i64>,
     request: &RestoreRequest,
 ) -> Result<Chosen, OpError> {
+    let keys = app.keys_with(request.identity_file.as_deref())?;
+    let Found { stored, near, name, record, notice } = locate(app, tenant_id, request).await?;
+    let opened = Opened::new(stored, &keys).await.map_err(|error| unopened(&name, &error))?;
+    Ok(Chosen { opened, keys, near, name, record, notice })
+}
+
+async fn locate(
+    app: &App,
+    tenant_id: Option<i64>,
+    request: &RestoreRequest,
+) -> Result<Found, OpError> {
     match &request.archive {
         ArchiveChoice::Id { id } => by_id(app, tenant_id, *id).await,
         ArchiveChoice::Stored { storage_type, storage_params, path } => {
@@ -54,34 +77,39 @@ pub async fn find(
     }
 }
 
-async fn by_id(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<Chosen, OpError> {
+async fn by_id(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<Found, OpError> {
     let record = archives::get(app, tenant_id, id).await?;
-    let (source, notice) = copies::open(app, &record).await?;
-    let (source, near) = (Arc::new(source), Near::Storage(archives::storage(app, &record)?));
-    Ok(Chosen { source, near, name: record.name.clone(), record: Some(record), notice })
+    let (stored, notice) = copies::open(app, &record).await?;
+    let (stored, near) = (Arc::new(stored), Near::Storage(archives::storage(app, &record)?));
+    Ok(Found { stored, near, name: record.name.clone(), record: Some(record), notice })
 }
 
-async fn in_storage(app: &App, storage: &Storage, name: String) -> Result<Chosen, OpError> {
+async fn in_storage(app: &App, storage: &Storage, name: String) -> Result<Found, OpError> {
     let url = storage.object_url(&name).to_string();
-    let source = Arc::new(storage.open(&name).await?);
+    let stored = Arc::new(storage.open(&name).await?);
     let record = app.catalog.archives().by_url(url).await?;
-    Ok(Chosen { source, near: Near::Storage(storage.clone()), name, record, notice: None })
+    Ok(Found { stored, near: Near::Storage(storage.clone()), name, record, notice: None })
 }
 
-async fn local(path: &std::path::Path) -> Result<Chosen, OpError> {
-    let source = LocalFile::open(path)
+async fn local(path: &std::path::Path) -> Result<Found, OpError> {
+    let stored = LocalFile::open(path)
         .await
         .map_err(|error| OpError::NotFound(format!("{}: {error}", path.display())))?;
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let near = path.parent().map_or(Near::Nowhere, |folder| Near::Folder(folder.to_owned()));
-    Ok(Chosen { source: Arc::new(source), near, name, record: None, notice: None })
+    Ok(Found { stored: Arc::new(stored), near, name, record: None, notice: None })
 }
 
 impl Chosen {
     /// Opens it, with all that it needs.
     pub async fn open(&self, app: &App) -> Result<Archive, archive::Error> {
-        let archive = chain::open(Some(app), &self.near, Arc::clone(&self.source)).await?;
+        let archive = chain::open(Some(app), &self.keys, &self.near, &self.opened).await?;
         archive.check_links().await?;
         Ok(archive)
+    }
+
+    /// Bytes of the file as it is stored.
+    pub fn size(&self) -> u64 {
+        self.opened.stored().len()
     }
 }

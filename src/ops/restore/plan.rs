@@ -111,7 +111,7 @@ pub async fn make(
             archive::Format::PlainTar => "plainTar",
         }
         .to_owned(),
-        size: chosen.source.len(),
+        size: chosen.size(),
         dump: contents.dump,
         created_on: contents.info.as_ref().map(|info| info.started_on.clone()),
         warnings: contents.warnings.clone(),

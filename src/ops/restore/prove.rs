@@ -49,7 +49,7 @@ pub async fn prove(
     progress: &Arc<Progress>,
 ) -> Result<Proof, RunError> {
     let chosen = chosen::find(app, None, request).await?;
-    progress.add_total(chosen.source.len());
+    progress.add_total(chosen.size());
     let verified = verified(app, &chosen, request.trust, progress).await?;
     let only = Only::default();
     let mut contents = contents::read(&verified.archive, app.portal.placing(), &only)

@@ -176,8 +176,8 @@ pub async fn verified(
     if is_as_verified(chosen, progress).await? {
         return Ok(Verified { archive: chosen.open(app).await?, trust: Trust::Own });
     }
-    let report =
-        chain::verify(Some(app), &chosen.near, Arc::clone(&chosen.source), progress).await?;
+    let Chosen { opened, keys, near, .. } = chosen;
+    let report = chain::verify(Some(app), keys, near, opened, progress).await?;
     let sha256 = hex::encode(report.sha256);
     let (expected, size) = match &chosen.record {
         Some(record) => (record.sha256.as_str(), record.size),
@@ -200,15 +200,15 @@ async fn is_as_verified(
         return Ok(false);
     }
     // All that an increment needs is read before anything is touched.
-    if record.parent_id.is_some() || record.size != chosen.source.len() {
+    if record.parent_id.is_some() || record.size != chosen.size() {
         return Ok(false);
     }
-    let sha256 = archive::sha256(&*chosen.source, |bytes| progress.add(bytes)).await?;
+    let sha256 = archive::sha256(&**chosen.opened.stored(), |bytes| progress.add(bytes)).await?;
     if hex::encode(sha256) == record.sha256.to_ascii_lowercase() {
         return Ok(true);
     }
     // It is read once more.
-    progress.add_total(chosen.source.len());
+    progress.add_total(chosen.size());
     Ok(false)
 }
 
@@ -279,7 +279,7 @@ impl Attempt<'_> {
         ctx.progress.restart();
         let chosen = chosen::find(app, None, self.request).await?;
         chosen.notice.iter().for_each(|notice| ctx.warn(notice.clone()));
-        ctx.progress.add_total(chosen.source.len());
+        ctx.progress.add_total(chosen.size());
         let verified = verified(app, &chosen, self.request.trust, &ctx.progress).await?;
         let placing = app.portal.placing();
         let mut contents =

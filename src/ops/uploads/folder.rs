@@ -2,7 +2,7 @@
 //! archives, is shared by the processes of an installation, and is left out of backups.
 //!
 //! Of tenant 7 there are `7-backup.part` and `7-backup.json` (how far it is) while chunks come in, and
-//! `7-backup.tar.gz` or `7-backup.tar` when it is whole.
+//! `7-backup.tar.gz`, `7-backup.tar` or `7-backup.tar.gz.age` when it is whole.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Seek, SeekFrom};
@@ -71,7 +71,7 @@ impl Folder {
             let _lock = self.lock()?;
             self.finish(tenant, &state).map_err(|error| failed(&error))?;
         }
-        for extension in [Extension::TarGz, Extension::Tar] {
+        for extension in [Extension::TarGz, Extension::Tar, Extension::Age] {
             let path = self.file(tenant, extension.as_str());
             if let Some(size) = size(&path)? {
                 return Ok(Some((path, size)));
@@ -167,7 +167,9 @@ impl Folder {
 
     fn all(&self, tenant: i64) -> impl Iterator<Item = PathBuf> {
         // The state goes first: without it the rest is nothing to go on with.
-        ["json", "part", "tar.gz", "tar"].into_iter().map(move |end| self.file(tenant, end))
+        ["json", "part", "tar.gz", "tar", "tar.gz.age"]
+            .into_iter()
+            .map(move |end| self.file(tenant, end))
     }
 
     fn remove_files(&self, tenant: i64) -> Result<(), OpError> {
@@ -249,7 +251,7 @@ fn keep_for(name: &str) -> Option<std::time::Duration> {
     tenant.parse::<i64>().ok()?;
     match ending {
         "json" | "json.new" | "part" => Some(UNFINISHED_FOR),
-        "tar" | "tar.gz" => Some(FINISHED_FOR),
+        "tar" | "tar.gz" | "tar.gz.age" => Some(FINISHED_FOR),
         _ => None,
     }
 }

@@ -7,13 +7,17 @@ use uuid::Uuid;
 use super::{Index, Parent};
 use crate::app::App;
 use crate::catalog::{ArchiveFilter, ArchiveRecord};
-use crate::ops::archives;
 use crate::ops::backup::run::RunError;
 use crate::ops::restore::family;
+use crate::ops::{OpError, archives};
 use crate::storage::{Storage, StorageType};
 
 /// How many archives are looked at, the newest first.
 const TRIED: usize = 5;
+
+/// Increments need the list of what their parent holds.
+const LOCKED: &str = "it is encrypted, and this service has no identity that opens it (encryption.identity_file, or \
+                      the passphrase)";
 
 /// What an increment must fit to.
 pub struct Wanted<'a> {
@@ -78,7 +82,10 @@ pub async fn candidates(app: &App, wanted: &Wanted<'_>) -> Result<Vec<ArchiveRec
 
 /// Opens an archive to add to it. Errors say what it is unfit for.
 async fn open(app: &App, record: &ArchiveRecord) -> Result<Parent, String> {
-    let archive = archives::open(app, record).await.map_err(|error| error.to_string())?;
+    let archive = archives::open(app, record).await.map_err(|error| match error {
+        OpError::Locked(_) => LOCKED.to_owned(),
+        error => error.to_string(),
+    })?;
     let archive = Archive::clone(&archive);
     let (Some(info), Some(manifest)) = (archive.info().cloned(), archive.manifest_digest()) else {
         return Err("something else wrote it".to_owned());
@@ -95,7 +102,8 @@ async fn open(app: &App, record: &ArchiveRecord) -> Result<Parent, String> {
         name: record.name.clone(),
         url: Some(record.url.clone()),
         size: archive.size(),
-        sha256: Some(record.sha256.clone()),
+        // Another encryption changes the catalog's, which is that of the stored bytes.
+        sha256: (record.size == archive.size()).then(|| record.sha256.clone()),
         manifest,
         started_on: info.started_on,
     };
