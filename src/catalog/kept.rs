@@ -44,7 +44,7 @@ impl Kept<'_> {
                 );
                 let query = sqlx::query(sql).bind(archive.to_string()).bind(to_number(part));
                 let row = query.fetch_optional(&db.pool).await?;
-                Ok(row.as_ref().map(|row| Columns(row).text("content")).transpose()?)
+                row.as_ref().map(|row| Columns(row).text("content")).transpose()
             })
             .await
     }

@@ -135,7 +135,7 @@ mod tests {
         };
         for length in [0, 1, PART - 1, PART, PART + 1, 3 * PART + 7] {
             let id = Uuid::new_v4();
-            let content: Vec<u8> = (0..length).map(|n| (n * n >> 7) as u8).collect();
+            let content: Vec<u8> = (0..length).map(|n| ((n * n) >> 7) as u8).collect();
             let mut keeper = Keeper::start(&app, id).await.unwrap();
             for piece in content.chunks(100_000) {
                 keeper.write(piece).await.unwrap();

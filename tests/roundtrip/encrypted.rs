@@ -133,7 +133,9 @@ async fn an_encrypted_archive_does_all_that_a_clear_one_does() {
     // As an upload, too.
     std::fs::write(portal.files().join("plain.txt"), "changed again").unwrap();
     upload_as(&service, &std::fs::read(local_path(&archive)).unwrap(), "tar.gz.age").await;
-    service.restore(&json!({"storageType": "Local", "dump": true})).await;
+    let uploaded = json!({"backupId": "", "storageType": "3", "dump": true,
+        "storageParams": [{"key": "filePath", "value": "mine.tar.gz.age"}]});
+    service.restore(&uploaded).await;
     assert_eq!(tree(&portal.files()), files);
     let check = service.cli(&["config", "check"]);
     assert!(text(&check.stdout).contains("encryption: archives are encrypted, and can be opened"));
