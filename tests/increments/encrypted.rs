@@ -1,9 +1,8 @@
 //! Increments that are encrypted, or that add to what is.
 
-use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use super::front_door::{ended, increment, path, run};
+use super::front_door::{increment, path, run};
 use crate::roundtrip::encrypted::{Key, decrypted};
 use crate::roundtrip::restore::{change, dump};
 use crate::support::portal::{PlainPortal, members, tree};
@@ -113,11 +112,4 @@ async fn what_an_increment_needs_and_nobody_opens_is_told() {
         assert!(warning.contains("a full backup was made"), "{warning}");
         assert!(warning.contains("identity"), "{warning}");
     }
-    let body =
-        json!({"storageType": "Local", "dump": true, "mode": "incremental", "parent": full["id"]});
-    let answer = service.post("/v1/backups", &body).await;
-    assert_eq!(answer.status(), StatusCode::ACCEPTED);
-    let job = ended(&service, answer).await;
-    assert_eq!(job["state"], "failed", "{job}");
-    assert!(job["error"].as_str().unwrap().contains("identity_file"), "{job}");
 }
