@@ -8,9 +8,9 @@ use crate::limits::Rate;
 use crate::storage::Storage;
 
 /// What has a checksum of its own, in bytes: parts are read back side by side, and no archive has many.
-const BLOCK: u64 = 4 << 20;
+const BLOCK: u64 = 2 << 20;
 /// How many blocks are read back at once.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 2;
 
 /// Checksums of an archive's bytes. They find accidents, at memory speed; what guards against malice is the
 /// SHA-256 that the catalog keeps.

@@ -166,7 +166,7 @@ impl Attempt<'_> {
             .storage
             .upload(
                 &name,
-                UploadHint { expected_bytes: archive_guess, memory: memory / 4 },
+                UploadHint { expected_bytes: archive_guess, memory: memory / 5 },
                 Arc::new(RemainsJournal(self.ctx.clone())),
             )
             .await?;
