@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use archive::{Archive, ManifestInfo, NewEntry, Piece, Writer, WriterOptions};
+use archive::{Archive, ManifestInfo, NewEntry, Piece, Writer};
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::run::{DATA_STORE_DAYS, RemainsJournal, RunError, failed, joined, sealed, send};
+use super::run::{
+    DATA_STORE_DAYS, RemainsJournal, RunError, failed, joined, sealed, send, upload_memory,
+    writer_options,
+};
 use crate::app::App;
 use crate::catalog::ArchiveRecord;
 use crate::encryption::Sealing;
@@ -92,18 +95,11 @@ async fn consolidate(
     let guess = bytes / 3 * 2;
     progress.add_total(bytes + guess);
     let name = storage.unused_name(&app.keys.named(&record.name)).await?;
-    let memory = app.config.backup.memory.0 as usize;
-    let hint = UploadHint { expected_bytes: guess, memory: memory / 4 };
+    let hint = UploadHint { expected_bytes: guess, memory: upload_memory(app) };
     let upload = storage.upload(&name, hint, Arc::new(RemainsJournal(ctx.clone()))).await?;
     let (sink, chunks) = mpsc::channel(1);
     let (chunks, sealing) = Sealing::start(&app.keys, chunks);
     let uploading = tokio::spawn(send(chunks, upload, app.limits.upload.clone()));
-    let options = WriterOptions {
-        compression: app.config.backup.compression,
-        workers: std::thread::available_parallelism().map_or(2, usize::from),
-        memory: memory / 5 * 2,
-        temp_dir: app.config.backup.temp_dir.clone(),
-    };
     progress.phase("consolidating");
     let info = ManifestInfo {
         program: format!("portal-backup {}", env!("CARGO_PKG_VERSION")),
@@ -114,7 +110,7 @@ async fn consolidate(
         ..archive.info().cloned().unwrap_or_default()
     };
     let written = tokio::select! {
-        written = write(&archive, Writer::new(options, sink), info, ctx) => written,
+        written = write(&archive, Writer::new(writer_options(app), sink), info, ctx) => written,
         () = ctx.cancel.cancelled() => Err(RunError::Cancelled),
     };
     let uploaded = joined(uploading).await;

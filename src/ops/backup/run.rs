@@ -161,24 +161,18 @@ impl Attempt<'_> {
             Some(name) => name.clone(),
             None => self.storage.unused_name(&keys.named(&self.archive_name(started))).await?,
         };
-        let memory = self.app.config.backup.memory.0 as usize;
         let upload = self
             .storage
             .upload(
                 &name,
-                UploadHint { expected_bytes: archive_guess, memory: memory / 5 },
+                UploadHint { expected_bytes: archive_guess, memory: upload_memory(self.app) },
                 Arc::new(RemainsJournal(self.ctx.clone())),
             )
             .await?;
         let (sink, chunks) = mpsc::channel(1);
         let (chunks, sealing) = Sealing::start(keys, chunks);
         let uploading = tokio::spawn(send(chunks, upload, self.app.limits.upload.clone()));
-        let options = WriterOptions {
-            compression: self.app.config.backup.compression,
-            workers: std::thread::available_parallelism().map_or(2, usize::from),
-            memory: memory / 5 * 2,
-            temp_dir: self.app.config.backup.temp_dir.clone(),
-        };
+        let options = writer_options(self.app);
         let mut writer = match parent {
             None => Writer::new(options, sink),
             Some(_) => Writer::increment(options, sink),
@@ -449,6 +443,22 @@ impl crate::storage::UploadJournal for RemainsJournal {
     async fn record(&self, remains: &Remains) -> Result<(), JournalError> {
         Ok(self.0.save_remains(serde_json::to_value(remains)?).await?)
     }
+}
+
+/// How an archive is written: compressing it has two fifths of a job's memory.
+pub(super) fn writer_options(app: &App) -> WriterOptions {
+    let config = &app.config.backup;
+    WriterOptions {
+        compression: config.compression,
+        workers: std::thread::available_parallelism().map_or(2, usize::from),
+        memory: config.memory.0 as usize / 5 * 2,
+        temp_dir: config.temp_dir.clone(),
+    }
+}
+
+/// What of a job's memory sending the archive has, in bytes.
+pub(super) fn upload_memory(app: &App) -> usize {
+    app.config.backup.memory.0 as usize / 5
 }
 
 /// Hands the archive's bytes to the storage as they come.
