@@ -14,7 +14,8 @@ export PGPASSWORD ?= portal-backup-tests
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 14
 
-demo: tools ## Build the program and let it back up a portal made for the purpose (ARGS=--exit: and end)
+demo: ## Build the program and let it back up a portal made for the purpose (ARGS=--exit: and end)
+	@scripts/tools.sh build
 	cargo build --release --locked
 	target/release/portal-backup demo $(ARGS)
 

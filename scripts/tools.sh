@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing of the Debian packages that building, tests and bench call. Rust itself
-# is expected. Says nothing when nothing is missing.
+# Installs what is missing of the Debian packages that building, tests and bench call; `tools.sh build`: building
+# alone. Rust itself is expected. Says nothing when nothing is missing.
 set -euo pipefail
 
 # command : the Debian package that has it
@@ -24,21 +24,26 @@ javac:default-jdk-headless
 systemd-analyze:systemd
 "
 
+# A C compiler is all that building needs.
+[ "${1-}" != build ] || needed="cc:g++"
+
 # mariadbd and pg_ctlcluster are in folders that a user's PATH may lack.
 PATH="$PATH:/usr/sbin:/sbin"
 missing=()
 for line in $needed; do
     command -v "${line%%:*}" >/dev/null || missing+=("${line##*:}")
 done
-# Jars that clients in Java need.
-if command -v apt-get >/dev/null; then
-    [ -e /usr/share/java/httpmime.jar ] || missing+=(libhttpmime-java)
-    [ -e /usr/share/java/jakarta-annotation-api.jar ] || missing+=(libjakarta-annotation-api-java)
+if [ "${1-}" != build ]; then
+    # Jars that clients in Java need.
+    if command -v apt-get >/dev/null; then
+        [ -e /usr/share/java/httpmime.jar ] || missing+=(libhttpmime-java)
+        [ -e /usr/share/java/jakarta-annotation-api.jar ] || missing+=(libjakarta-annotation-api-java)
+    fi
+    # What the program compresses with, if it is there.
+    ldconfig -p | grep -q 'libisal\.so\.2' || missing+=(libisal2)
+    # Debian's python3 cannot make a virtual environment by itself.
+    ! command -v python3 >/dev/null || python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 fi
-# What the program compresses with, if it is there.
-ldconfig -p | grep -q 'libisal\.so\.2' || missing+=(libisal2)
-# Debian's python3 cannot make a virtual environment by itself.
-! command -v python3 >/dev/null || python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 as_root=()

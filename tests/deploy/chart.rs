@@ -208,10 +208,42 @@ fn services_and_policies_select_the_pod() {
                     path["backend"]["service"]["name"], service["metadata"]["name"],
                     "{name}"
                 );
-                assert_ne!(path["path"], "/metrics", "{name}");
+            }
+            for path in ["/metrics", "/liveness", "/nothing"] {
+                assert!(!published(ingress, path), "{name}: {path}");
             }
         }
     }
+}
+
+/// Whether an ingress hands a request for this path on (Kubernetes' `Prefix`: by whole parts).
+fn published(ingress: &Value, path: &str) -> bool {
+    list(&ingress["spec"]["rules"][0]["http"]["paths"]).iter().any(|one| {
+        let rest = path.strip_prefix(text(&one["path"]));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
+/// Every route of the description but those for who runs the service.
+#[test]
+fn the_ingress_publishes_every_api_and_the_policy_lets_its_controller_in() {
+    let chart = chart("everything");
+    let ingress = of_kind(chart, "Ingress")[0];
+    let description = std::fs::read_to_string(root().join("openapi.yaml")).unwrap();
+    let routes = description.lines().filter_map(|line| line.strip_prefix("  /")?.strip_suffix(':'));
+    let routes: Vec<_> = routes.filter(|r| !["health", "liveness", "ready"].contains(r)).collect();
+    assert!(routes.len() > 40, "{routes:?}");
+    for route in
+        routes.into_iter().chain(["api/2.0/portal/startbackup", "openapi.yaml", "swagger/"])
+    {
+        assert!(published(ingress, &format!("/{route}")), "{route}");
+    }
+    let peers = &of_kind(chart, "NetworkPolicy")[0]["spec"]["ingress"][0]["from"];
+    assert!(list(peers).contains(&json!({"namespaceSelector": {}})), "{peers}");
+    // Without an ingress and a monitor nobody outside of the namespace is let in.
+    let peers =
+        &of_kind(super::rendered::chart("default"), "NetworkPolicy")[0]["spec"]["ingress"][0];
+    assert_eq!(peers["from"], json!([{"podSelector": {}}]));
 }
 
 #[test]

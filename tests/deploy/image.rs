@@ -80,6 +80,17 @@ fn what_is_copied_is_there_and_is_a_package_that_cargo_reads() {
     assert!(included > 0, "no include was found");
 }
 
+/// What was linked with a newer C library does not start with an older one.
+#[test]
+fn it_is_built_on_the_debian_that_it_runs_on() {
+    let all = list(&rendered()["dockerfile"]);
+    let stages: Vec<_> =
+        all.iter().filter(|one| one["name"] == "FROM").map(|one| text(&one["value"])).collect();
+    // The oldest with pg_dump 17.
+    assert!(stages[0].starts_with("rust:") && stages[0].contains("-slim-trixie "), "{stages:?}");
+    assert_eq!(stages[1..], ["debian:trixie-slim"]);
+}
+
 #[test]
 fn it_is_nobody_and_writes_only_to_its_volumes() {
     let users = of_last_stage("USER");

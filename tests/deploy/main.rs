@@ -8,6 +8,8 @@ mod compose;
 mod config;
 mod documents;
 mod image;
+mod installing;
 mod pod;
 mod rendered;
+mod tools;
 mod unit;

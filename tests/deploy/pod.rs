@@ -84,6 +84,10 @@ impl Container {
         command
     }
 
+    pub fn environment(&self) -> BTreeMap<String, String> {
+        self.env.clone()
+    }
+
     pub fn run(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
     }
@@ -179,6 +183,9 @@ fn every_configuration_is_one_that_the_program_accepts() {
             named("PORTAL_BACKUP__SERVER__SECRET_KEY_FILE"),
             !config.server.secret_key.is_empty()
         );
+        if chart["name"] == "docspace" {
+            super::compose::reaches_docspace(&config.portal.docspace, "");
+        }
         for database in &config.portal.database {
             assert!(database.url.expose().starts_with("mysql://"), "{}", chart["name"]);
         }

@@ -59,6 +59,11 @@ fn its_environment_is_the_programs_and_its_folders_are_writable() {
         config::load(Some(&sample), pairs.map(|(name, value)| (name.to_owned(), value.to_owned())))
             .unwrap();
     assert_eq!(config.catalog.url.expose(), "sqlite:///var/lib/portal-backup/catalog.db");
+    // On disk; /tmp may be in memory, which MemoryMax counts.
+    assert_eq!(config.backup.temp_dir, std::path::Path::new("/var/tmp"));
+    assert_eq!(values("PrivateTmp"), ["true"]);
+    // `jobs::owner` reads the boot's id from /proc/sys, which this would hide.
+    assert_eq!(values("ProcSubset"), Vec::<String>::new());
     assert_eq!(values("StateDirectory"), ["portal-backup"]);
     let writable = values("ReadWritePaths");
     assert!(
