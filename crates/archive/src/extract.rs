@@ -1,4 +1,4 @@
-//! Writing one entry to disk, never outside of the folder given.
+//! Writing entries to disk, never outside of the folder given.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -8,46 +8,81 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use futures::TryStreamExt;
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, open, openat, renameat, unlinkat};
 
 use crate::source::blocking;
 use crate::{Archive, EntryKind, EntryRecord, Result, clean_path};
 
-/// Writes an entry of `archive` to its place below the folder `root`, which must exist, and returns that place. Folders
-/// on the way are made. What is there is replaced once the content is whole and checked; until then it is written under
-/// another name, beside it. Symbolic links below `root` are not followed, also not when they appear meanwhile: a folder
-/// that is one is an error, a file that is one is replaced. Errors with [`crate::Error::BadPath`] for names that lead
-/// outside.
+/// Writes an entry of `archive` to its place below the folder `root`, and returns that place: see [`Extraction`].
 pub async fn extract(archive: &Archive, entry: &EntryRecord, root: &Path) -> Result<PathBuf> {
-    let path = clean_path(&entry.path)?;
-    let target = root.join(&path);
-    let root = root.to_owned();
-    if entry.kind == EntryKind::Directory {
-        blocking(move || folder(&root, &path)).await?;
-        return Ok(target);
+    let mut extraction = Extraction::begin(entry, root).await?;
+    if entry.kind != EntryKind::Directory {
+        let mut content = archive.read(entry, None);
+        while let Some(bytes) = content.try_next().await? {
+            extraction.write(bytes).await?;
+        }
     }
-    let (parent, name) = match path.rsplit_once('/') {
-        Some((parent, name)) => (parent.to_owned(), name.to_owned()),
-        None => (String::new(), path.clone()),
-    };
-    let (mut file, part) =
-        blocking(move || Part::create(Arc::new(folder(&root, &parent)?))).await?;
-    let mut content = archive.read(entry, None);
-    while let Some(bytes) = content.try_next().await? {
-        file = blocking(move || {
-            file.write_all(&bytes)?;
-            Ok(file)
-        })
-        .await?;
+    extraction.end().await
+}
+
+/// An entry on its way to its place below a folder, which must exist. Folders on the way are made. What is there is
+/// replaced once the content is whole and checked; until then it is written under another name, beside it. Symbolic
+/// links below `root` are not followed, also not when they appear meanwhile: a folder that is one is an error, a file
+/// that is one is replaced.
+pub struct Extraction {
+    target: PathBuf,
+    /// None of a folder.
+    file: Option<Unfinished>,
+}
+
+struct Unfinished {
+    file: File,
+    part: Part,
+    name: String,
+    modified: SystemTime,
+}
+
+impl Extraction {
+    /// Errors with [`crate::Error::BadPath`] for names that lead outside.
+    pub async fn begin(entry: &EntryRecord, root: &Path) -> Result<Self> {
+        let path = clean_path(&entry.path)?;
+        let (target, root) = (root.join(&path), root.to_owned());
+        if entry.kind == EntryKind::Directory {
+            blocking(move || folder(&root, &path)).await?;
+            return Ok(Self { target, file: None });
+        }
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", &path));
+        let (parent, name) = (parent.to_owned(), name.to_owned());
+        let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(entry.mtime.max(0) as u64);
+        let (file, part) =
+            blocking(move || Part::create(Arc::new(folder(&root, &parent)?))).await?;
+        Ok(Self { target, file: Some(Unfinished { file, part, name, modified }) })
     }
-    let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(entry.mtime.max(0) as u64);
-    blocking(move || {
-        file.set_modified(modified)?;
-        part.rename(&name)
-    })
-    .await?;
-    Ok(target)
+
+    /// The next of its content.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        let Some(mut open) = self.file.take() else { return Ok(()) };
+        let written = blocking(move || {
+            open.file.write_all(&bytes)?;
+            Ok(open)
+        });
+        self.file = Some(written.await?);
+        Ok(())
+    }
+
+    /// All of it was written: it takes its name. Its place.
+    pub async fn end(self) -> Result<PathBuf> {
+        if let Some(Unfinished { file, part, name, modified }) = self.file {
+            blocking(move || {
+                file.set_modified(modified)?;
+                part.rename(&name)
+            })
+            .await?;
+        }
+        Ok(self.target)
+    }
 }
 
 /// Opens the folder `path` below `root`, making what is missing.

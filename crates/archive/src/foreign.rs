@@ -6,6 +6,9 @@ use crate::header::{self, Announced, Block, Kind, MAX_LONG_NAME};
 use crate::path::foreign_path;
 use crate::{BLOCK, EntryKind, EntryRecord, Error, Result, clean_path, padding};
 
+/// How many zeros may follow tar's end: as many as the largest block that programs fill up. More are a bomb.
+const MAX_FILL: u64 = 1 << 20;
+
 /// A part of an archive's content.
 #[derive(Debug, Clone)]
 pub enum Piece {
@@ -51,8 +54,10 @@ enum State {
     },
     /// One block of zeros was seen.
     OneZero,
-    /// Tar's end was seen; only zeros may follow.
-    Done,
+    /// Tar's end was seen; only so many zeros may follow.
+    Done {
+        left: u64,
+    },
 }
 
 impl TarWalk {
@@ -115,10 +120,15 @@ impl TarWalk {
                         self.state = State::Header;
                     }
                 }
-                State::Done => {
+                State::Done { left } => {
                     if data.iter().any(|&byte| byte != 0) {
                         return Err(Error::damaged("something follows the end of the tar stream"));
                     }
+                    *left = left.checked_sub(data.len() as u64).ok_or_else(|| {
+                        Error::hostile(
+                            "more zeros follow the end of the tar stream than fill a block",
+                        )
+                    })?;
                     self.offset += data.len() as u64;
                     data.advance(data.len());
                 }
@@ -130,7 +140,7 @@ impl TarWalk {
     /// The stream ended. Returns its length.
     pub(crate) fn finish(&self) -> Result<u64> {
         match self.state {
-            State::Done => Ok(self.offset),
+            State::Done { .. } => Ok(self.offset),
             _ => Err(Error::damaged(format!(
                 "it is cut off after {} bytes of the tar stream",
                 self.offset
@@ -144,8 +154,10 @@ impl TarWalk {
             if self.next_name.is_some() {
                 return Err(Error::damaged("a long name without an entry"));
             }
-            self.state =
-                if matches!(self.state, State::OneZero) { State::Done } else { State::OneZero };
+            self.state = match self.state {
+                State::OneZero => State::Done { left: MAX_FILL },
+                _ => State::OneZero,
+            };
             return Ok(());
         }
         if matches!(self.state, State::OneZero) {
@@ -209,7 +221,10 @@ impl TarWalk {
         }
         let header_offset = std::mem::replace(&mut self.start, self.offset + size + padding(size));
         let skipped = match announced.kind {
-            Kind::HardLink | Kind::SymLink => Some("a link"),
+            // DocSpace writes none, and a restore would lack what it stands for, or be led elsewhere.
+            Kind::HardLink | Kind::SymLink => {
+                return Err(Error::hostile(format!("the entry {name:?} is a link")));
+            }
             Kind::Special => Some("a device or pipe"),
             Kind::Unknown(_) => {
                 return Err(Error::hostile(format!(

@@ -50,12 +50,18 @@ pub struct ManifestInfo {
     /// `full` or `incremental`.
     #[serde(default)]
     pub mode: String,
+    /// The id of the schedule that asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
     /// The id of the archive that this one adds to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
     /// Of an increment: the archives that it needs, its parent first, then that one's own links.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<Link>,
+    /// Of a backup of one source alone: which one, in words of the service that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
     /// What the digests of chunks are keyed with, 64 hex digits; the same in all of a chain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chunk_key: Option<String>,
@@ -90,6 +96,9 @@ pub struct Link {
     pub name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// Where it lies as seen from the increment's folder, if that is another: `../NAME` or `../FOLDER/NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     /// Bytes of the archive.
     pub size: u64,
     /// Of the whole archive, in hex, where it is known.
@@ -100,6 +109,13 @@ pub struct Link {
     /// When it was begun, RFC 3339.
     #[serde(default)]
     pub started_on: String,
+}
+
+impl Link {
+    /// What it is called where somebody is to look for it.
+    pub fn shown(&self) -> &str {
+        self.place.as_deref().unwrap_or(&self.name)
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

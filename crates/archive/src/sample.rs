@@ -14,6 +14,9 @@ const SLICE: usize = 4 << 10;
 /// now and at each reading.
 const WORTH: f64 = 0.94;
 
+/// So many bytes show how even their distribution is.
+const JUDGED: usize = 1 << 10;
+
 pub(crate) struct Sampler {
     compressor: Compressor,
     out: Vec<u8>,
@@ -57,6 +60,7 @@ fn entropy_is_low(slice: &[u8]) -> bool {
     if slice.len() < 256 {
         return false;
     }
+    let slice = &slice[..slice.len().min(JUDGED)];
     let mut counts = [0_u32; 256];
     for &byte in slice {
         counts[usize::from(byte)] += 1;

@@ -12,7 +12,7 @@ use crate::frame::Encoded;
 use crate::pool::{Pending, Pool};
 use crate::spool_store::Store;
 use crate::turns::{Turn, Turns};
-use crate::{Error, Result};
+use crate::{Error, Ratio, Result};
 
 /// What each spool may hold without asking, so that none ever waits for another.
 const FREE: usize = 64 << 10;
@@ -22,13 +22,14 @@ pub(crate) struct Shared {
     pub(crate) pool: Pool,
     pub(crate) budget: Budget,
     pub(crate) temp_dir: PathBuf,
+    pub(crate) ratio: Arc<Ratio>,
     /// Why the writer stopped.
     failure: Mutex<Option<Error>>,
 }
 
 impl Shared {
     pub(crate) fn new(pool: Pool, budget: Budget, temp_dir: PathBuf) -> Self {
-        Self { pool, budget, temp_dir, failure: Mutex::new(None) }
+        Self { pool, budget, temp_dir, ratio: Arc::default(), failure: Mutex::new(None) }
     }
 
     /// Stops the writer: it waits for memory no more, and every later call gets this error.
@@ -50,6 +51,11 @@ impl Spools {
     /// An empty spool.
     pub fn spool(&self) -> Spool {
         Spool::new(Arc::clone(&self.0), true)
+    }
+
+    /// Notes content that is read and needs no place in the archive, because another has it.
+    pub fn elsewhere(&self, bytes: u64) {
+        self.0.ratio.add(bytes, 0);
     }
 }
 
@@ -161,11 +167,14 @@ impl Spool {
         self.room = FREE;
         let turn = self.digest.clone().map(|turns| Turn::new(turns, self.submitted));
         self.submitted += 1;
+        let ratio = Arc::clone(&self.shared.ratio);
         let pending = self.shared.pool.submit(move |encoder| {
             if let Some(turn) = turn {
                 turn.update(&raw);
             }
-            Compressed { frame: encoder.encode(&raw), _permit: permit }
+            let frame = encoder.encode(&raw);
+            ratio.add(raw.len() as u64, frame.bytes.len() as u64);
+            Compressed { frame, _permit: permit }
         })?;
         self.compressing.push_back(pending);
         Ok(())

@@ -73,7 +73,7 @@ async fn the_last_of_one_name_counts() {
     let tar = [
         file("/a", b'0', b"first"),
         file("a", b'0', b"second"),
-        file("b", b'2', b""),
+        file("b", b'6', b""),
         END.to_vec(),
     ]
     .concat();
@@ -81,7 +81,7 @@ async fn the_last_of_one_name_counts() {
         let report = verify(&bytes).await;
         assert!(report.ok());
         assert!(report.warnings[0].contains("\"a\" is there twice"), "{:?}", report.warnings);
-        assert!(report.warnings[1].contains("a link"), "{:?}", report.warnings);
+        assert!(report.warnings[1].contains("a device or pipe"), "{:?}", report.warnings);
         let archive = open(&bytes).await.unwrap();
         let found = archive.find("a").await.unwrap().unwrap();
         assert_eq!(content(&archive, &found).await, b"second");
@@ -153,7 +153,7 @@ async fn what_gnu_tar_writes() {
         );
     }
     let listed = made_by(
-        &format!("{files} ln -s a d/link; mkfifo d/pipe; : > archive; tar czf archive --exclude=./archive ."),
+        &format!("{files} mkfifo d/pipe; : > archive; tar czf archive --exclude=./archive ."),
         Format::GzipTar,
     )
     .await;

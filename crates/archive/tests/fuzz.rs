@@ -48,18 +48,20 @@ async fn write_the_corpus() {
         ("noise", &noise(600, 1)),
     ])
     .await;
-    let tar = [
+    let end = vec![0; 1024];
+    let entries = [
         file("/databases/scheme/t", b'0', b"CREATE TABLE"),
         file("././@LongLink", b'L', format!("{}\0", "l".repeat(120)).as_bytes()),
         file("l", b'0', b"long"),
         file("x", b'x', b"12 path=a/b\n"),
         file("x", b'0', b"pax"),
-        file("link", b'2', b""),
-        vec![0; 1024],
     ]
     .concat();
+    let tar = [&entries[..], &end].concat();
+    let linked = [&entries[..], &file("link", b'2', b""), &end].concat();
     std::fs::write(folder.join("framed.tar.gz"), &framed).unwrap();
     std::fs::write(folder.join("foreign.tar.gz"), member(&tar)).unwrap();
     std::fs::write(folder.join("foreign.tar"), &tar).unwrap();
+    std::fs::write(folder.join("bad-link.tar"), &linked).unwrap();
     std::fs::write(folder.join("bad-cut.tar.gz"), &framed[..framed.len() - 100]).unwrap();
 }

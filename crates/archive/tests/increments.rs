@@ -37,6 +37,7 @@ async fn link(id: &str, bytes: &Bytes) -> Link {
         id: id.to_owned(),
         name: format!("{id}.tar.gz"),
         url: None,
+        place: None,
         size: bytes.len() as u64,
         sha256: None,
         manifest: archive.manifest_digest().unwrap(),

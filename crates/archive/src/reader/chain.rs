@@ -37,7 +37,7 @@ struct Linked {
 
 impl Linked {
     fn fail(&self, why: impl std::fmt::Display) -> Error {
-        let Link { id, name, .. } = self.link.clone();
+        let (id, name) = (self.link.id.clone(), self.link.shown().to_owned());
         Error::Link { id, name, why: why.to_string() }
     }
 

@@ -102,6 +102,11 @@ impl Archive {
         self.source.len()
     }
 
+    /// Bytes of the tar stream; None in archives that others wrote.
+    pub fn tar_bytes(&self) -> Option<u64> {
+        self.framed.as_ref().map(|framed| framed.tail.tar_bytes)
+    }
+
     /// The digest of the manifest, which stands for everything in the archive; None in archives that others wrote.
     pub fn manifest_digest(&self) -> Option<Digest> {
         self.framed.as_ref().map(|framed| framed.tail.sha256)
@@ -178,8 +183,15 @@ impl Archive {
         }
     }
 
+    /// The manifest as the tar stream has it, an entry with its content, of which [`entries`](Self::entries) says
+    /// nothing; None in archives that others wrote, where it would be an entry like any other.
+    pub fn manifest(&self) -> Option<impl Stream<Item = Result<Piece>> + Send + 'static + use<>> {
+        let start = self.framed.as_ref()?.tail.offset;
+        Some(walk(Arc::clone(&self.source), start, true))
+    }
+
     fn walk(&self) -> BoxStream<Piece> {
-        walk(Arc::clone(&self.source), self.format == Format::GzipTar).boxed()
+        walk(Arc::clone(&self.source), 0, self.format == Format::GzipTar).boxed()
     }
 }
 

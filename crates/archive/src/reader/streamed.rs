@@ -16,13 +16,14 @@ use crate::{EntryRecord, Error, Piece, ReadAt, Result};
 /// What is unpacked at once.
 const CHUNK: usize = 256 << 10;
 
-/// Everything in a tar file, to its very end.
+/// Everything in a tar file from `start`, where an entry begins, to its very end.
 pub(crate) fn walk(
     source: Arc<dyn ReadAt>,
+    start: u64,
     gzip: bool,
 ) -> impl Stream<Item = Result<Piece>> + Send + 'static {
     produce(8, move || {
-        let range = 0..source.len();
+        let range = start..source.len();
         let pull = Pull::new(source, range, false);
         let producer: Producer<Piece> = Box::new(move |outlet| {
             walk_blocking(pull, gzip, &mut |piece| outlet.put(piece)).map(|_| ())

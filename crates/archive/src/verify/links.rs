@@ -27,7 +27,7 @@ pub async fn verify_links(
         };
         if let Some(why) = problem {
             whole = false;
-            report.note(Error::Link { id: link.id.clone(), name: link.name.clone(), why })?;
+            report.note(Error::Link { id: link.id.clone(), name: link.shown().to_owned(), why })?;
         }
     }
     if let (true, Err(error)) = (whole, chain.check().await) {

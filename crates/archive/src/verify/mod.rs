@@ -37,6 +37,10 @@ pub struct Report {
     pub files: u64,
     /// Of them, those of [`EntryKind::Scheme`].
     pub tables: u64,
+    /// Whether the marker of a backup of the whole installation is in it.
+    pub marker: bool,
+    /// Whether the list of its files is in it.
+    pub restore_info: bool,
     /// The rows that the entries say they hold.
     pub rows: u64,
     /// Bytes of the archive.
@@ -90,6 +94,8 @@ impl Report {
         self.entries += 1;
         self.files += u64::from(entry.kind == EntryKind::File);
         self.tables += u64::from(entry.kind == EntryKind::Scheme);
+        self.marker |= entry.kind == EntryKind::Marker;
+        self.restore_info |= entry.path == "storage/restore_info";
         self.rows = self.rows.saturating_add(entry.rows.unwrap_or(0));
     }
 
@@ -98,6 +104,8 @@ impl Report {
         self.entries += other.entries;
         self.files += other.files;
         self.tables += other.tables;
+        self.marker |= other.marker;
+        self.restore_info |= other.restore_info;
         self.rows = self.rows.saturating_add(other.rows);
         self.problem_count += other.problem_count;
         let room = TOLD - self.problems.len();

@@ -5,6 +5,7 @@ mod finish;
 mod stream;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -17,7 +18,7 @@ use crate::manifest::{MAX_NOTE, MAX_VERSION};
 use crate::spool::Spool;
 use crate::{
     Compression, Digest, EntryKind, EntryRecord, Error, LIST, MANIFEST, ManifestInfo, NewEntry,
-    PARTS, Result, Segment, Spools, append_segments, clean_path, header, list, padding,
+    PARTS, Ratio, Result, Segment, Spools, append_segments, clean_path, header, list, padding,
 };
 
 #[derive(Debug, Clone)]
@@ -221,6 +222,11 @@ impl Writer {
     /// Makes spools in other tasks.
     pub fn spools(&self) -> Spools {
         Spools(self.stream.shared())
+    }
+
+    /// How much smaller content becomes, while it is written.
+    pub fn ratio(&self) -> Arc<Ratio> {
+        Arc::clone(&self.stream.shared().ratio)
     }
 
     /// Writes an entry whose content is in a spool of this writer.

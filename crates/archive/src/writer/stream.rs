@@ -177,6 +177,7 @@ impl TarStream {
         let shared = Arc::clone(&self.shared);
         let pending = self.shared.pool.submit(move |encoder| {
             let frame = encoder.encode(&raw);
+            shared.ratio.add(raw.len() as u64, frame.bytes.len() as u64);
             shared.budget.give_back(raw);
             let surplus = permit.num_permits().saturating_sub(frame.bytes.len());
             drop(permit.split(surplus));
