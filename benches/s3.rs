@@ -1,16 +1,17 @@
 //! The same portal to a bucket over loopback and to a local file: see `make bench`.
 
-#[path = "../tests/support/s3.rs"]
-mod s3;
+#[path = "support/bucket.rs"]
+mod bucket;
 mod support;
 
+use bucket::Bucket;
 use support::portal::Portal;
 use support::service::{Service, sources};
 use support::{MIB, Result, best, mysql, verdict};
 
 const ROUNDS: usize = 3;
-/// `backup.memory`, and what the program needs beside.
-const MEMORY: u64 = 160 << 20;
+/// As for a local storage.
+const MEMORY: u64 = 128 << 20;
 
 fn main() -> Result<()> {
     // `cargo test --benches` runs this too, with other arguments: there is nothing to test.
@@ -22,14 +23,11 @@ fn main() -> Result<()> {
     let work = tempfile::tempdir_in(&portal.dir)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let server = runtime.block_on(s3::S3Server::start());
-    let options: Vec<_> =
-        server.options().iter().map(|(name, value)| format!("{name} = \"{value}\"")).collect();
+    let server = runtime.block_on(Bucket::start(&work.path().join("bucket")))?;
     let portal_sources = sources(&mysql::url(&portal.database), Some(&portal.files));
     let cloud = format!(
-        "{portal_sources}[storage.custom_cloud]\nurl = \"s3://{}/bench\"\noptions = {{ {} }}\n",
-        server.bucket,
-        options.join(", ")
+        "{portal_sources}[storage.custom_cloud]\nurl = \"s3://archives/bench\"\noptions = {{ {} }}\n",
+        server.options()
     );
     let local = Service::with(&work.path().join("local"), &portal_sources, "Local")?;
     let cloud = Service::with(&work.path().join("cloud"), &cloud, "CustomCloud")?;

@@ -13,6 +13,7 @@ use crate::encryption::Keys;
 use crate::jobs::{Queue, Worker, WorkerHandle, WorkerOptions};
 use crate::limits::Limits;
 use crate::notify::socket::Socket;
+use crate::notify::webhook::Webhook;
 use crate::notify::{LogNotifier, Notifier};
 use crate::ops::OpError;
 use crate::ops::handler::OpsHandler;
@@ -46,8 +47,8 @@ pub struct App {
     pub notifier: Arc<dyn Notifier>,
     pub(crate) scheduling: Scheduling,
     pub recent: Recent,
-    /// Whether this is one database or filesystem taken for a portal of its own.
-    pub single: bool,
+    /// Which database or filesystem this is alone, taken for a portal of its own.
+    pub single: Option<Uuid>,
     /// The copy of the index that this process makes.
     pub(crate) index_copy: Arc<Live>,
     sealer: Arc<Sealer>,
@@ -71,7 +72,12 @@ pub enum StartError {
 impl App {
     /// Opens the catalog (making or migrating it) and checks every configured URL; connects to no source yet.
     pub async fn build(config: Config) -> Result<Arc<Self>, StartError> {
-        Self::build_with(config, Arc::new(SystemClock), Arc::new(LogNotifier)).await
+        let notifier: Arc<dyn Notifier> =
+            match Webhook::of(&config.notify).map_err(ConfigError::Invalid)? {
+                Some(webhook) => Arc::new(webhook),
+                None => Arc::new(LogNotifier),
+            };
+        Self::build_with(config, Arc::new(SystemClock), notifier).await
     }
 
     /// The same by another clock, and with others to be told.
@@ -88,9 +94,10 @@ impl App {
             Some(identity) => storages.with_secrets(Arc::new(identity.clone())),
             None => storages,
         };
-        let socket = Socket::of(&config.portal.docspace).map_err(ConfigError::Invalid)?;
-        let catalog = Catalog::open(&config.catalog.url).await?;
         let links = Links::new(public_url(&config)?, &sealer.signing_key("download links")?);
+        let links = Arc::new(links);
+        let socket = Socket::of(&config.portal.docspace, &links).map_err(ConfigError::Invalid)?;
+        let catalog = Catalog::open(&config.catalog.url).await?;
         let limits = Limits::new(&config.limits);
         Ok(Arc::new_cyclic(|app| Self {
             recent: Recent::new(app.clone()),
@@ -101,13 +108,13 @@ impl App {
             portal,
             storages: Arc::new(storages),
             keys,
-            links: Arc::new(links),
+            links,
             limits,
             socket,
             clock,
             notifier,
             scheduling: Scheduling::default(),
-            single: false,
+            single: None,
             index_copy: Arc::default(),
             sealer: Arc::new(sealer),
         }))
@@ -117,6 +124,7 @@ impl App {
     /// `exclude`: storages that may lie in that portal's filesystems.
     pub(crate) fn with_portal(
         &self,
+        source: Uuid,
         portal: PortalConfig,
         exclude: &[Url],
     ) -> Result<Arc<Self>, PortalError> {
@@ -137,7 +145,7 @@ impl App {
             clock: Arc::clone(&self.clock),
             notifier: Arc::clone(&self.notifier),
             scheduling: Scheduling::default(),
-            single: true,
+            single: Some(source),
             index_copy: Arc::clone(&self.index_copy),
             sealer: Arc::clone(&self.sealer),
         }))
@@ -145,7 +153,7 @@ impl App {
 
     /// What an archive's manifest calls the layout: an archive of one source must not be taken for a portal's.
     pub fn layout_name(&self) -> &'static str {
-        if self.single { "source" } else { self.portal.layout().as_str() }
+        if self.single.is_some() { "source" } else { self.portal.layout().as_str() }
     }
 
     /// Starts running queued jobs, until the handle is shut down.
@@ -183,15 +191,6 @@ impl App {
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&digest[..16]);
         Ok(uuid::Builder::from_random_bytes(bytes).into_uuid())
-    }
-
-    /// Bytes as the catalog may hold them in one place; nowhere else can they be unsealed.
-    pub fn seal_bytes(&self, place: &str, bytes: &[u8]) -> Result<String, OpError> {
-        self.sealer.seal_bytes(place, bytes).map_err(OpError::internal)
-    }
-
-    pub fn unseal_bytes(&self, place: &str, sealed: &str) -> Result<Vec<u8>, OpError> {
-        self.sealer.unseal_bytes(place, sealed).map_err(OpError::internal)
     }
 
     pub fn unseal_params(&self, params: &StorageParams) -> Result<StorageParams, OpError> {

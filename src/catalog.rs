@@ -7,7 +7,6 @@ mod copies;
 mod db;
 mod index_copies;
 pub(crate) mod jobs;
-mod kept;
 mod migrate;
 mod operations;
 mod place;
@@ -38,7 +37,6 @@ pub(crate) use cache::Cache;
 pub use copies::{Copied, Copies, CopyRecord, CopyState};
 use db::{Db, Dialect};
 pub use index_copies::{IndexCopies, IndexCopy};
-pub use kept::Kept;
 pub use operations::{Ending, Message, Operation, Operations, Task};
 pub use place::sqlite_file;
 use place::{Place, create_file};
@@ -77,6 +75,35 @@ pub struct ArchiveRecord {
     pub job_id: Option<Uuid>,
     /// The schedule that made it; None: somebody asked for it.
     pub schedule_id: Option<Uuid>,
+}
+
+#[cfg(test)]
+impl ArchiveRecord {
+    /// For tests, which say what matters to them.
+    pub(crate) fn sample() -> Self {
+        Self {
+            id: Uuid::new_v4(),
+            tenant_id: 1,
+            name: "a".to_owned(),
+            storage_type: StorageType::Local,
+            storage_params: Default::default(),
+            url: String::new(),
+            size: 1,
+            sha256: String::new(),
+            created_on: Timestamp::UNIX_EPOCH,
+            expires_on: None,
+            dump: true,
+            mode: "full".to_owned(),
+            parent_id: None,
+            verified_on: None,
+            proved_on: None,
+            removed_on: None,
+            missing_since: None,
+            warnings: 0,
+            job_id: None,
+            schedule_id: None,
+        }
+    }
 }
 
 /// What an API key may do; the greater includes the lesser.
@@ -237,11 +264,6 @@ impl Catalog {
 
     fn archives_changed(&self) {
         self.inner.archives.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// What is kept of encrypted archives.
-    pub fn kept(&self) -> Kept<'_> {
-        Kept { catalog: self }
     }
 
     /// The table of API keys.

@@ -19,6 +19,7 @@ mod rekey;
 mod restore;
 mod schedule;
 mod serve;
+mod storage_arg;
 mod verify;
 
 use std::path::PathBuf;
@@ -75,7 +76,7 @@ enum Verb {
     /// Manage schedules
     #[command(subcommand)]
     Schedule(schedule::Schedule),
-    /// Enter the archives of a storage into the catalog
+    /// Enter archives that lie in a storage into the catalog
     Import(import::Import),
     /// Encrypt stored archives anew, for the recipients that are configured now
     Rekey(rekey::Rekey),
@@ -124,6 +125,7 @@ impl From<OpError> for CliError {
 /// Runs the program; its exit status is 0 done, 1 failed, 2 wrong usage or configuration.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    let json = cli.global.json;
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -135,6 +137,10 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("portal-backup: {error}");
+            if json && !output::has_printed() {
+                // Whoever reads the document reads of the failure; its status says it either way.
+                let _ = output::json(&serde_json::json!({"error": error.to_string()}));
+            }
             ExitCode::from(match error {
                 CliError::Usage(_) => 2,
                 CliError::Failed(_) => 1,

@@ -18,7 +18,8 @@ pub use portal::{
     DatabaseConfig, DocSpaceConfig, FilesystemConfig, IndexConfig, LayoutKind, PortalConfig,
 };
 pub use server::{
-    BackupConfig, CatalogConfig, EncryptionConfig, RavenConfig, RavenVersion, Role, ServerConfig,
+    BackupConfig, CatalogConfig, EncryptionConfig, NotifyConfig, RavenConfig, RavenVersion, Role,
+    ServerConfig,
 };
 pub use storage::{CopyConfig, LocalConfig, StorageConfig, UrlConfig};
 pub use value::{ByteSize, Options, Secret};
@@ -37,5 +38,6 @@ pub struct Config {
     pub auth: AuthConfig,
     pub limits: LimitsConfig,
     pub encryption: EncryptionConfig,
+    pub notify: NotifyConfig,
     pub ravendb: RavenConfig,
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 pub use keys::Keys;
 pub use open::{Opened, is_encrypted};
-pub use seal::{Sealing, Stored};
+pub use seal::{Sealing, Stored, sealed};
 pub use tap::{Tap, digest};
 
 /// What the name of an encrypted archive ends with.

@@ -188,6 +188,9 @@ pub trait Handler: Send + Sync + 'static {
     /// `WorkerOptions::cancel_grace` it is dropped where it waits.
     async fn run(&self, context: JobContext) -> Result<Finished, JobFailure>;
 
+    /// A job has failed for good, and that is recorded. Must not wait for anything.
+    async fn failed(&self, _job: &Job, _error: &str) {}
+
     /// Removes what an earlier run may have left: `remains` as that run saved them. They may be there
     /// in full, in part or not at all, and the same may be asked again. An error is tried again later.
     async fn clean(&self, job: &Job, remains: &serde_json::Value) -> Result<Cleaned, String>;

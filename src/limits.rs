@@ -16,7 +16,7 @@ const CELL: u64 = 1024;
 pub struct Limits {
     /// Archives on their way to storages.
     pub upload: Rate,
-    /// The portal's files, and archives that are read back.
+    /// The portal's files, and archives, whatever they are read for but a download.
     pub read: Rate,
     /// What databases give.
     pub database: Rate,

@@ -2,6 +2,7 @@
 //! to make itself and did not. Nothing here may delay or fail a job.
 
 pub mod socket;
+pub mod webhook;
 
 use std::sync::Arc;
 
@@ -29,6 +30,8 @@ pub enum Event {
     },
     /// A schedule works again after it had failed.
     ScheduleRecovered { schedule: Uuid, name: String, tenant_id: i64, dump: bool, after: u32 },
+    /// A backup that somebody had asked for failed.
+    BackupFailed { job: Uuid, tenant_id: i64, dump: bool, error: String },
 }
 
 /// Tells events to somebody. What cannot be told must not stop what it is about, so there is no error.
@@ -46,8 +49,8 @@ impl Notifier for LogNotifier {
     async fn notify(&self, _event: &Event) {}
 }
 
-/// A job has begun to run in this process.
-pub fn job_began(app: &Arc<App>, job: &Job) {
+/// Tells a job's progress and its end to who watches: it has begun to run in this process, or ended without.
+pub fn follow(app: &Arc<App>, job: &Job) {
     if let Some(socket) = &app.socket {
         Arc::clone(socket).follow(&app.queue, job);
     }

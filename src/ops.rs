@@ -1,5 +1,6 @@
 //! What the program does; called by `http`, `cli` and the jobs alike.
 
+mod actor;
 pub mod archives;
 pub mod backup;
 pub mod chain;
@@ -12,7 +13,6 @@ pub mod health;
 pub mod import;
 pub mod index_copies;
 pub mod jobs;
-pub mod kept;
 pub mod links;
 pub mod mirror;
 pub mod named;
@@ -28,6 +28,7 @@ pub mod uploads;
 pub mod verify;
 
 pub use crate::catalog::Page;
+pub use actor::Actor;
 
 use crate::catalog::CatalogError;
 use crate::encryption::EncryptionError;

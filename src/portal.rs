@@ -9,17 +9,18 @@ mod sources;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::stream::BoxStream;
 use jiff::Zoned;
 use url::Url;
 
 use crate::config::{Config, LayoutKind};
-use crate::source::files::{Content, FileMeta, FilesError, Filesystem};
+use crate::source::files::{Content, FileMeta, FilesError, Filesystem, Opened};
 use docspace::identity::Identity;
 use sources::Source;
 
 pub use indexes::{EXTRA_INDEX, INDEXES, IndexSource};
-pub use placing::{FilePlace, Placed, Placing};
+pub use placing::{FilePlace, KeptBackups, Placed, Placing};
 
 /// One file as the archive carries it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +63,8 @@ pub enum PortalEntry {
     File(PortalFile),
     /// A sentence for the job's warnings.
     Skipped(String),
+    /// See [`Listed::Denied`](crate::source::files::Listed::Denied).
+    Denied(PortalFile, String),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +74,15 @@ pub enum PortalError {
     /// The text never holds the password.
     #[error("the portal's database: {0}")]
     Database(String),
+    /// It answers, and takes one statement not.
+    #[error("the portal's database: {0}")]
+    Refused(String),
+    /// Others held a table for too long; nothing was changed.
+    #[error(
+        "a table of the portal's database was in use by another connection for more than {0} s (an open transaction \
+         or a long statement)"
+    )]
+    Locked(u64),
     /// The configuration cannot work.
     #[error("{0}")]
     Invalid(String),
@@ -191,12 +203,15 @@ impl Portal {
     }
 
     /// The content of a file; see [`Filesystem::read`].
-    pub async fn read(&self, file: &PortalFile) -> Result<Content, FilesError> {
+    pub async fn read(&self, file: &PortalFile) -> Result<Opened<Content>, FilesError> {
         self.source(file)?.read(&file.file).await
     }
 
     /// The contents of small files, in their order; see [`Filesystem::read_small`].
-    pub async fn read_small(&self, files: &[PortalFile]) -> Vec<Result<bytes::Bytes, FilesError>> {
+    pub async fn read_small(
+        &self,
+        files: &[PortalFile],
+    ) -> Vec<Result<Opened<Option<Bytes>>, FilesError>> {
         let mut contents = Vec::with_capacity(files.len());
         for run in files.chunk_by(|a, b| a.filesystem == b.filesystem) {
             let metas: Vec<_> = run.iter().map(|file| file.file.clone()).collect();

@@ -57,14 +57,10 @@ impl Sealer {
 
     /// Seals a text as `sealed:v1:…`; the same text is sealed differently every time.
     pub fn seal(&self, text: &str) -> Result<String, SealError> {
-        self.close(MARK, text.as_bytes())
-    }
-
-    fn close(&self, place: &str, bytes: &[u8]) -> Result<String, SealError> {
-        let mut sealed = bytes.to_vec();
+        let mut sealed = text.as_bytes().to_vec();
         let nonce = self
             .key
-            .seal_in_place_append_tag(Aad::from(place), &mut sealed)
+            .seal_in_place_append_tag(Aad::from(MARK), &mut sealed)
             .map_err(|_| SealError::Failed)?;
         let mut bytes = nonce.as_ref().to_vec();
         bytes.append(&mut sealed);
@@ -73,30 +69,15 @@ impl Sealer {
 
     /// Opens what `seal` made.
     pub fn unseal(&self, sealed: &str) -> Result<Secret, SealError> {
-        let opened = self.open(MARK, sealed)?;
-        String::from_utf8(opened).map(Secret::new).map_err(|_| SealError::Unreadable)
-    }
-
-    /// Seals bytes as text, for one place: only whoever names the same place opens them.
-    pub fn seal_bytes(&self, place: &str, bytes: &[u8]) -> Result<String, SealError> {
-        self.close(&format!("{MARK}{place}"), bytes)
-    }
-
-    /// Opens what `seal_bytes` made for this place.
-    pub fn unseal_bytes(&self, place: &str, sealed: &str) -> Result<Vec<u8>, SealError> {
-        self.open(&format!("{MARK}{place}"), sealed)
-    }
-
-    fn open(&self, place: &str, sealed: &str) -> Result<Vec<u8>, SealError> {
         let text = sealed.strip_prefix(MARK).ok_or(SealError::Unreadable)?;
         let mut bytes = STANDARD_NO_PAD.decode(text).map_err(|_| SealError::Unreadable)?;
         let (nonce, sealed) = bytes.split_at_mut_checked(NONCE).ok_or(SealError::Unreadable)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError::Unreadable)?;
         let opened = self
             .key
-            .open_in_place(nonce, Aad::from(place), sealed)
+            .open_in_place(nonce, Aad::from(MARK), sealed)
             .map_err(|_| SealError::Unreadable)?;
-        Ok(opened.to_vec())
+        String::from_utf8(opened.to_vec()).map(Secret::new).map_err(|_| SealError::Unreadable)
     }
 
     /// Seals the values whose names `is_secret` picks; those sealed already stay as they are.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 mod allow;
@@ -25,8 +26,8 @@ pub use consumer::ConsumerSecrets;
 pub use error::StorageError;
 pub use object::StoredObject;
 pub use params::{
-    FILE_ID, PORTAL_TOKEN, in_record, is_secret_param, locked_until, of_tenant, secret_params,
-    started_by_hand,
+    FILE_ID, PORTAL_TOKEN, has_portal_token, in_record, is_secret_param, locked_until, of_tenant,
+    secret_params, started_by_hand,
 };
 pub use place::Storage;
 pub use storages::{Storages, UPLOADS};
@@ -42,6 +43,18 @@ pub enum StorageType {
     Local = 3,
     DataStore = 4,
     ThirdPartyConsumer = 5,
+}
+
+impl StorageType {
+    /// Whether it is a folder of the portal itself.
+    pub fn is_documents(self) -> bool {
+        matches!(self, Self::Documents | Self::ThirdpartyDocuments)
+    }
+
+    /// When an archive that was made at `created` goes by itself: DocSpace keeps those of its data store for a day.
+    pub fn expires_on(self, created: Timestamp) -> Option<Timestamp> {
+        (self == Self::DataStore).then(|| created + SignedDuration::from_hours(24))
+    }
 }
 
 /// `storageParams` of a request: names in DocSpace's spelling, values as text.

@@ -36,6 +36,7 @@ fn sorted_out(found: Vec<Listed>) -> (Vec<String>, Vec<String>) {
             Listed::File(file) if file.is_directory => paths.push(format!("{}/", file.path)),
             Listed::File(file) => paths.push(file.path),
             Listed::Skipped(sentence) => sentences.push(sentence),
+            Listed::Denied(file, _) => panic!("{file:?}"),
         }
     }
     (paths, sentences)
@@ -46,9 +47,17 @@ fn meta(path: &str, size: u64) -> FileMeta {
 }
 
 async fn content(filesystem: &Filesystem, file: &FileMeta) -> Result<Vec<u8>, FilesError> {
-    let pieces: Vec<Bytes> = filesystem.read(file).await?.try_collect().await?;
+    let pieces: Vec<Bytes> = filesystem.read(file).await?.1.try_collect().await?;
     assert!(pieces.iter().all(|piece| !piece.is_empty() && piece.len() <= 1 << 20));
     Ok(pieces.concat())
+}
+
+/// What was read of a file that is a small one.
+fn small(read: &Result<(FileMeta, Option<Bytes>), FilesError>) -> &Bytes {
+    let (opened, content) = read.as_ref().unwrap();
+    let content = content.as_ref().unwrap();
+    assert_eq!(opened.size, content.len() as u64);
+    content
 }
 
 fn write(dir: &TempDir, path: &str, content: impl AsRef<[u8]>) {
@@ -84,7 +93,7 @@ async fn any_name_is_listed_and_read() {
     }
     let files: Vec<_> = names.iter().map(|name| meta(&format!("sub folder/{name}"), 9)).collect();
     for (name, read) in names.iter().zip(filesystem.read_small(&files).await) {
-        assert_eq!(read.unwrap(), name.as_bytes());
+        assert_eq!(read.unwrap().1.unwrap(), name.as_bytes());
     }
 }
 
@@ -128,7 +137,7 @@ async fn what_is_no_file_is_named_and_never_opened() {
         let error = content(&filesystem, &meta(path, 6)).await.unwrap_err();
         let batch = filesystem.read_small(&[meta(path, 6), meta("real/target", 12)]).await;
         assert!(batch[0].is_err(), "{path}: {error}");
-        assert_eq!(batch[1].as_ref().unwrap(), "twelve bytes");
+        assert_eq!(small(&batch[1]), "twelve bytes");
         assert!(started.elapsed() < Duration::from_secs(2), "{path}");
     }
 }
@@ -148,7 +157,7 @@ async fn sizes_of_every_kind_come_whole() {
         let file = filesystem.stat("file").await.unwrap();
         assert_eq!(file.size, size as u64);
         assert!(content(&filesystem, &file).await.unwrap() == bytes, "{size}");
-        assert!(filesystem.read_small(&[file]).await.remove(0).unwrap() == bytes, "{size}");
+        assert!(*small(&filesystem.read_small(&[file]).await[0]) == bytes, "{size}");
     }
 }
 
@@ -157,11 +166,16 @@ async fn changes_are_seen_by_the_caller() {
     let dir = tempfile::tempdir().unwrap();
     let filesystem = folder(dir.path());
     write(&dir, "grown", vec![7; 300_000]);
+    write(&dir, "a little", vec![7; 3_000]);
     write(&dir, "shrunk", "ab");
     let files = [meta("grown", 10), meta("shrunk", 10), meta("gone", 10), meta("gone/deeper", 1)];
     let read = filesystem.read_small(&files).await;
-    assert_eq!(read[0].as_ref().unwrap().len(), 10 + (64 << 10));
-    assert_eq!(read[1].as_ref().unwrap(), "ab");
+    let grown = read[0].as_ref().unwrap();
+    assert_eq!((grown.0.size, &grown.1), (300_000, &None));
+    assert_eq!(read[1].as_ref().unwrap().0, filesystem.stat("shrunk").await.unwrap());
+    assert_eq!(small(&read[1]), "ab");
+    let read_a_little = filesystem.read_small(&[meta("a little", 10)]).await;
+    assert_eq!(small(&read_a_little[0]).len(), 3_000);
     assert!(matches!(&read[2], Err(FilesError::NotFound { path }) if path == "gone"));
     assert!(matches!(&read[3], Err(FilesError::NotFound { path }) if path == "gone/deeper"));
     assert_eq!(content(&filesystem, &files[0]).await.unwrap().len(), 300_000);
@@ -171,7 +185,8 @@ async fn changes_are_seen_by_the_caller() {
 
     // A file cut while it is read ends early instead of failing or hanging.
     write(&dir, "cut", vec![1; 8 << 20]);
-    let mut stream = filesystem.read(&meta("cut", 8 << 20)).await.unwrap();
+    let (opened, mut stream) = filesystem.read(&meta("cut", 1)).await.unwrap();
+    assert_eq!(opened, filesystem.stat("cut").await.unwrap());
     let mut length = stream.next().await.unwrap().unwrap().len();
     fs::File::options().write(true).open(dir.path().join("cut")).unwrap().set_len(1 << 20).unwrap();
     while let Some(piece) = stream.next().await {
@@ -277,12 +292,14 @@ async fn forbidden() {
     let found: Vec<_> = filesystem.list("").collect().await;
     // What follows is listed all the same.
     assert_eq!(found.len(), 3);
-    assert!(matches!(&found[0], Err(FilesError::Read { path, .. }) if path == "closed"));
+    assert!(matches!(&found[0], Ok(Listed::Denied(closed, _)) if closed.path == "closed"));
+    let itself: Vec<_> = filesystem.list("closed").collect().await;
+    assert!(matches!(&itself[..], [Err(FilesError::Read { path, .. })] if path == "closed"));
     let error = content(&filesystem, &meta("forbidden", 1)).await.unwrap_err();
     assert!(matches!(&error, FilesError::Denied { path, .. } if path == "forbidden"), "{error}");
     let read = filesystem.read_small(&[meta("forbidden", 1), meta("open", 1)]).await;
     assert!(matches!(&read[0], Err(FilesError::Denied { path, .. }) if path == "forbidden"));
-    assert_eq!(read[1].as_ref().unwrap(), "x");
+    assert_eq!(small(&read[1]), "x");
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
 }
 
@@ -390,10 +407,11 @@ async fn a_bucket_is_read_like_a_folder() {
             meta("large", 9),
         ])
         .await;
-    assert_eq!(read[0].as_ref().unwrap(), "small");
+    assert_eq!(small(&read[0]), "small");
     assert!(matches!(&read[1], Err(FilesError::NotFound { path }) if path == "gone"));
-    assert_eq!(read[2].as_ref().unwrap(), "");
-    assert_eq!(read[3].as_ref().unwrap().len(), 9 + (64 << 10));
+    assert_eq!(small(&read[2]), "");
+    let (opened, content) = read[3].as_ref().unwrap();
+    assert_eq!((opened, content), (&filesystem.stat("large").await.unwrap(), &None));
 
     let mistyped = Filesystem::open(&url("portal/date"), &options).unwrap();
     let (paths, sentences) = listed(&mistyped, "").await;
@@ -418,7 +436,7 @@ async fn pieces_of_a_store_have_one_size() {
         Filesystem::from_store(store as Arc<dyn ObjectStore>, &"s3://b/p".parse().unwrap())
             .unwrap();
     let pieces: Vec<Bytes> =
-        filesystem.read(&meta("large", 0)).await.unwrap().try_collect().await.unwrap();
+        filesystem.read(&meta("large", 0)).await.unwrap().1.try_collect().await.unwrap();
     assert_eq!(pieces.iter().map(Bytes::len).collect::<Vec<_>>(), [1 << 20, 1 << 20, 3]);
 }
 
@@ -443,7 +461,7 @@ async fn many_small_files_are_quick() {
         .try_filter_map(async |listed| {
             Ok(match listed {
                 Listed::File(file) => Some(file),
-                Listed::Skipped(_) => None,
+                _ => None,
             })
         })
         .try_collect()
@@ -454,7 +472,7 @@ async fn many_small_files_are_quick() {
     let started = Instant::now();
     for batch in files.chunks(64) {
         for read in filesystem.read_small(batch).await {
-            assert_eq!(read.unwrap().len(), 64);
+            assert_eq!(small(&read).len(), 64);
         }
     }
     let reading = started.elapsed();

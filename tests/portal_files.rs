@@ -24,6 +24,7 @@ async fn all(portal: &Portal) -> (Vec<PortalFile>, Vec<String>) {
         match entry {
             PortalEntry::File(file) => files.push(file),
             PortalEntry::Skipped(sentence) => sentences.push(sentence),
+            PortalEntry::Denied(file, _) => panic!("{file:?}"),
         }
     }
     (files, sentences)
@@ -33,7 +34,7 @@ async fn all(portal: &Portal) -> (Vec<PortalFile>, Vec<String>) {
 async fn contents(portal: &Portal, files: &[PortalFile]) -> Vec<(String, Vec<u8>)> {
     let mut members = Vec::new();
     for (file, content) in files.iter().zip(portal.read_small(files).await) {
-        members.push((file.member.clone(), content.unwrap().to_vec()));
+        members.push((file.member.clone(), content.unwrap().1.unwrap().to_vec()));
     }
     members.sort();
     members
@@ -156,6 +157,27 @@ async fn awkward_names_stay_out_of_docspace_s_list() {
 }
 
 #[tokio::test]
+async fn files_that_docspace_keeps_otherwise_are_warned_of() {
+    let docspace = DocSpace::create().await;
+    let portal = Portal::open(&docspace.config(), &[]).unwrap();
+    let about = |sentences: Vec<String>| -> Vec<bool> {
+        let any = |text: &str| sentences.iter().any(|sentence| sentence.contains(text));
+        vec![any("encryption at rest"), any("moved to \"s3\", but filesystem data is a folder")]
+    };
+    assert_eq!(about(all(&portal).await.1), [false, false]);
+    docspace
+        .execute(&[
+            "insert into core_settings (tenant, id, value, last_modified) \
+             values (-1, 'EncryptionSettings', 0x0102, '2026-01-01 00:00:00')",
+            "insert into webstudio_settings (TenantID, ID, UserID, Data, last_modified) values (1, \
+             'f13eaf2d-fa53-44f1-a6d6-a5aeda46fa2b', '00000000-0000-0000-0000-000000000000', \
+             '{\"Module\":\"s3\",\"Props\":[]}', '2026-01-01 00:00:00')",
+        ])
+        .await;
+    assert_eq!(about(all(&portal).await.1), [true, true]);
+}
+
+#[tokio::test]
 async fn a_storage_root_that_holds_nothing_is_named() {
     let docspace = DocSpace::create().await;
     let wrong = tempfile::tempdir().unwrap();
@@ -225,7 +247,7 @@ async fn a_plain_portal_is_taken_whole() {
     );
     assert!(files.iter().all(|file| file.stored.is_none()));
     assert_eq!(files[0].described().path, "a/b.txt");
-    let content: Vec<_> = portal.read(&files[5]).await.unwrap().try_collect().await.unwrap();
+    let content: Vec<_> = portal.read(&files[5]).await.unwrap().1.try_collect().await.unwrap();
     assert_eq!(content, ["film"]);
     portal.check_filesystem(1).await.unwrap();
     assert!(portal.check_filesystem(2).await.is_err());

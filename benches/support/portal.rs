@@ -181,7 +181,7 @@ impl Portal {
                     place -= count;
                     continue;
                 }
-                let change = table.columns.iter().find_map(|column| {
+                let change = table.columns.iter().skip(1).find_map(|column| {
                     let name = column.name;
                     match column.kind {
                         Kind::Title | Kind::Text(..) | Kind::Person | Kind::Address => {
@@ -189,6 +189,10 @@ impl Portal {
                         }
                         Kind::Number(_) => Some(format!("{name} = {name} + 1")),
                         Kind::Flag => Some(format!("{name} = 1 - {name}")),
+                        Kind::Json => Some(format!("{name} = json_quote(uuid())")),
+                        Kind::Blob(..) => Some(format!("{name} = concat({name}, '!')")),
+                        Kind::Moment => Some(format!("{name} = {name} + interval 1 second")),
+                        Kind::Ref(_) => Some(format!("{name} = {name} + 1")),
                         _ => None,
                     }
                 });

@@ -67,7 +67,8 @@ impl Service {
             archives,
             url: format!("http://127.0.0.1:{port}"),
             key: String::new(),
-            client: reqwest::Client::new(),
+            // Between two runs the server may give up a connection, and nobody here would notice.
+            client: reqwest::Client::builder().pool_max_idle_per_host(0).build()?,
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
             storage,
         };

@@ -198,6 +198,22 @@ impl Archives<'_> {
         Ok(())
     }
 
+    /// Notes the size of an archive of which none was known.
+    pub async fn set_size(&self, id: Uuid, size: u64) -> Result<(), CatalogError> {
+        self.catalog
+            .run(move |db| async move {
+                let sql = db.sql(
+                    "update portal_backup_archives set size_bytes = ? where id = ? and size_bytes = 0",
+                );
+                let query = sqlx::query(sql).bind(to_number(size)).bind(id.to_string());
+                query.execute(&db.pool).await?;
+                Ok(())
+            })
+            .await?;
+        self.catalog.archives_changed();
+        Ok(())
+    }
+
     /// Notes that an archive was read and found whole; if it was missing, it is back.
     pub async fn mark_verified(&self, id: Uuid, at: Timestamp) -> Result<bool, CatalogError> {
         self.mark(VERIFIED, id, at).await

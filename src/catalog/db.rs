@@ -101,6 +101,10 @@ impl Columns<'_> {
         u64::try_from(self.number(name)?).map_err(|_| unreadable(name))
     }
 
+    pub(crate) fn optional_number(&self, name: &str) -> Result<Option<i64>, CatalogError> {
+        Ok(self.0.try_get(name)?)
+    }
+
     pub(crate) fn flag(&self, name: &str) -> Result<bool, CatalogError> {
         Ok(self.number(name)? != 0)
     }

@@ -151,24 +151,35 @@ impl Jobs<'_> {
             .await
     }
 
-    /// Takes the oldest job that nobody runs, or only `only`. `owner` names the worker, for people.
+    /// Takes the oldest job that nobody runs, or only `only`, or only one of `kinds` if there are some. `owner` names the
+    /// worker, for people.
     pub(crate) async fn claim(
         &self,
         owner: String,
         lease: Duration,
         only: Option<Uuid>,
+        kinds: &'static [JobKind],
     ) -> Result<Option<Row>, CatalogError> {
         const FREE: &str = "(state = 'queued' or (state = 'running' and lease_until < {now}))";
         self.0
             .run(move |db| {
                 let owner = owner.clone();
                 async move {
-                    let mine = if only.is_some() { "and id = ?" } else { "" };
+                    let mut mine = String::new();
+                    if !kinds.is_empty() {
+                        mine += &format!(" and kind in ({})", vec!["?"; kinds.len()].join(", "));
+                    }
+                    if only.is_some() {
+                        mine += " and id = ?";
+                    }
                     let sql = db.sql(&format!(
-                        "select id, fence from portal_backup_jobs where {FREE} {mine} \
+                        "select id, fence from portal_backup_jobs where {FREE}{mine} \
                          order by created_on, id limit 16"
                     ));
-                    let query = sqlx::query(sql);
+                    let mut query = sqlx::query(sql);
+                    for kind in kinds {
+                        query = query.bind(to_word(kind)?);
+                    }
                     let query = match only {
                         Some(id) => query.bind(id.to_string()),
                         None => query,
@@ -197,6 +208,28 @@ impl Jobs<'_> {
                         }
                     }
                     Ok(None)
+                }
+            })
+            .await
+    }
+
+    /// Changes what a job keeps of its request, until somebody wants it cancelled or it has ended.
+    pub(crate) async fn set_request(
+        &self,
+        id: Uuid,
+        request: serde_json::Value,
+    ) -> Result<(), CatalogError> {
+        self.0
+            .run(move |db| {
+                let request = request.clone();
+                async move {
+                    let sql = db.sql(
+                        "update portal_backup_jobs set request = ? where id = ? \
+                         and cancel_requested = 0 and state in ('queued', 'running')",
+                    );
+                    let query = sqlx::query(sql).bind(to_json(&request)?).bind(id.to_string());
+                    query.execute(&db.pool).await?;
+                    Ok(())
                 }
             })
             .await

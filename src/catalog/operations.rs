@@ -9,7 +9,7 @@ use super::db::{Columns, Db, is_unique_violation, to_json, to_word};
 use super::sources::key;
 use super::{Catalog, CatalogError, SourceKind};
 
-const COLUMNS: &str = "id, job_id, task, source_kind, name, location, messages, started_on, \
+const COLUMNS: &str = "id, operation_number, job_id, task, source_kind, name, location, messages, started_on, \
     completed_on, ending, error";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,8 +49,10 @@ impl Message {
 /// One backup or restore of one source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Operation {
-    /// Counted from 1.
+    /// In the catalog.
     pub id: i64,
+    /// By which its clients know it, counted from 1; None: they are told none.
+    pub number: Option<i64>,
     /// None: it was refused before there was a job.
     pub job_id: Option<Uuid>,
     pub task: Task,
@@ -72,8 +74,9 @@ pub struct Operations<'c> {
 }
 
 impl Operations<'_> {
-    /// Records an operation and gives it an id, or finds the one that was recorded for its job.
-    pub async fn begin(&self, new: &Operation) -> Result<Operation, CatalogError> {
+    /// Records an operation and gives it an id, and a number if it is to have one; or finds the one that was recorded
+    /// for its job.
+    pub async fn begin(&self, new: &Operation, numbered: bool) -> Result<Operation, CatalogError> {
         let new = new.clone();
         self.catalog
             .run(move |db| {
@@ -85,11 +88,19 @@ impl Operations<'_> {
                         {
                             return Ok(known);
                         }
-                        if let Some(made) = insert(&db, &new).await? {
+                        if let Some(made) = insert(&db, &new, numbered).await? {
                             return Ok(made);
                         }
                     }
                 }
+            })
+            .await
+    }
+
+    pub async fn numbered(&self, number: i64) -> Result<Option<Operation>, CatalogError> {
+        self.catalog
+            .run(move |db| async move {
+                one(&db, "operation_number = ?", vec![], Some(number)).await
             })
             .await
     }
@@ -185,17 +196,27 @@ impl Operations<'_> {
     }
 }
 
-/// None: another took the id, or the job's place.
-async fn insert(db: &Db, new: &Operation) -> Result<Option<Operation>, CatalogError> {
-    let sql = db.sql("select coalesce(max(id), 0) as newest from portal_backup_operations");
-    let newest = Columns(&sqlx::query(sql).fetch_one(&db.pool).await?).number("newest")?;
-    let made = Operation { id: newest + 1, ..new.clone() };
+/// None: another took the id, the number, or the job's place.
+async fn insert(
+    db: &Db,
+    new: &Operation,
+    numbered: bool,
+) -> Result<Option<Operation>, CatalogError> {
+    let sql = db.sql(
+        "select coalesce(max(id), 0) as newest, coalesce(max(operation_number), 0) as highest \
+         from portal_backup_operations",
+    );
+    let row = sqlx::query(sql).fetch_one(&db.pool).await?;
+    let (newest, highest) = (Columns(&row).number("newest")?, Columns(&row).number("highest")?);
+    let number = numbered.then_some(highest + 1);
+    let made = Operation { id: newest + 1, number, ..new.clone() };
     let sql = db.sql(&format!(
         "insert into portal_backup_operations ({COLUMNS}, name_key) \
-         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     ));
     let result = sqlx::query(sql)
         .bind(made.id)
+        .bind(made.number)
         .bind(made.job_id.map(|id| id.to_string()))
         .bind(to_word(&made.task)?)
         .bind(to_word(&made.kind)?)
@@ -242,6 +263,7 @@ fn read(row: &AnyRow) -> Result<Operation, CatalogError> {
     };
     Ok(Operation {
         id: row.number("id")?,
+        number: row.optional_number("operation_number")?,
         job_id: row.optional_id("job_id")?,
         task: row.word("task")?,
         kind: row.word("source_kind")?,

@@ -12,7 +12,7 @@ use crate::schedule::retention::Rules;
 use crate::storage::{StorageParams, StorageType};
 
 /// Without `id` and `revision`, which have places of their own in the statements.
-const COLUMNS: [&str; 24] = [
+const COLUMNS: [&str; 25] = [
     "tenant_id",
     "dump",
     "name",
@@ -37,6 +37,7 @@ const COLUMNS: [&str; 24] = [
     "mirrored",
     "synced_on",
     "deleted_on",
+    "deleted_by",
 ];
 
 /// When backups are made of themselves, where they go, and how the last ones went.
@@ -79,6 +80,8 @@ pub struct ScheduleRecord {
     pub synced_on: Option<Timestamp>,
     /// Deleted, and kept until the portal's row is too.
     pub deleted_on: Option<Timestamp>,
+    /// As the caller writes it.
+    pub deleted_by: Option<serde_json::Value>,
     /// 0: not in the table yet.
     pub revision: i64,
 }
@@ -261,7 +264,8 @@ fn bind(query: Statement, record: &ScheduleRecord) -> Result<Statement, CatalogE
         .bind(record.stale)
         .bind(record.mirrored.clone())
         .bind(time(record.synced_on))
-        .bind(time(record.deleted_on)))
+        .bind(time(record.deleted_on))
+        .bind(record.deleted_by.as_ref().map(to_json).transpose()?))
 }
 
 fn read(row: &AnyRow) -> Result<ScheduleRecord, CatalogError> {
@@ -292,6 +296,10 @@ fn read(row: &AnyRow) -> Result<ScheduleRecord, CatalogError> {
         mirrored: row.optional_text("mirrored")?,
         synced_on: row.optional_time("synced_on")?,
         deleted_on: row.optional_time("deleted_on")?,
+        deleted_by: match row.optional_text("deleted_by")? {
+            Some(_) => row.json("deleted_by")?,
+            None => None,
+        },
         revision: row.number("revision")?,
     })
 }

@@ -8,8 +8,7 @@ use uuid::Uuid;
 use super::db::{Columns, is_unique_violation, to_word};
 use super::{Catalog, CatalogError};
 
-const COLUMNS: &str =
-    "source_kind, name, url, source_options, document, job_id, ready, made, created_on";
+const COLUMNS: &str = "source_kind, name, url, source_options, document, restored_index, job_id, ready, made, created_on";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -28,6 +27,8 @@ pub struct SourceRecord {
     pub url: String,
     pub options: String,
     pub document: String,
+    /// The index that belongs to it, sealed by the caller.
+    pub restored_index: Option<String>,
     /// The restore.
     pub job_id: Uuid,
     pub ready: bool,
@@ -56,7 +57,7 @@ impl Sources<'_> {
                 async move {
                     let sql = db.sql(&format!(
                         "insert into portal_backup_sources ({COLUMNS}, name_key) \
-                         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
                     ));
                     let result = sqlx::query(sql)
                         .bind(to_word(&record.kind)?)
@@ -64,6 +65,7 @@ impl Sources<'_> {
                         .bind(record.url)
                         .bind(record.options)
                         .bind(record.document)
+                        .bind(record.restored_index)
                         .bind(record.job_id.to_string())
                         .bind(i64::from(record.ready))
                         .bind(i64::from(record.made))
@@ -126,9 +128,13 @@ impl Sources<'_> {
         self.change("update portal_backup_sources set made = 1 where job_id = ?", job).await
     }
 
-    /// The restore of this job has succeeded: from now on its source is served.
-    pub async fn set_ready(&self, job: Uuid) -> Result<(), CatalogError> {
-        self.change("update portal_backup_sources set ready = 1 where job_id = ?", job).await
+    /// The restore of this job has succeeded: from now on its source is served; or no longer.
+    pub async fn set_ready(&self, job: Uuid, ready: bool) -> Result<(), CatalogError> {
+        let text = match ready {
+            true => "update portal_backup_sources set ready = 1 where job_id = ?",
+            false => "update portal_backup_sources set ready = 0 where job_id = ?",
+        };
+        self.change(text, job).await
     }
 
     /// Forgets what the restore of this job was making.
@@ -154,6 +160,7 @@ fn read(row: &AnyRow) -> Result<SourceRecord, CatalogError> {
         url: row.text("url")?,
         options: row.text("source_options")?,
         document: row.text("document")?,
+        restored_index: row.optional_text("restored_index")?,
         job_id: row.id("job_id")?,
         ready: row.flag("ready")?,
         made: row.flag("made")?,

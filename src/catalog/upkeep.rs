@@ -108,13 +108,14 @@ impl Upkeep<'_> {
             .await
     }
 
-    /// The id of every archive, and whether it was removed, is missing, and is not told yet.
+    /// The id of every archive, and whether it was removed, is missing, was made here, and is not told yet.
     pub(crate) async fn archive_states(&self) -> Result<Vec<ArchiveState>, CatalogError> {
         self.catalog
             .run(|db| async move {
                 let rows = sqlx::query(
                     "select id, case when removed_on is null then 0 else 1 end as removed, \
-                     case when missing_since is null then 0 else 1 end as missing, stale \
+                     case when missing_since is null then 0 else 1 end as missing, \
+                     case when job_id is null then 0 else 1 end as made_here, stale \
                      from portal_backup_archives",
                 )
                 .fetch_all(&db.pool)
@@ -126,6 +127,7 @@ impl Upkeep<'_> {
                             id: row.id("id")?,
                             removed: row.flag("removed")?,
                             missing: row.flag("missing")?,
+                            made_here: row.flag("made_here")?,
                             stale: row.number("stale")? > 0,
                         })
                     })
@@ -161,25 +163,48 @@ impl Upkeep<'_> {
 
     /// Backups and restores of which the audit trail lacks the start or the end.
     pub(crate) async fn untold_jobs(&self) -> Result<Vec<(Job, Told)>, CatalogError> {
+        let lacking = "told = 0 or (told = 1 and state in ('succeeded', 'failed', 'cancelled'))";
+        self.audited(lacking, Vec::new()).await
+    }
+
+    /// Those of which something was claimed to be written there, and that began and ended between two moments.
+    pub(crate) async fn told_jobs(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<(Job, Told)>, CatalogError> {
+        let between = "told > 0 and created_on > ? and coalesce(finished_on, created_on) < ?";
+        self.audited(between, vec![from.as_millisecond(), to.as_millisecond()]).await
+    }
+
+    async fn audited(
+        &self,
+        condition: &'static str,
+        values: Vec<i64>,
+    ) -> Result<Vec<(Job, Told)>, CatalogError> {
         self.catalog
-            .run(|db| async move {
-                let columns = jobs::COLUMNS;
-                let sql = db.sql(&format!(
-                    "select {columns}, told from portal_backup_jobs where kind in ('backup', 'restore') \
-                     and (told = 0 or (told = 1 and state in ('succeeded', 'failed', 'cancelled'))) \
-                     order by created_on limit ?"
-                ));
-                let rows = sqlx::query(sql).bind(BATCH).fetch_all(&db.pool).await?;
-                rows.iter()
-                    .map(|row| {
-                        let told = match Columns(row).number("told")? {
-                            0 => Told::Nothing,
-                            1 => Told::Start,
-                            _ => Told::End,
-                        };
-                        Ok((jobs::read(row)?.job, told))
-                    })
-                    .collect()
+            .run(move |db| {
+                let values = values.clone();
+                async move {
+                    let columns = jobs::COLUMNS;
+                    let sql = db.sql(&format!(
+                        "select {columns}, told from portal_backup_jobs \
+                         where kind in ('backup', 'restore') and ({condition}) \
+                         order by created_on limit ?"
+                    ));
+                    let query = values.into_iter().fold(sqlx::query(sql), sqlx::query::Query::bind);
+                    let rows = query.bind(BATCH).fetch_all(&db.pool).await?;
+                    rows.iter()
+                        .map(|row| {
+                            let told = match Columns(row).number("told")? {
+                                0 => Told::Nothing,
+                                1 => Told::Start,
+                                _ => Told::End,
+                            };
+                            Ok((jobs::read(row)?.job, told))
+                        })
+                        .collect()
+                }
             })
             .await
     }
@@ -213,5 +238,14 @@ pub(crate) struct ArchiveState {
     pub(crate) id: Uuid,
     pub(crate) removed: bool,
     pub(crate) missing: bool,
+    pub(crate) made_here: bool,
     pub(crate) stale: bool,
+}
+
+impl ArchiveState {
+    /// Whether the portal's table is to call it removed: of what another service made, that it was not found
+    /// does not suffice.
+    pub(crate) fn gone(&self) -> bool {
+        self.removed || (self.missing && self.made_here)
+    }
 }

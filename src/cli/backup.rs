@@ -2,21 +2,22 @@
 
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 
+use super::storage_arg::{StorageArg, parameter};
 use super::{CliError, Global, follow, output};
 use crate::app::App;
 use crate::catalog::CopyState;
 use crate::jobs::{Job, JobState};
 use crate::ops::backup::{self, Mode, StartBackup};
 use crate::ops::copies;
-use crate::storage::{StorageParams, StorageType, started_by_hand};
+use crate::storage::{StorageParams, started_by_hand};
 
 #[derive(Debug, Args)]
 pub struct Backup {
-    /// Where the archive goes
-    #[arg(long, value_enum, default_value = "local")]
+    /// Where the archive goes: local, custom-cloud, data-store, documents, thridparty-documents or third-party-consumer
+    #[arg(long, default_value = "local")]
     storage: StorageArg,
     /// A parameter of the storage, as DocSpace names it, for example filePath=/backups/weekly
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
@@ -26,38 +27,10 @@ pub struct Backup {
     incremental: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum StorageArg {
-    Local,
-    CustomCloud,
-    DataStore,
-    Documents,
-    ThridpartyDocuments,
-    ThirdPartyConsumer,
-}
-
-impl From<StorageArg> for StorageType {
-    fn from(storage: StorageArg) -> Self {
-        match storage {
-            StorageArg::Local => Self::Local,
-            StorageArg::CustomCloud => Self::CustomCloud,
-            StorageArg::DataStore => Self::DataStore,
-            StorageArg::Documents => Self::Documents,
-            StorageArg::ThridpartyDocuments => Self::ThirdpartyDocuments,
-            StorageArg::ThirdPartyConsumer => Self::ThirdPartyConsumer,
-        }
-    }
-}
-
-pub fn parameter(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
-    Ok((name.to_owned(), value.to_owned()))
-}
-
 impl Backup {
     pub async fn run(self, global: &Global) -> Result<(), CliError> {
         let app = global.app().await?;
-        let storage_type = self.storage.into();
+        let StorageArg(storage_type) = self.storage;
         let mut storage_params = self.params.into_iter().collect::<StorageParams>();
         started_by_hand(storage_type, &mut storage_params);
         let job = backup::start(
@@ -70,6 +43,7 @@ impl Backup {
                 mode: if self.incremental { Mode::Incremental } else { Mode::Full },
                 parent: None,
                 full_every: None,
+                actor: None,
             },
         )
         .await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::progress::Display;
 use super::serve::{Service, signal};
@@ -31,17 +31,18 @@ pub struct Demo {
 }
 
 impl Demo {
-    pub async fn run(self, _global: &Global) -> Result<(), CliError> {
+    pub async fn run(self, global: &Global) -> Result<(), CliError> {
+        let say = |text: &str| if global.json { Ok(()) } else { output::line(text) };
         std::fs::create_dir_all(&self.dir).map_err(CliError::failed)?;
         let dir = self.dir.canonicalize().map_err(CliError::failed)?;
-        output::line("Making a demo portal: a SQLite database and a folder of office files …")?;
+        say("Making a demo portal: a SQLite database and a folder of office files …")?;
         let home = dir.join("portal");
         let portal = tokio::task::spawn_blocking(move || generate(&home, DemoSize::default()))
             .await
             .map_err(CliError::failed)?
             .map_err(|error| CliError::Failed(format!("making the demo portal: {error}")))?;
-        output::line(&format!("  database  {}", portal.database.display()))?;
-        output::line(&format!("  files     {}", portal.files.display()))?;
+        say(&format!("  database  {}", portal.database.display()))?;
+        say(&format!("  files     {}", portal.files.display()))?;
 
         let mut config = Config::default();
         config.server.listen = self.listen;
@@ -68,13 +69,13 @@ impl Demo {
             base: format!("http://{}", service.address()),
             key,
         };
-        output::line(&format!("Serving on {}\nAPI key {}", client.base, client.key.expose()))?;
-        let result = back_up(&client).await;
+        say(&format!("Serving on {}\nAPI key {}", client.base, client.key.expose()))?;
+        let result = back_up(&client, global.json).await;
         if self.exit || result.is_err() {
             service.stop().await;
             return result;
         }
-        output::line("\nServing until Ctrl-C.")?;
+        say("\nServing until Ctrl-C.")?;
         signal().await?;
         service.stop().await;
         Ok(())
@@ -85,10 +86,14 @@ impl Demo {
 const SAMPLE: &str = r#"{"storageType":"Local","dump":true}"#;
 
 /// What DocSpace's sample does, then what its clients do: poll until it is done.
-async fn back_up(client: &Client) -> Result<(), CliError> {
-    output::line(&format!("\nPOST /api/2.0/backup/startbackup\nAuthorization: sk-…\n{SAMPLE}\n"))?;
+async fn back_up(client: &Client, as_json: bool) -> Result<(), CliError> {
+    if !as_json {
+        output::line(&format!(
+            "\nPOST /api/2.0/backup/startbackup\nAuthorization: sk-…\n{SAMPLE}\n"
+        ))?;
+    }
     client.send(Method::POST, "/api/2.0/backup/startbackup", Some(SAMPLE)).await?;
-    let mut display = Display::new(false);
+    let mut display = Display::new(as_json);
     let progress = loop {
         let answer =
             client.send(Method::GET, "/api/2.0/backup/getbackupprogress?dump=true", None).await?;
@@ -119,6 +124,14 @@ async fn back_up(client: &Client) -> Result<(), CliError> {
     else {
         return Err(CliError::Failed("the backup ended without a verified archive".to_owned()));
     };
+    if as_json {
+        return output::json(&json!({
+            "url": client.base,
+            "key": client.key.expose(),
+            "archive": archive,
+            "download": progress["link"],
+        }));
+    }
     output::line(&format!(
         "\nThe archive   {}\n  size        {}\n  SHA-256     {}\n  verified    read back and compared, {verified}\n  download    {}\nThe API       {}/swagger/",
         url.strip_prefix("file://").unwrap_or(url),

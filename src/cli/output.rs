@@ -1,11 +1,19 @@
 //! What verbs print.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
 use super::CliError;
 use crate::catalog::{ArchiveRecord, CopyRecord};
+
+/// Whether anything was printed.
+static PRINTED: AtomicBool = AtomicBool::new(false);
+
+pub fn has_printed() -> bool {
+    PRINTED.load(Ordering::Relaxed)
+}
 
 /// One JSON document on standard output.
 pub fn json(value: &impl Serialize) -> Result<(), CliError> {
@@ -15,6 +23,7 @@ pub fn json(value: &impl Serialize) -> Result<(), CliError> {
 
 /// One line on standard output. A reader that has gone (`| head`) ends the program quietly.
 pub fn line(text: &str) -> Result<(), CliError> {
+    PRINTED.store(true, Ordering::Relaxed);
     match writeln!(std::io::stdout(), "{text}") {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),

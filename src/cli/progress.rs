@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::jobs::ProgressView;
+use crate::jobs::{Progress, ProgressView};
 
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 pub struct Display {
@@ -46,6 +47,19 @@ impl Display {
             eprintln!("{:>3} %  {text}", view.percent);
             self.last_line = Some((Instant::now(), view.phase.clone()));
         }
+    }
+
+    /// Shows the progress of some work until it has ended.
+    pub async fn watch<T>(mut self, progress: &Progress, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        let result = loop {
+            tokio::select! {
+                result = &mut work => break result,
+                () = tokio::time::sleep(LOOK_EVERY) => self.show(&progress.view()),
+            }
+        };
+        self.finish();
+        result
     }
 
     pub fn finish(self) {

@@ -6,8 +6,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::archive_ref::{ArchiveRef, Identity};
+use super::progress::Display;
 use super::{CliError, Global, follow, output, plan};
-use crate::jobs::{Job, JobState};
+use crate::jobs::{Enqueued, Job, JobState, Progress};
 use crate::ops::restore::{self, RestorePlan, RestoreRequest};
 
 #[derive(Debug, Args)]
@@ -46,9 +47,12 @@ impl Restore {
             trust: self.trust,
             by_operator: true,
             identity_file: self.identity.absolute()?,
+            actor: None,
         };
         if self.dry_run {
-            let plan = restore::plan(&app, None, &request).await?;
+            let progress = Progress::default();
+            let plan = restore::plan(&app, None, &request, Some(&progress));
+            let plan = Display::new(global.json).watch(&progress, plan).await?;
             if global.json {
                 output::json(&plan)?;
             } else {
@@ -58,14 +62,21 @@ impl Restore {
         }
         let ask = !self.yes && std::io::stdin().is_terminal();
         if ask {
-            let plan = restore::plan(&app, None, &request).await?;
+            let plan = restore::plan(&app, None, &request, None).await?;
             plan::print(&plan)?;
             refused(&plan)?;
             if !confirmed(&target)? {
                 return Err(CliError::Failed(format!("not begun: {target} is as it was")));
             }
         }
-        let job = restore::start(&app, tenant, request).await?;
+        let asked = serde_json::to_value(&request.archive).map_err(CliError::failed)?;
+        let Enqueued { job, created } = restore::start(&app, tenant, request).await?;
+        if !created && job.request["archive"] != asked {
+            return Err(CliError::Failed(format!(
+                "not begun: another restore is under way (job {}); wait until it has ended, or cancel it",
+                job.id
+            )));
+        }
         let job = follow::run(&app, job, global.json).await?;
         report(&job, &target, global.json)
     }

@@ -4,8 +4,8 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::backup::{StorageArg, parameter};
 use super::follow::installation_tenant;
+use super::storage_arg::{StorageArg, parameter};
 use super::{CliError, Global, output};
 use crate::app::App;
 use crate::http::v1::schedules::ScheduleView;
@@ -36,8 +36,8 @@ pub struct Set {
     /// Such as Europe/Paris [default: the portal's]
     #[arg(long, value_name = "ZONE")]
     timezone: Option<String>,
-    /// Where the archives go
-    #[arg(long, value_enum, default_value = "local")]
+    /// Where the archives go, as for backup
+    #[arg(long, default_value = "local")]
     storage: StorageArg,
     /// A parameter of the storage, as DocSpace names it, for example filePath=weekly
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
@@ -92,7 +92,7 @@ impl Schedule {
             Self::Set(set) => set.run(&app, global.json).await,
             Self::Show(show) => show.run(&app, global.json).await,
             Self::Delete(Delete { id }) => {
-                if !schedules::delete(&app, id).await? {
+                if !schedules::delete(&app, id, None).await? {
                     return Err(CliError::Failed(format!("there is no schedule {id}")));
                 }
                 if global.json {
@@ -121,7 +121,7 @@ impl Set {
             cron: self.cron,
             timezone: self.timezone,
             enabled: !self.disabled,
-            storage_type: self.storage.into(),
+            storage_type: self.storage.0,
             storage_params: self.params.into_iter().collect(),
             mode: if self.incremental { Mode::Incremental } else { Mode::Full },
             full_every: self.full_every,
@@ -178,6 +178,9 @@ fn line(view: &ScheduleView) -> Result<(), CliError> {
     output::line(&format!("  next run      {}", or_never(&view.next_run)))?;
     output::line(&format!("  last run      {}", or_never(&view.last_run)))?;
     output::line(&format!("  last success  {}", or_never(&view.last_success)))?;
+    if let Some(job) = view.waiting_for {
+        output::line(&format!("  waits for     job {job}"))?;
+    }
     match &view.last_error {
         Some(error) => output::line(&format!("  last error    {error}")),
         None => Ok(()),

@@ -70,12 +70,19 @@ impl Service {
     /// Running jobs stop cleanly and are queued again; open requests are answered.
     pub async fn stop(self) {
         self.sweeper.abort();
-        if let Some(scheduler) = self.scheduler {
-            scheduler.shutdown().await;
-        }
-        if let Some(worker) = self.worker {
-            worker.shutdown(SHUTDOWN).await;
-        }
+        let scheduler = async {
+            if let Some(scheduler) = self.scheduler
+                && tokio::time::timeout(SHUTDOWN, scheduler.shutdown()).await.is_err()
+            {
+                tracing::warn!("what the scheduler is at takes too long and is left");
+            }
+        };
+        let worker = async {
+            if let Some(worker) = self.worker {
+                worker.shutdown(SHUTDOWN).await;
+            }
+        };
+        tokio::join!(worker, scheduler);
         self.handle.stop(true).await;
         if let Ok(Err(error)) = self.server.await {
             tracing::error!(%error, "the server ended badly");

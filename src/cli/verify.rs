@@ -10,13 +10,14 @@ use super::archive_ref::{ArchiveRef, Identity};
 use super::progress::Display;
 use super::{CliError, Global, follow, output};
 use crate::jobs::{JobState, Progress};
+use crate::ops::restore::ArchiveChoice;
 use crate::ops::verify::{self, verdict};
 
 #[derive(Debug, Args)]
 pub struct Verify {
     /// An archive's id, URL or path
     archive: ArchiveRef,
-    /// Also restore it into a scratch place, and compare that with the archive; ARCHIVE must be an id
+    /// Also restore it into a scratch place, and compare that with the archive
     #[arg(long)]
     restore: bool,
     #[command(flatten)]
@@ -32,19 +33,11 @@ impl Verify {
         let progress = Arc::new(Progress::default());
         progress.phase("verifying");
         progress.add_total(found.stored.len());
-        let mut display = Display::new(global.json);
         let app = found.record.as_ref().map(|(app, _)| &**app);
         let known = found.record.as_ref().map(|(_, record)| record);
         let known = known.filter(|record| !record.sha256.is_empty());
         let check = verify::read(app, &found.keys, &found.near, found.stored, known, &progress);
-        tokio::pin!(check);
-        let report = loop {
-            tokio::select! {
-                report = &mut check => break report,
-                () = tokio::time::sleep(std::time::Duration::from_millis(200)) => display.show(&progress.view()),
-            }
-        };
-        display.finish();
+        let report = Display::new(global.json).watch(&progress, check).await;
         let report =
             report.map_err(|error| CliError::Failed(format!("{}: {error}", found.name)))?;
         // Otherwise only the stored bytes were compared.
@@ -99,13 +92,15 @@ impl Verify {
 
 /// Runs the job that also restores the archive into a scratch place.
 async fn prove(global: &Global, archive: &ArchiveRef, identity: &Identity) -> Result<(), CliError> {
-    let ArchiveRef::Id(id) = archive else {
-        return Err(CliError::Usage(
-            "--restore needs the id of an archive in the catalog: enter it with import".to_owned(),
-        ));
-    };
     let app = global.app().await?;
-    let job = verify::start(&app, None, *id, true, identity.absolute()?).await?;
+    let (choice, identity) = (archive.choice()?, identity.absolute()?);
+    let job = match choice {
+        ArchiveChoice::Id { id } => verify::start(&app, None, id, true, identity).await?,
+        elsewhere => {
+            let tenant = follow::installation_tenant(&app);
+            verify::start_elsewhere(&app, tenant, elsewhere, identity).await?
+        }
+    };
     let job = follow::run(&app, job, global.json).await?;
     let ok = job.state == JobState::Succeeded;
     if global.json {
@@ -122,7 +117,8 @@ async fn prove(global: &Global, archive: &ArchiveRef, identity: &Identity) -> Re
             output::line(&format!("warning: {warning}"))?;
         }
         if ok {
-            output::line(&format!("{id} is proved: it was restored into a scratch place"))?;
+            let name = job.archive_id.map_or_else(|| "the archive".to_owned(), |id| id.to_string());
+            output::line(&format!("{name} is proved: it was restored into a scratch place"))?;
         }
     }
     if ok {

@@ -18,21 +18,29 @@ const KEPT: usize = 1000;
 
 /// The keys that were left out of listings.
 #[derive(Debug, Clone, Default)]
-pub struct Unnamable(Arc<Mutex<Vec<String>>>);
+pub struct Unnamable(Arc<Mutex<LeftOut>>);
+
+#[derive(Debug, Default)]
+struct LeftOut {
+    keys: Vec<String>,
+    more: u64,
+}
 
 impl Unnamable {
-    /// Those that begin with `prefix`, once.
-    pub fn take(&self, prefix: &str) -> Vec<String> {
-        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (taken, left) = keys.drain(..).partition(|key| key.starts_with(prefix));
-        *keys = left;
-        taken
+    /// Those that begin with `prefix`, once; and how many more there were, of whatever prefix.
+    pub fn take(&self, prefix: &str) -> (Vec<String>, u64) {
+        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (taken, others) = left.keys.drain(..).partition(|key| key.starts_with(prefix));
+        left.keys = others;
+        (taken, std::mem::take(&mut left.more))
     }
 
     fn add(&self, key: String) {
-        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if keys.len() < KEPT && !keys.contains(&key) {
-            keys.push(key);
+        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match left.keys.contains(&key) {
+            true => {}
+            false if left.keys.len() < KEPT => left.keys.push(key),
+            false => left.more += 1,
         }
     }
 }
@@ -83,7 +91,9 @@ fn sift(body: Bytes, unnamable: &Unnamable) -> Bytes {
     let mut copied = 0;
     while let Some((start, end)) = next_object(rest) {
         let offset = text.len() - rest.len();
-        if let Some(key) = key(&rest[start..end]).filter(|key| !is_path(key)) {
+        let object = &rest[start..end];
+        let is_odd = |key: &String| !is_path(key) || (key.ends_with('/') && !is_empty(object));
+        if let Some(key) = key(object).filter(is_odd) {
             unnamable.add(key);
             sifted.push_str(&text[copied..offset + start]);
             copied = offset + end;
@@ -97,9 +107,10 @@ fn sift(body: Bytes, unnamable: &Unnamable) -> Bytes {
     sifted.into()
 }
 
-/// Where the next `<Contents>` (S3, Google) or `<Blob>` (Azure) begins and ends.
+/// Where the next object or folder begins and ends: `<Contents>` and `<CommonPrefixes>` (S3, Google), `<Blob>` and
+/// `<BlobPrefix>` (Azure).
 fn next_object(text: &str) -> Option<(usize, usize)> {
-    ["Contents", "Blob"]
+    ["Contents", "Blob", "CommonPrefixes", "BlobPrefix"]
         .iter()
         .filter_map(|name| {
             let start = text.find(&format!("<{name}>"))?;
@@ -111,7 +122,8 @@ fn next_object(text: &str) -> Option<(usize, usize)> {
 }
 
 fn key(object: &str) -> Option<String> {
-    let (_, rest) = object.split_once("<Key").or_else(|| object.split_once("<Name"))?;
+    let tags = ["<Key", "<Name", "<Prefix"];
+    let (_, rest) = tags.iter().find_map(|tag| object.split_once(tag))?;
     let (attributes, rest) = rest.split_once('>')?;
     let (raw, _) = rest.split_once("</")?;
     let key = quick_xml::escape::unescape(raw).ok()?.into_owned();
@@ -119,6 +131,15 @@ fn key(object: &str) -> Option<String> {
         return Some(percent_decode_str(&key).decode_utf8_lossy().into_owned());
     }
     Some(key)
+}
+
+/// Whether an object has no content; a folder has none.
+fn is_empty(object: &str) -> bool {
+    let sizes = ["<Size>", "<Content-Length>"];
+    sizes
+        .iter()
+        .find_map(|tag| object.split_once(tag))
+        .is_none_or(|(_, rest)| rest.starts_with("0<"))
 }
 
 /// Whether a path stands for exactly this key. A `/` at the end marks a folder, as consoles make them.
@@ -133,8 +154,9 @@ mod tests {
 
     fn page(keys: &[&str], object: &str, name: &str) -> String {
         let objects = keys.iter().map(|key| {
+            let size = if key.ends_with('/') { 0 } else { 1 };
             let key = quick_xml::escape::escape(*key).replace('\n', "&#xA;");
-            format!("<{object}><{name}>{key}</{name}><Size>1</Size></{object}>")
+            format!("<{object}><{name}>{key}</{name}><Size>{size}</Size></{object}>")
         });
         format!("<?xml?><R><A>Contents</A>{}</R>", objects.collect::<String>())
     }
@@ -149,13 +171,26 @@ mod tests {
             let clean = page(&good, object, name);
             assert_eq!(sift(clean.clone().into(), &unnamable), clean);
             assert_eq!(sift(page(&mixed, object, name).into(), &unnamable), clean);
-            assert_eq!(unnamable.take("a"), ["a\nb", "a//b"]);
-            assert_eq!(unnamable.take("").len(), 4);
-            assert!(unnamable.take("").is_empty());
+            assert_eq!(unnamable.take("a").0, ["a\nb", "a//b"]);
+            assert_eq!(unnamable.take("").0.len(), 4);
+            assert!(unnamable.take("").0.is_empty());
+        }
+        for (folder, name) in [("CommonPrefixes", "Prefix"), ("BlobPrefix", "Name")] {
+            let page = |key: &str| format!("<{folder}><{name}>{key}</{name}></{folder}>");
+            let mixed = page("a/") + &page("a//") + &page("b/");
+            assert_eq!(sift(mixed.into(), &Unnamable::default()), page("a/") + &page("b/"));
         }
         let encoded = "<Blob><Name Encoded=\"true\">a%0Ab</Name></Blob>";
         let unnamable = Unnamable::default();
         assert_eq!(sift(encoded.into(), &unnamable), "");
-        assert_eq!(unnamable.take(""), ["a\nb"]);
+        assert_eq!(unnamable.take("").0, ["a\nb"]);
+        // Content that no path leads to.
+        let full = "<Contents><Key>a/</Key><Size>10</Size></Contents>";
+        assert_eq!(sift(full.into(), &unnamable), "");
+        for number in 0..1500 {
+            unnamable.add(format!("a//{number}"));
+        }
+        let (keys, more) = unnamable.take("");
+        assert_eq!((keys.len(), more), (1000, 501));
     }
 }

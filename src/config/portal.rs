@@ -85,6 +85,8 @@ pub struct IndexConfig {
 pub struct DocSpaceConfig {
     /// DocSpace's `core:machinekey`: its API keys and cookies are checked with it.
     pub machine_key: Secret,
+    /// DocSpace's `core:password:salt`, where it has one: its API keys are hashed with it.
+    pub password_salt: Secret,
     /// `localhost` means a standalone installation.
     pub base_domain: String,
     /// Where DocSpace's own HTTP API answers: archives in its documents go there.
@@ -102,6 +104,7 @@ impl Default for DocSpaceConfig {
     fn default() -> Self {
         Self {
             machine_key: Secret::default(),
+            password_salt: Secret::default(),
             base_domain: "localhost".to_owned(),
             url: None,
             api_key: Secret::default(),

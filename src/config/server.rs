@@ -99,6 +99,15 @@ impl EncryptionConfig {
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub struct NotifyConfig {
+    /// Where failures are posted; the address may hold a secret.
+    pub webhook: Secret,
+    /// Signs what is posted.
+    pub secret: Secret,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct RavenConfig {
     pub version: RavenVersion,
     /// Whether secrets of a configuration document are stored with a backup.

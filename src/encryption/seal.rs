@@ -45,6 +45,26 @@ impl Sealing {
     }
 }
 
+/// A small content encrypted, or as it is when nothing is to be encrypted.
+pub async fn sealed(keys: &Arc<Keys>, clear: Bytes) -> Result<Bytes, EncryptionError> {
+    let (sender, pieces) = mpsc::channel(1);
+    let (mut pieces, sealing) = Sealing::start(keys, pieces);
+    let send = async move {
+        // Who is gone has failed, and says why.
+        let _ = sender.send(clear).await;
+    };
+    let gather = async {
+        let mut all = Vec::new();
+        while let Some(piece) = pieces.recv().await {
+            all.extend_from_slice(&piece);
+        }
+        all
+    };
+    let ((), all) = tokio::join!(send, gather);
+    sealing.finish().await?;
+    Ok(all.into())
+}
+
 fn seal(
     keys: &Keys,
     mut clear: mpsc::Receiver<Bytes>,

@@ -7,6 +7,7 @@ mod keys;
 mod provider;
 mod users;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -16,13 +17,15 @@ use super::docspace::query;
 use super::{Client, HttpState};
 use crate::app::App;
 use crate::catalog::Scope;
-use crate::ops::OpError;
+use crate::ops::{Actor, OpError};
 use crate::portal::PortalError;
+use crate::portal::docspace::backups::INSTALLATION;
 use crate::portal::docspace::tenants::{RequestHosts, TenantError};
 use users::Asking;
 
 /// The tenant of the plain layout.
 const PLAIN_TENANT: i64 = 1;
+pub const PORTAL_AWAY: &str = "The portal's database does not answer";
 
 /// Somebody whose credential was right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +35,7 @@ pub struct Caller {
     pub role: Role,
     /// How far the credential reaches.
     pub reach: Scope,
+    pub address: Option<IpAddr>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,8 +58,8 @@ pub enum Refusal {
     NoTenant,
     /// The tenant is being moved or restored.
     TenantClosed,
-    /// What we would check with does not answer.
-    Unavailable,
+    /// What we would check with does not answer; a sentence for people.
+    Unavailable(&'static str),
 }
 
 /// Checks the credential of a request, and that it reaches as far as `need`.
@@ -122,7 +126,7 @@ pub async fn visit(state: &HttpState, request: &HttpRequest) -> Result<Visitor, 
     let client = state.client(request);
     let tenant_id = match tenant_open_or_not(&state.app, request, &client).await {
         Ok((id, _)) => Some(id),
-        Err(Refusal::Unavailable) => None,
+        Err(Refusal::Unavailable(_)) => None,
         Err(refusal) => return Err(refusal),
     };
     let mut visitor = Visitor { tenant_id, has_key: false };
@@ -153,14 +157,8 @@ async fn tenant_open_or_not(
     client: &Client,
 ) -> Result<(i64, bool), Refusal> {
     let Some(identity) = app.portal.identity() else { return Ok((PLAIN_TENANT, true)) };
-    let origin = request.headers().get(actix_web::http::header::ORIGIN);
     let origin_query = query::first(request.query_string(), "origin");
-    let hosts = RequestHosts {
-        host: Some(&client.host),
-        origin: origin.and_then(|origin| origin.to_str().ok()),
-        origin_query: origin_query.as_deref(),
-    };
-    match identity.tenant_of(&hosts).await {
+    match identity.tenant_of(&hosts(request, client, origin_query.as_deref())).await {
         Ok(tenant) => Ok((tenant.id, true)),
         Err(TenantError::NotFound) => Err(Refusal::NoTenant),
         Err(TenantError::Busy(tenant)) => Ok((tenant.id, false)),
@@ -168,7 +166,46 @@ async fn tenant_open_or_not(
     }
 }
 
+/// The tenant for an administrator of the installation, who may come also while it is closed, and while the portal's
+/// database is away: then it is the one that was known last.
+async fn tenant_for_installation(
+    app: &App,
+    request: &HttpRequest,
+    client: &Client,
+) -> Result<i64, Refusal> {
+    match (tenant_open_or_not(app, request, client).await, app.portal.identity()) {
+        (Err(Refusal::Unavailable(_)), Some(identity)) => {
+            let origin_query = query::first(request.query_string(), "origin");
+            let known = identity.last_tenant_of(&hosts(request, client, origin_query.as_deref()));
+            Ok(known.unwrap_or(INSTALLATION))
+        }
+        (found, _) => found.map(|(id, _)| id),
+    }
+}
+
+fn hosts<'a>(
+    request: &'a HttpRequest,
+    client: &'a Client,
+    origin_query: Option<&'a str>,
+) -> RequestHosts<'a> {
+    let origin = request.headers().get(actix_web::http::header::ORIGIN);
+    RequestHosts {
+        host: Some(&client.host),
+        origin: origin.and_then(|origin| origin.to_str().ok()),
+        origin_query,
+    }
+}
+
 impl Caller {
+    /// As a job remembers who asked for it.
+    pub fn actor(&self) -> Actor {
+        let user_id = match &self.role {
+            Role::Installation => None,
+            Role::User { id } => Some(id.clone()),
+        };
+        Actor { user_id, address: self.address }
+    }
+
     /// Whose archives and jobs the caller may look at. None: everybody's.
     pub fn tenant_filter(&self) -> Option<i64> {
         match self.role {
@@ -237,12 +274,12 @@ pub fn is_standalone(app: &App) -> bool {
 
 fn unanswered(error: PortalError) -> Refusal {
     tracing::error!(%error, "cannot check a credential");
-    Refusal::Unavailable
+    Refusal::Unavailable(PORTAL_AWAY)
 }
 
 fn portal_down(error: PortalError) -> OpError {
     tracing::error!(%error, "cannot check a permission");
-    OpError::Unavailable("The portal's database does not answer".to_owned())
+    OpError::Unavailable(PORTAL_AWAY.to_owned())
 }
 
 #[cfg(test)]
@@ -251,10 +288,15 @@ mod tests {
 
     #[test]
     fn own_keys_see_all_tenants() {
-        let own = Caller { tenant_id: 3, role: Role::Installation, reach: Scope::Read };
+        let own =
+            Caller { tenant_id: 3, role: Role::Installation, reach: Scope::Read, address: None };
         assert_eq!(own.tenant_filter(), None);
-        let user =
-            Caller { tenant_id: 3, role: Role::User { id: "u".to_owned() }, reach: Scope::Read };
+        let user = Caller {
+            tenant_id: 3,
+            role: Role::User { id: "u".to_owned() },
+            reach: Scope::Read,
+            address: None,
+        };
         assert_eq!(user.tenant_filter(), Some(3));
     }
 }

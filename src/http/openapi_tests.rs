@@ -140,5 +140,5 @@ fn every_operation_tells_its_errors_and_has_a_name_of_its_own() {
             }
         }
     }
-    assert_eq!(names.len(), 60);
+    assert_eq!(names.len(), 63);
 }

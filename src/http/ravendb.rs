@@ -3,12 +3,14 @@
 
 mod answer;
 pub mod backup;
+mod charset;
 pub mod config;
 pub mod documents;
 mod fields;
 mod json;
 pub mod model;
 pub mod operations;
+pub mod remove;
 pub mod restore;
 
 use actix_web::HttpRequest;
@@ -59,6 +61,10 @@ pub fn configure(config: &mut ServiceConfig) {
     ] {
         config.service(post(path).route(web::post().to(restore::filesystem)));
     }
+    let delete = |path: &str| allowing(path, "DELETE");
+    config
+        .service(delete("/admin/databases/{db}").route(web::delete().to(remove::database)))
+        .service(delete("/admin/fs/{fs}").route(web::delete().to(remove::filesystem)));
     for prefix in ["", "/databases/{db}", "/fs/{fs}"] {
         let at = |rest: &str| format!("{prefix}{rest}");
         config
@@ -75,6 +81,7 @@ async fn administrator(
     need: Scope,
 ) -> Result<(), RavenError> {
     let caller = auth::authenticate(state, request, need).await?;
+    refuse_newer_client(state, request)?;
     let allowed = async {
         caller.demand_administrator(&state.app).await?;
         caller.demand_dump(&state.app).await
@@ -83,6 +90,18 @@ async fn administrator(
         OpError::Forbidden => RavenError::Refused(auth::Refusal::Forbidden),
         other => other.into(),
     })
+}
+
+/// 3.5 refuses the clients of 4.0 and later, whose requests are others.
+fn refuse_newer_client(state: &HttpState, request: &HttpRequest) -> Result<(), RavenError> {
+    let header = request.headers().get("Raven-Client-Version").and_then(|text| text.to_str().ok());
+    let major = header.and_then(|text| text.trim().split('.').next()?.parse::<u32>().ok());
+    match (version(state), header, major) {
+        (RavenVersion::V35, Some(text), Some(4..)) => Err(RavenError::unavailable(format!(
+            "A client of version {text} cannot work with this server, which is of version 3.5"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn version(state: &HttpState) -> RavenVersion {
@@ -100,6 +119,17 @@ async fn source(
         Some(found) => Ok(found),
         None => Err(missing(state, kind, name, admin)),
     }
+}
+
+/// Sees whether there is the database or file system that a path begins with, if it does.
+async fn named_in_path(state: &HttpState, request: &HttpRequest) -> Result<(), RavenError> {
+    for (part, kind) in [("db", SourceKind::Database), ("fs", SourceKind::Filesystem)] {
+        if let Some(name) = request.match_info().get(part) {
+            let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
+            source(state, kind, &name, false).await?;
+        }
+    }
+    Ok(())
 }
 
 /// How RavenDB says that there is none; `admin`: on a route of administrators.

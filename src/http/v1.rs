@@ -27,6 +27,7 @@ pub use error::{ErrorBody, V1Error};
 
 use super::HttpState;
 use super::auth::{self, Caller};
+use super::docspace::stored_for::lent;
 use super::methods::allowing;
 use crate::catalog::{ArchiveRecord, Scope};
 use crate::jobs::Job;
@@ -37,6 +38,7 @@ pub fn configure(config: &mut ServiceConfig) {
     config
         .service(allowing("/v1/backups", "POST").route(web::post().to(backups::create)))
         .service(allowing("/v1/restores", "POST").route(web::post().to(restores::create)))
+        .service(allowing("/v1/restores/plan", "POST").route(web::post().to(restores::plan)))
         .service(
             allowing("/v1/jobs", read)
                 .route(web::get().to(jobs::list))
@@ -140,4 +142,15 @@ async fn visible_archive(
         caller.demand_dump(&state.app).await?;
     }
     Ok(archive)
+}
+
+/// An archive whose content the caller may read, as they reach it.
+async fn readable_archive(
+    state: &HttpState,
+    caller: &Caller,
+    request: &HttpRequest,
+    id: Uuid,
+) -> Result<ArchiveRecord, V1Error> {
+    let archive = visible_archive(state, caller, id).await?;
+    Ok(ops::archives::lent(&state.app, archive, lent(caller, request.headers())).await)
 }

@@ -48,6 +48,11 @@ impl JobContext {
         self.run.warn(text.into());
     }
 
+    /// What was warned of was of work that was given up.
+    pub fn forget_warnings(&self) {
+        self.run.forget_warnings();
+    }
+
     /// What was warned of so far, the first thousand.
     pub fn warnings(&self) -> Vec<String> {
         self.run.warnings().0

@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use archive::Ratio;
 
 use super::ProgressView;
 
@@ -21,6 +23,8 @@ const SAMPLE: Duration = Duration::from_millis(250);
 pub struct Progress {
     done: AtomicU64,
     total: AtomicU64,
+    /// What is made of the total, and how often that is moved afterwards; None: all that follows is in the total.
+    following: Mutex<Option<(Arc<Ratio>, u64)>>,
     /// The highest that was told.
     percent: AtomicU8,
     words: Mutex<Words>,
@@ -45,6 +49,7 @@ impl Progress {
         Self {
             done: AtomicU64::new(0),
             total: AtomicU64::new(0),
+            following: Mutex::default(),
             percent: AtomicU8::new(percent.min(99)),
             words: Mutex::default(),
             samples: Mutex::new(VecDeque::from([(now, 0)])),
@@ -55,6 +60,7 @@ impl Progress {
     pub fn restart(&self) {
         self.done.store(0, Ordering::Relaxed);
         self.total.store(0, Ordering::Relaxed);
+        *lock(&self.following) = None;
     }
 
     /// Names what is being done now.
@@ -84,6 +90,26 @@ impl Progress {
         self.change_total(|total| total.saturating_add_signed(delta));
     }
 
+    /// What is made of the total is moved so many times when all of it is made. How much that is shows as it is made.
+    pub fn followed_by(&self, ratio: Arc<Ratio>, times: u64) {
+        *lock(&self.following) = Some((ratio, times));
+    }
+
+    /// All of it is made: so many bytes follow.
+    pub fn follows(&self, bytes: u64) {
+        let mut following = lock(&self.following);
+        *following = None;
+        self.add_total(bytes);
+    }
+
+    fn total(&self, done: u64) -> u64 {
+        let following = lock(&self.following);
+        let total = self.total.load(Ordering::Relaxed).max(done);
+        let follows =
+            following.as_ref().map_or(0, |(ratio, times)| ratio.of(total).saturating_mul(*times));
+        total.saturating_add(follows)
+    }
+
     fn change_total(&self, change: impl Fn(u64) -> u64) {
         let change = |total| Some(change(total));
         // Cannot fail: the closure always has an answer.
@@ -102,7 +128,7 @@ impl Progress {
 
     fn view_at(&self, now: Instant) -> ProgressView {
         let done = self.done.load(Ordering::Relaxed);
-        let total = self.total.load(Ordering::Relaxed).max(done);
+        let total = self.total(done);
         let percent = percent(done, total);
         let percent = self.percent.fetch_max(percent, Ordering::Relaxed).max(percent);
         let rate = self.rate(now, done);
@@ -214,6 +240,33 @@ mod tests {
         let end = progress.end(true);
         assert_eq!((end.percent, end.bytes_total, end.current), (100, 10, None));
         assert_eq!(Progress::resume(57, Instant::now()).view().percent, 57);
+    }
+
+    /// A text of which a tenth is left, and then pictures: no step is larger than what was done in it.
+    #[test]
+    fn what_follows_shows_as_it_is_made() {
+        for (parts, end) in [(vec![(1000, 10)], 90), (vec![(500, 10), (500, 1)], 64_u8)] {
+            let progress = Progress::default();
+            let ratio = Arc::new(Ratio::default());
+            progress.add_total(1000 << 20);
+            progress.followed_by(Arc::clone(&ratio), 1);
+            let (mut last, mut made) = (0, 0);
+            for (megabytes, smaller) in parts {
+                for _ in 0..megabytes {
+                    progress.add(1 << 20);
+                    ratio.add(1 << 20, (1 << 20) / smaller);
+                    made += (1 << 20) / smaller;
+                    let percent = progress.view().percent;
+                    assert!(percent - last <= 2, "{last} {percent}");
+                    last = percent;
+                }
+            }
+            assert!(last.abs_diff(end) <= 1, "{last}");
+            progress.follows(made);
+            assert!(progress.view().percent - last <= 1, "{last}");
+            progress.add(made);
+            assert_eq!(progress.view().percent, 99);
+        }
     }
 
     #[derive(Debug, Clone)]

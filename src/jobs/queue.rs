@@ -151,6 +151,27 @@ impl Queue {
         Jobs(&self.inner.catalog).counts().await
     }
 
+    /// The job that others of this exclusive key wait for.
+    pub async fn holder(&self, exclusive: String) -> Result<Option<Job>, CatalogError> {
+        let row = Jobs(&self.inner.catalog).holder(exclusive).await?;
+        Ok(row.map(|row| self.tell(&row)))
+    }
+
+    /// As `request_cancel`, and adds a member to what the job keeps of its request: who wants it.
+    pub async fn request_cancel_by(
+        &self,
+        job: &Job,
+        member: &str,
+        by: serde_json::Value,
+    ) -> Result<Option<Job>, CatalogError> {
+        let mut request = job.request.clone();
+        if let Some(members) = request.as_object_mut() {
+            members.insert(member.to_owned(), by);
+            Jobs(&self.inner.catalog).set_request(job.id, request).await?;
+        }
+        self.request_cancel(job.id).await
+    }
+
     /// Asks a job to stop: one that nobody runs is cancelled at once, one that runs soon. A finished one
     /// stays as it is. Returns the job as it is then.
     pub async fn request_cancel(&self, id: Uuid) -> Result<Option<Job>, CatalogError> {

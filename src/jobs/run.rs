@@ -62,6 +62,10 @@ impl Run {
         }
     }
 
+    pub(super) fn forget_warnings(&self) {
+        *self.lock() = Warnings { unsaved: true, ..Warnings::default() };
+    }
+
     pub(super) fn warnings(&self) -> (Vec<String>, u64) {
         let warnings = self.lock();
         (warnings.texts.clone(), warnings.omitted)

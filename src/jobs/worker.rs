@@ -14,14 +14,19 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::run::Run;
-use super::{CancelReason, Handler, Queue, owner};
+use super::{CancelReason, Handler, JobKind, Queue, owner};
 use crate::catalog::CatalogError;
 use crate::catalog::jobs::Jobs;
+
+/// What somebody waits for.
+const URGENT: &[JobKind] =
+    &[JobKind::Backup, JobKind::Restore, JobKind::SourceBackup, JobKind::SourceRestore];
 
 /// How a worker works.
 #[derive(Debug, Clone)]
 pub struct WorkerOptions {
-    /// How many jobs it runs at once.
+    /// How many jobs it runs at once. One place of several is for backups and restores alone, which others that take
+    /// long must not keep waiting.
     pub concurrency: usize,
     /// Threads of the runtime that handlers run on.
     pub threads: usize,
@@ -47,7 +52,7 @@ pub struct WorkerOptions {
 impl Default for WorkerOptions {
     fn default() -> Self {
         Self {
-            concurrency: 2,
+            concurrency: 3,
             threads: 2,
             niceness: 15,
             lease: Duration::from_secs(15),
@@ -121,8 +126,10 @@ impl Worker {
             options,
         });
         let mut tasks = JoinSet::new();
-        for _ in 0..shared.options.concurrency.max(1) {
-            tasks.spawn_on(shared.clone().work(), &catalog);
+        let concurrency = shared.options.concurrency.max(1);
+        for place in 0..concurrency {
+            let kinds = if place == 0 && concurrency > 1 { URGENT } else { &[] };
+            tasks.spawn_on(shared.clone().work(kinds), &catalog);
         }
         if shared.options.only.is_none() {
             tasks.spawn_on(shared.clone().clean_up(), &catalog);
@@ -167,8 +174,8 @@ impl Drop for WorkerHandle {
 }
 
 impl Shared {
-    /// Claims and runs one job after the other.
-    async fn work(self: Arc<Self>) {
+    /// Claims and runs one job of these kinds after the other; none: of all kinds.
+    async fn work(self: Arc<Self>, kinds: &'static [JobKind]) {
         let mut changes = self.queue.changes();
         while !self.stopping.is_cancelled() {
             changes.mark_unchanged();
@@ -178,7 +185,7 @@ impl Shared {
             let claimed = Instant::now();
             let jobs = Jobs(self.queue.catalog());
             let (lease, only) = (self.options.lease, self.options.only);
-            match jobs.claim(self.owner.clone(), lease, only).await {
+            match jobs.claim(self.owner.clone(), lease, only, kinds).await {
                 Ok(Some(row)) => {
                     let run = Run::new(self.queue.catalog().clone(), row);
                     self.attempt(Arc::new(run), claimed).await;

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::config::{DocSpaceConfig, Secret};
 use crate::http::docspace::model::BackupProgress;
 use crate::jobs::{Job, JobKind, Queue};
+use crate::ops::links::Links;
 
 /// Progress is told no more often.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -30,13 +31,14 @@ pub struct Socket {
     base: Url,
     machine_key: Secret,
     http: reqwest::Client,
+    links: Arc<Links>,
     /// The jobs that are being followed: one that runs again is not followed twice.
     following: Mutex<HashSet<Uuid>>,
 }
 
 impl Socket {
     /// None where no address is configured.
-    pub fn of(config: &DocSpaceConfig) -> Result<Option<Arc<Self>>, String> {
+    pub fn of(config: &DocSpaceConfig, links: &Arc<Links>) -> Result<Option<Arc<Self>>, String> {
         let Some(base) = &config.socket_url else { return Ok(None) };
         if !matches!(base.scheme(), "http" | "https") || !base.has_host() {
             return Err("portal.docspace.socket_url must be an http:// address".to_owned());
@@ -58,6 +60,7 @@ impl Socket {
             base: base.clone(),
             machine_key: config.machine_key.clone(),
             http,
+            links: Arc::clone(links),
             following: Mutex::default(),
         })))
     }
@@ -86,7 +89,7 @@ impl Socket {
         while let Some(state) = states.next().await {
             let Ok(job) = state else { continue };
             let (message, body) = if job.state.is_finished() {
-                (format!("end-{name}"), ended(&job))
+                (format!("end-{name}"), self.ended(&job))
             } else {
                 let percent = job.progress.percent;
                 // The stream gives the newest state when it is asked again, so nothing piles up here.
@@ -128,6 +131,15 @@ impl Socket {
         }
     }
 
+    /// The message goes to everybody who listens, so the address in it opens the archive only to who may read
+    /// it anyway.
+    fn ended(&self, job: &Job) -> Value {
+        let made = (job.kind == JobKind::Backup).then_some(job.archive_id).flatten();
+        let link = made.map_or_else(String::new, |id| self.links.content(id).into());
+        let result = BackupProgress::new(job, link);
+        json!({ "tenantId": job.tenant_id, "dump": job.dump, "result": result })
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<Uuid>> {
         self.following.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -135,13 +147,6 @@ impl Socket {
 
 fn progress(job: &Job, percent: u8) -> Value {
     json!({ "tenantId": job.tenant_id, "dump": job.dump, "percentage": percent })
-}
-
-/// Without the download address: the message goes to everybody who listens, and the address opens every
-/// secret of the portal.
-fn ended(job: &Job) -> Value {
-    let result = BackupProgress::new(job, String::new());
-    json!({ "tenantId": job.tenant_id, "dump": job.dump, "result": result })
 }
 
 /// `ASC socketio:{yyyyMMddHHmmss UTC}:{base64 HMAC-SHA1(machine key, "{time}\nsocketio")}`
@@ -173,7 +178,10 @@ mod tests {
             socket_url: Some("http://hub:9899".parse().unwrap()),
             ..DocSpaceConfig::default()
         };
-        let Err(error) = Socket::of(&config) else { panic!("no key, no complaint") };
+        let links = Links::new("http://127.0.0.1:5012".parse().unwrap(), b"key");
+        let Err(error) = Socket::of(&config, &Arc::new(links)) else {
+            panic!("no key, no complaint")
+        };
         assert!(error.contains("machine_key"), "{error}");
     }
 }

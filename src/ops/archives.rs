@@ -1,5 +1,6 @@
 //! Archives that exist: listing, reading, linking, deleting.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -12,10 +13,12 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::catalog::{ArchiveFilter, ArchiveRecord, CopyRecord};
+use crate::config::LayoutKind;
 use crate::encryption::Opened;
 use crate::ops::chain::{self, Near};
-use crate::ops::{OpError, Page, PageRequest, copies, kept, presence, retention, unopened};
-use crate::storage::{self, Storage, StorageType};
+use crate::ops::{OpError, Page, PageRequest, copies, presence, retention, unopened};
+use crate::portal::docspace::layout::tenant_path;
+use crate::storage::{self, PORTAL_TOKEN, Storage, StorageType};
 
 /// A tenant's archives, newest first. `dump`: None = both. Records whose object is gone are marked and left out.
 /// Those who poll ask [`super::recent::Recent`].
@@ -61,6 +64,20 @@ pub async fn get(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<ArchiveR
         .ok_or_else(|| OpError::NotFound(format!("there is no archive {id}")))
 }
 
+/// A record as the one who asks reaches the archive: one in the portal's documents with their own credential, if
+/// DocSpace shows them the file, because the configured key may be missing or not see it. Never to be kept.
+pub async fn lent(app: &App, record: ArchiveRecord, credential: Option<String>) -> ArchiveRecord {
+    let Some(credential) = credential.filter(|_| record.storage_type.is_documents()) else {
+        return record;
+    };
+    let mut own = record.clone();
+    own.storage_params.insert(PORTAL_TOKEN.to_owned(), credential);
+    match storage(app, &own) {
+        Ok(storage) if matches!(storage.size(&own.name).await, Ok(Some(_))) => own,
+        _ => record,
+    }
+}
+
 /// Why an archive's storage, or that of a copy, will not let it go yet; None: it will.
 pub(super) fn locked(
     record: &ArchiveRecord,
@@ -75,7 +92,13 @@ pub(super) fn locked(
 
 /// Deletes the object and forgets the record. A foreign tenant's archive is `NotFound`; one that something
 /// under way reads, that an incremental archive builds on, or that its storage has locked, is `Conflict`.
-pub async fn delete(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<(), OpError> {
+/// `credential`: see [`lent`].
+pub async fn delete(
+    app: &App,
+    tenant_id: Option<i64>,
+    id: Uuid,
+    credential: Option<String>,
+) -> Result<(), OpError> {
     let record = get(app, tenant_id, id).await?;
     if let Some(why) = retention::held(app).await?.remove(&id) {
         return Err(OpError::Conflict(format!("{}: {why}", record.name)));
@@ -84,25 +107,56 @@ pub async fn delete(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<(), O
     if let Some(why) = locked(&record, &copies, app.clock.now()) {
         return Err(OpError::Conflict(format!("{}: {why}", record.name)));
     }
-    let all = ArchiveFilter { with_missing: true, ..ArchiveFilter::default() };
-    let others = app.catalog.archives().list(all, u32::MAX, 0).await?.items;
-    if let Some(child) = others.iter().find(|other| other.parent_id == Some(id)) {
-        let text = format!("{}: the incremental archive {} builds on it", record.name, child.id);
+    if let Some(child) = needs(app, id).await? {
+        let text = format!("{}: the incremental archive {child} builds on it", record.name);
         return Err(OpError::Conflict(text));
     }
-    remove(app, &record).await
+    remove(app, &lent(app, record, credential).await).await
+}
+
+/// An archive that is there and cannot be read without `id`, by way of others or not.
+async fn needs(app: &App, id: Uuid) -> Result<Option<Uuid>, OpError> {
+    let all = ArchiveFilter { with_missing: true, ..ArchiveFilter::default() };
+    let all = app.catalog.archives().list(all, u32::MAX, 0).await?.items;
+    let parents: HashMap<Uuid, Option<Uuid>> =
+        all.iter().map(|record| (record.id, record.parent_id)).collect();
+    let mut needing: Vec<_> =
+        all.iter().filter(|record| ancestors(&parents, record.id).contains(&id)).collect();
+    let copies = copies::of(app, needing.iter().copied()).await?;
+    needing.retain(|record| !copies::is_gone(record, copies.get(&record.id)));
+    // The list is newest first, and what builds on it directly says most.
+    Ok(needing.last().map(|record| record.id))
+}
+
+/// All that an archive builds on, its parent first.
+pub(super) fn ancestors(parents: &HashMap<Uuid, Option<Uuid>>, of: Uuid) -> Vec<Uuid> {
+    let mut found = Vec::new();
+    let mut next = of;
+    while let Some(parent) = parents.get(&next).copied().flatten()
+        && parent != of
+        && !found.contains(&parent)
+    {
+        found.push(parent);
+        next = parent;
+    }
+    found
 }
 
 /// Deletes a tenant's archives. `dump`: None for both its own and those of the installation. Goes on after a
 /// failure; the first one is the error.
-pub async fn delete_history(app: &App, tenant_id: i64, dump: Option<bool>) -> Result<(), OpError> {
+pub async fn delete_history(
+    app: &App,
+    tenant_id: i64,
+    dump: Option<bool>,
+    credential: Option<String>,
+) -> Result<(), OpError> {
     let filter = ArchiveFilter { tenant_id: Some(tenant_id), dump, with_missing: true };
     let mut records = app.catalog.archives().list(filter, u32::MAX, 0).await?.items;
     // Newest first, so that an incremental one goes before what it builds on.
     records.sort_by_key(|record| std::cmp::Reverse(record.created_on));
     let mut first = None;
     for record in records {
-        match delete(app, Some(tenant_id), record.id).await {
+        match delete(app, Some(tenant_id), record.id, credential.clone()).await {
             Ok(()) | Err(OpError::NotFound(_)) => {}
             Err(error) => {
                 tracing::warn!(archive = %record.id, %error, "an archive could not be deleted");
@@ -113,11 +167,13 @@ pub async fn delete_history(app: &App, tenant_id: i64, dump: Option<bool>) -> Re
     first.map_or(Ok(()), Err)
 }
 
-/// Deletes the object and its copies, and forgets the record. The object last, so that what can be read
-/// stays until the end.
+/// Deletes the object, then its copies, and forgets the record. While its own storage will not let it go, the copies
+/// stay too.
 pub(super) async fn remove(app: &App, record: &ArchiveRecord) -> Result<(), OpError> {
-    copies::remove(app, record).await?;
+    let there = app.catalog.archives().by_url(record.url.clone()).await?;
     match storage(app, record) {
+        // Its object was taken away by hand, and the name was used again.
+        _ if there.is_some_and(|there| there.id != record.id) => {}
         Ok(storage) => drop(storage.delete(&record.name).await?),
         // Its object is gone already, wherever it was.
         Err(error) if record.missing_since.is_some() => {
@@ -125,8 +181,8 @@ pub(super) async fn remove(app: &App, record: &ArchiveRecord) -> Result<(), OpEr
         }
         Err(error) => return Err(error),
     }
+    copies::remove(app, record).await?;
     app.catalog.archives().mark_removed(record.id, Timestamp::now()).await?;
-    kept::forget(app, record.id).await?;
     // The portal's own tables are to hear of it.
     app.queue.wake();
     Ok(())
@@ -134,7 +190,7 @@ pub(super) async fn remove(app: &App, record: &ArchiveRecord) -> Result<(), OpEr
 
 /// A working download address: presigned for clouds, signed and expiring for files.
 pub async fn link(app: &App, archive: &ArchiveRecord) -> Result<url::Url, OpError> {
-    if matches!(archive.storage_type, StorageType::Documents | StorageType::ThirdpartyDocuments) {
+    if archive.storage_type.is_documents() {
         // Where only its user could write there, nobody can look now; the address says so when it is used.
         return app.links.sign(archive.id).map_err(OpError::internal);
     }
@@ -152,6 +208,15 @@ pub async fn open_link(app: &App, id: Uuid, token: &str) -> Result<ArchiveRecord
         return Err(OpError::Forbidden);
     }
     get(app, None, id).await
+}
+
+/// The archive with its size: of one that was taken over from DocSpace while its storage was away it is not known yet.
+pub async fn measured(app: &App, archive: ArchiveRecord) -> Result<ArchiveRecord, OpError> {
+    if archive.size > 0 {
+        return Ok(archive);
+    }
+    presence::look(app, archive.clone()).await;
+    get(app, None, archive.id).await
 }
 
 /// Bytes of the archive file as it is stored. `range` must lie within `archive.size`.
@@ -181,10 +246,33 @@ pub async fn stored(app: &App, archive: &ArchiveRecord) -> Result<Arc<dyn ReadAt
     Ok(Arc::new(copies::open(app, archive).await?.0))
 }
 
+/// Names the tenant in whose [`docspace_store`] an archive lies.
+pub(super) const WHOSE_STORE: &str = "tenantId";
+
+/// Where DocSpace itself keeps what a tenant stores for a day, beside the files that are backed up.
+pub(super) fn docspace_store(app: &App, tenant: i64) -> Option<Storage> {
+    let files = app.config.portal.filesystem.first()?;
+    if app.portal.layout() != LayoutKind::Docspace || files.url.scheme() != "file" {
+        return None;
+    }
+    let mut url = files.url.clone();
+    let tenant = tenant_path(tenant);
+    let folders = ["Studio"].into_iter().chain(tenant.split('/')).chain(["backup"]);
+    url.path_segments_mut().ok()?.pop_if_empty().extend(folders);
+    app.storages.folder_by_url(&url).ok()
+}
+
 /// The storage that a record's archive lies in.
 pub fn storage(app: &App, archive: &ArchiveRecord) -> Result<Storage, OpError> {
     let params = app.unseal_params(&archive.storage_params)?;
-    let storage = app.storages.resolve(archive.storage_type, &params)?;
+    let mut storage = app.storages.resolve(archive.storage_type, &params)?;
+    if archive.storage_type == StorageType::DataStore
+        && storage.object_url(&archive.name).as_str() != archive.url
+        && let Some(tenant) = params.get(WHOSE_STORE).and_then(|tenant| tenant.parse().ok())
+        && let Some(docspace) = docspace_store(app, tenant)
+    {
+        storage = docspace;
+    }
     if storage.object_url(&archive.name).as_str() != archive.url {
         return Err(OpError::Unavailable(format!(
             "the archive lies at {}, where the configuration no longer points",

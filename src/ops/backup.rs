@@ -7,6 +7,9 @@ mod files;
 mod index;
 mod parent;
 mod run;
+mod sending;
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -14,10 +17,12 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::config::LayoutKind;
 use crate::jobs::{Job, JobFilter, JobKind, NewJob};
-use crate::ops::OpError;
+use crate::ops::{Actor, OpError, jobs};
 use crate::storage::{self, StorageParams, StorageType};
 
-pub(super) use run::{RemainsJournal, clean, joined, run, send};
+pub(super) use parent::Candidate;
+pub(super) use run::{RunError, clean, run, run_upon};
+pub(super) use sending::{Kept, RemainsJournal, Sending, Sent};
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -40,6 +45,7 @@ pub struct StartBackup {
     pub parent: Option<Uuid>,
     /// Make a full one instead when the last is older than that, such as `7d`.
     pub full_every: Option<String>,
+    pub actor: Option<Actor>,
 }
 
 /// What the job keeps of it. Secrets among the parameters are sealed.
@@ -56,10 +62,15 @@ pub(super) struct BackupRequest {
     /// The schedule that asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule_id: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Actor>,
     /// The archive's name; None: by the portal and the moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_name: Option<String>,
 }
+
+/// More than any storage needs, and as JSON less than DocSpace's columns hold.
+const LONGEST_PARAMS: usize = 16 << 10;
 
 /// The exclusive key of jobs that concern the whole installation.
 pub(super) const INSTALLATION: &str = "installation";
@@ -107,6 +118,10 @@ pub(super) fn check(app: &App, request: &StartBackup) -> Result<(), OpError> {
                 .to_owned(),
         ));
     }
+    let length = serde_json::to_string(&request.storage_params).map_or(0, |text| text.len());
+    if length > LONGEST_PARAMS {
+        return Err(OpError::Invalid("storageParams: they are too long".to_owned()));
+    }
     app.storages.resolve(request.storage_type, &params(request))?;
     Ok(())
 }
@@ -125,21 +140,31 @@ pub(super) fn job(
         parent: request.parent,
         full_every: request.full_every.clone(),
         schedule_id,
+        actor: request.actor.clone(),
         file_name: None,
-    };
-    // In the plain layout both kinds are the same portal, so they exclude each other.
-    let exclusive = match (app.config.portal.layout, request.dump) {
-        (LayoutKind::Plain, _) | (_, true) => INSTALLATION.to_owned(),
-        (_, false) => format!("backup:tenant:{}", request.tenant_id),
     };
     Ok(NewJob {
         kind: JobKind::Backup,
         tenant_id: request.tenant_id,
         dump: request.dump,
         request: serde_json::to_value(&stored).map_err(OpError::internal)?,
-        exclusive: Some(exclusive),
+        exclusive: Some(exclusive(app, request.tenant_id, request.dump)),
         archive_id: None,
     })
+}
+
+/// What a backup excludes. In the plain layout both kinds are the same portal, so they exclude each other.
+fn exclusive(app: &App, tenant_id: i64, dump: bool) -> String {
+    match (app.config.portal.layout, dump) {
+        (LayoutKind::Plain, _) | (_, true) => INSTALLATION.to_owned(),
+        (_, false) => format!("backup:tenant:{tenant_id}"),
+    }
+}
+
+/// The job that a backup would have to wait for now.
+pub async fn in_the_way(app: &App, tenant_id: i64, dump: bool) -> Result<Option<Uuid>, OpError> {
+    let holder = app.queue.holder(exclusive(app, tenant_id, dump)).await?;
+    Ok(holder.map(|job| job.id))
 }
 
 /// The archives that an unfinished incremental backup may be adding to.
@@ -168,11 +193,14 @@ pub(super) fn schedule_of(job: &Job) -> Option<Uuid> {
 }
 
 /// Asks the running backup of a tenant, or the running dump, to stop. False: there was none.
-pub async fn cancel(app: &App, tenant_id: i64, dump: bool) -> Result<bool, OpError> {
+pub async fn cancel(
+    app: &Arc<App>,
+    tenant_id: i64,
+    dump: bool,
+    by: &Actor,
+) -> Result<bool, OpError> {
     match latest(app, tenant_id, Some(dump)).await? {
-        Some(job) if !job.state.is_finished() => {
-            Ok(app.queue.request_cancel(job.id).await?.is_some())
-        }
+        Some(job) if !job.state.is_finished() => Ok(jobs::stop(app, &job, by).await?.is_some()),
         _ => Ok(false),
     }
 }

@@ -40,6 +40,12 @@ pub async fn of(
     Ok(app.catalog.copies().of(&ids).await?)
 }
 
+/// Whether neither an archive nor any copy of it is there.
+pub(super) fn is_gone(archive: &ArchiveRecord, copies: Option<&Vec<CopyRecord>>) -> bool {
+    let is_there = |copy: &CopyRecord| copy.state == CopyState::Stored;
+    archive.missing_since.is_some() && !copies.is_some_and(|copies| copies.iter().any(is_there))
+}
+
 /// One look: takes note of jobs that have ended, then starts the next copy. One is made at a time, so that
 /// backups never wait for a slow storage.
 pub async fn tick(app: &App) -> Result<(), OpError> {
@@ -197,7 +203,6 @@ impl Copying<'_> {
         let mut hash = Sha256::new();
         let mut pieces = source.stream(0..archive.size).map_err(failed)?;
         while let Some(piece) = pieces.try_next().await.map_err(failed)? {
-            app.limits.read.take(piece.len()).await;
             app.limits.upload.take(piece.len()).await;
             hash.update(&piece);
             ctx.progress.add(piece.len() as u64);
@@ -263,14 +268,14 @@ async fn compare(
     }
 }
 
-/// Opens an archive where it lies, or else a copy; the second says so.
+/// Opens an archive where it lies, or else a copy; the second says so. It is read within the limits.
 pub(super) async fn open(
     app: &App,
     archive: &ArchiveRecord,
 ) -> Result<(StoredObject, Option<String>), OpError> {
     let own = async { Ok(archives::storage(app, archive)?.open(&archive.name).await?) };
     let error: OpError = match own.await {
-        Ok(object) => return Ok((object, None)),
+        Ok(object) => return Ok((object.limited(&app.limits.read), None)),
         Err(error) => error,
     };
     for copy in of(app, [archive]).await?.remove(&archive.id).unwrap_or_default() {
@@ -284,7 +289,7 @@ pub(super) async fn open(
                     copy.name
                 );
                 tracing::warn!(archive = %archive.id, notice);
-                return Ok((found, Some(notice)));
+                return Ok((found.limited(&app.limits.read), Some(notice)));
             }
             Ok(_) => {}
             Err(error) => {

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use crate::app::App;
 use crate::jobs::{Cleaned, Finished, Handler, Job, JobContext, JobFailure, JobKind};
+use crate::notify::{self, Event};
 use crate::ops::{backup, copies, index_copies, named, rekey, restore, retention, verify};
 
 /// Runs jobs on behalf of the application that owns the worker.
@@ -21,7 +22,7 @@ impl OpsHandler {
 impl Handler for OpsHandler {
     async fn run(&self, ctx: JobContext) -> Result<Finished, JobFailure> {
         let app = self.app().ok_or(JobFailure::Cancelled)?;
-        crate::notify::job_began(&app, &ctx.job);
+        notify::follow(&app, &ctx.job);
         match ctx.job.kind {
             JobKind::Backup => backup::run(&app, &ctx).await,
             JobKind::Verify => verify::run(&app, &ctx).await,
@@ -33,6 +34,16 @@ impl Handler for OpsHandler {
             JobKind::Index => index_copies::run(&app, &ctx).await,
             JobKind::Consolidate => backup::consolidate::run(&app, &ctx).await,
             JobKind::Rekey => rekey::run(&app, &ctx).await,
+        }
+    }
+
+    async fn failed(&self, job: &Job, error: &str) {
+        let backup = matches!(job.kind, JobKind::Backup | JobKind::SourceBackup);
+        // Of a scheduled one its schedule tells.
+        if let (Some(app), true, None) = (self.app(), backup, backup::schedule_of(job)) {
+            let error = error.to_owned();
+            let Job { id, tenant_id, dump, .. } = *job;
+            app.notifier.notify(&Event::BackupFailed { job: id, tenant_id, dump, error }).await;
         }
     }
 

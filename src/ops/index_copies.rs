@@ -139,12 +139,16 @@ async fn ended(app: &App, mut copy: IndexCopy) -> Result<IndexCopy, OpError> {
     match job.as_ref().map(|job| job.state) {
         Some(JobState::Succeeded) => copy.finished_on = job.and_then(|job| job.finished_on),
         Some(JobState::Cancelled) => copy.message = Some(CANCELLED.to_owned()),
+        // Nothing but that can end one that never began; the job itself was forgotten since.
+        None if copy.started_on.is_none() => copy.message = Some(CANCELLED.to_owned()),
         _ => {
             let why = job.and_then(|job| job.error);
             let why = why.unwrap_or_else(|| "the service was stopped".to_owned());
             copy.message = Some(failure(&why));
         }
     }
+    // Jobs are forgotten, and this must not change then.
+    app.catalog.index_copies().save(&copy).await?;
     Ok(copy)
 }
 
@@ -154,3 +158,36 @@ fn failure(why: &str) -> String {
 
 /// The copy that a process makes, by its job.
 pub(crate) type Live = Mutex<Option<(Uuid, Arc<record::Record>)>>;
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::config::{Config, Secret};
+
+    /// How a copy ended is told as long as its row is there, and not only as long as its job is.
+    #[tokio::test]
+    async fn copies_of_forgotten_jobs_end_as_they_did() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.catalog.url = Secret::new(format!("sqlite://{}/c.db", dir.path().display()));
+        config.storage.local.root = dir.path().join("backups");
+        let app = App::build(config).await.unwrap();
+        let copies = app.catalog.index_copies();
+        let (waiting, begun) = (Uuid::new_v4(), Uuid::new_v4());
+        copies.insert(waiting, "x").await.unwrap();
+        copies.insert(begun, "y").await.unwrap();
+        let started_on = Some(Timestamp::now());
+        let target = "y".to_owned();
+        let copy = IndexCopy { job_id: begun, target, started_on, ..IndexCopy::default() };
+        copies.save(&copy).await.unwrap();
+        let history = query(&app).await.unwrap().history;
+        let of =
+            |id| history.iter().find(|copy| copy.job_id == id).unwrap().message.clone().unwrap();
+        assert!(of(waiting).starts_with("CANCELED"), "{}", of(waiting));
+        assert!(of(begun).starts_with("ERROR"), "{}", of(begun));
+        assert_eq!(copies.newest(9).await.unwrap().len(), 2);
+        assert!(copies.newest(9).await.unwrap().iter().all(|copy| copy.message.is_some()));
+    }
+}

@@ -39,15 +39,27 @@ impl Links {
         LIFETIME
     }
 
+    /// The address of an archive's content, for who shows a credential there.
+    pub fn content(&self, archive: Uuid) -> Url {
+        let mut url = self.public_url.clone();
+        let path = format!("{}/v1/archives/{archive}/content", url.path().trim_end_matches('/'));
+        url.set_path(&path);
+        url
+    }
+
+    /// Path and query of an address of ours, for who reaches us by another host; None: it is another's.
+    pub fn path_of<'u>(&self, url: &'u Url) -> Option<&'u str> {
+        let base = self.public_url.as_str().trim_end_matches('/');
+        url.as_str().strip_prefix(base).filter(|rest| rest.starts_with('/'))
+    }
+
     /// The address of an archive's content, good for `lifetime`.
     pub fn sign(&self, archive: Uuid) -> Result<Url, jsonwebtoken::errors::Error> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let claims =
             Claims { sub: archive, aud: AUDIENCE.to_owned(), exp: (now + LIFETIME).as_secs() };
         let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)?;
-        let mut url = self.public_url.clone();
-        let path = format!("{}/v1/archives/{archive}/content", url.path().trim_end_matches('/'));
-        url.set_path(&path);
+        let mut url = self.content(archive);
         url.query_pairs_mut().append_pair("token", &token);
         Ok(url)
     }
@@ -73,6 +85,11 @@ mod tests {
         let archive = Uuid::new_v4();
         let url = links.sign(archive).unwrap();
         assert_eq!(url.path(), format!("/backup/v1/archives/{archive}/content"));
+        let token = url.query().unwrap();
+        let below = format!("/v1/archives/{archive}/content?{token}");
+        assert_eq!(links.path_of(&url), Some(below.as_str()));
+        let other = Url::parse("https://portal.example.org/backups/x").unwrap();
+        assert_eq!(links.path_of(&other), None);
         let token = url.query_pairs().next().unwrap().1.into_owned();
         assert!(links.verify(archive, &token));
         assert!(!links.verify(Uuid::new_v4(), &token));

@@ -3,31 +3,62 @@
 //! to be written by counters in its rows, so nothing is lost when DocSpace's database is away.
 
 mod archives;
+mod audit;
 mod schedules;
 
 use jiff::Timestamp;
 
 use crate::app::App;
-use crate::catalog::Told;
-use crate::jobs::{Job, JobFilter, JobKind, JobState};
-use crate::ops::{OpError, backup};
-use crate::portal::docspace::audit::Action;
+use crate::jobs::{JobFilter, JobKind, JobState};
+use crate::ops::OpError;
+use crate::portal::PortalError;
 use crate::portal::docspace::identity::Identity;
 
 /// Takes over what was changed in DocSpace's tables. Does nothing in the plain layout.
 pub async fn pull(app: &App) -> Result<(), OpError> {
     let Some(identity) = reachable(app).await? else { return Ok(()) };
     let restored_on = last_restore(app).await?;
-    schedules::pull(app, identity, restored_on).await?;
-    archives::pull(app, identity).await
+    let schedules = schedules::pull(app, identity, restored_on).await;
+    schedules.and(archives::pull(app, identity).await)
 }
 
 /// Writes what DocSpace's tables do not show yet. Does nothing in the plain layout.
 pub async fn push(app: &App) -> Result<(), OpError> {
     let Some(identity) = reachable(app).await? else { return Ok(()) };
-    schedules::push(app, identity).await?;
-    archives::push(app, identity).await?;
-    audit(app, identity).await
+    // What one table does not take must not stand in the way of the others.
+    let schedules = schedules::push(app, identity).await;
+    let archives = archives::push(app, identity).await;
+    schedules.and(archives).and(audit::push(app, identity).await)
+}
+
+/// Writes again what a process that was killed may have left out of the audit trail. Does nothing in the plain
+/// layout.
+pub async fn mend(app: &App) -> Result<(), OpError> {
+    let Some(identity) = reachable(app).await? else { return Ok(()) };
+    audit::mend(app, identity).await
+}
+
+/// The first error of several rows: a row that is refused must not stand in the way of the others, but a
+/// database that does not answer is not asked for each.
+#[derive(Default)]
+struct Refused(Option<PortalError>);
+
+impl Refused {
+    /// False: this one was refused.
+    fn note(&mut self, written: Result<(), PortalError>) -> Result<bool, PortalError> {
+        match written {
+            Ok(()) => Ok(true),
+            Err(error @ PortalError::Refused(_)) => {
+                self.0.get_or_insert(error);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn result(self) -> Result<(), OpError> {
+        self.0.map_or(Ok(()), |error| Err(error.into()))
+    }
 }
 
 /// DocSpace's tables, unless a restore is about to put others in their place.
@@ -51,43 +82,4 @@ async fn last_restore(app: &App) -> Result<Option<Timestamp>, OpError> {
     };
     let jobs = app.queue.list(filter, 1, 0).await?.items;
     Ok(jobs.first().and_then(|job| job.finished_on))
-}
-
-/// Writes the starts and ends of jobs into the audit trail, each once.
-async fn audit(app: &App, identity: &Identity) -> Result<(), OpError> {
-    let upkeep = app.catalog.upkeep();
-    for (job, mut told) in upkeep.untold_jobs().await? {
-        for (next, at) in [(Told::Start, Some(job.created_on)), (Told::End, job.finished_on)] {
-            let Some(at) = at.filter(|_| (told as u8) < next as u8) else { continue };
-            // Claimed first, so that two processes do not both write it.
-            if !upkeep.job_told(job.id, told, next).await? {
-                break;
-            }
-            if let Some(action) = action(&job, next)
-                && let Err(error) = identity.audit(job.tenant_id, action, at).await
-            {
-                upkeep.job_told(job.id, next, told).await?;
-                return Err(error.into());
-            }
-            told = next;
-        }
-    }
-    Ok(())
-}
-
-/// What DocSpace calls it; None: it has no word for it.
-fn action(job: &Job, told: Told) -> Option<Action> {
-    let scheduled = backup::schedule_of(job).is_some();
-    match (job.kind, told, job.state) {
-        (JobKind::Backup, Told::Start, _) if scheduled => Some(Action::ScheduledBackupStarted),
-        (JobKind::Backup, Told::Start, _) => Some(Action::BackupStarted),
-        (JobKind::Backup, _, JobState::Cancelled) => Some(Action::BackupCancelled),
-        (JobKind::Backup, _, JobState::Failed) if scheduled => Some(Action::ScheduledBackupFailed),
-        (JobKind::Backup, _, JobState::Failed) => Some(Action::BackupFailed),
-        (JobKind::Backup, ..) if scheduled => Some(Action::ScheduledBackupCompleted),
-        (JobKind::Backup, ..) => Some(Action::BackupCompleted),
-        (JobKind::Restore, Told::Start, _) => Some(Action::RestoreStarted),
-        (JobKind::Restore, _, JobState::Cancelled) => Some(Action::RestoreCancelled),
-        _ => None,
-    }
 }

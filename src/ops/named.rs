@@ -9,9 +9,11 @@ pub mod document;
 pub mod folder;
 pub mod location;
 pub mod operations;
+pub mod remove;
 pub mod restore;
 pub mod sources;
 mod target;
+mod telling;
 
 /// Whose jobs and archives these are: no tenant's, so that no tenant's history shows them.
 pub const NO_TENANT: i64 = -2;

@@ -81,13 +81,20 @@ impl Seen {
 /// storage that cannot be asked proves nothing.
 pub(super) async fn look(app: &App, record: ArchiveRecord) -> bool {
     let found = match archives::storage(app, &record) {
-        Ok(storage) => storage.size(&record.name).await.map(|size| size.is_some()),
-        Err(_) => Ok(record.missing_since.is_none()),
+        Ok(storage) => storage.size(&record.name).await.map(Some),
+        Err(_) => Ok(None),
     };
-    let is_there = found.unwrap_or_else(|error| {
+    let found = found.unwrap_or_else(|error| {
         tracing::warn!(archive = %record.id, %error, "cannot tell whether an archive still exists");
-        record.missing_since.is_none()
+        None
     });
+    let is_there = found.map_or(record.missing_since.is_none(), |size| size.is_some());
+    // Taken over from DocSpace while its storage did not answer.
+    if let (0, Some(Some(size))) = (record.size, found)
+        && let Err(error) = app.catalog.archives().set_size(record.id, size).await
+    {
+        tracing::warn!(archive = %record.id, %error, "cannot note the size of an archive");
+    }
     let noted = match (is_there, record.missing_since) {
         (false, None) => {
             tracing::warn!(archive = %record.id, name = record.name, "an archive is gone from its storage");

@@ -18,16 +18,14 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::catalog::ArchiveRecord;
-use crate::encryption::{Opened, Sealing, Stored, Tap};
+use crate::encryption::{Opened, Tap};
 use crate::jobs::{
-    CancelReason, Cleaned, Finished, Job, JobContext, JobFailure, JobKind, JobState, NewJob,
-    Progress,
+    Cleaned, Finished, Job, JobContext, JobFailure, JobKind, JobState, NewJob, Progress,
 };
-use crate::ops::fingerprint::{Fingerprint, read_back};
-use crate::ops::{OpError, archives, backup, copies, named, retention, unopened};
+use crate::ops::backup::{Kept, RunError, Sending, Sent};
+use crate::ops::{OpError, archives, copies, named, retention, unopened};
 use crate::storage::{
-    self, FILE_ID, JournalError, Remains, Storage, StorageParams, StorageType, Upload, UploadHint,
-    UploadJournal,
+    self, FILE_ID, JournalError, Remains, Storage, StorageParams, StorageType, UploadJournal,
 };
 
 /// What is read at once, and how many such pieces ahead.
@@ -119,11 +117,10 @@ pub(super) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Finished, Jo
     let rekey = Rekey { app, ctx, request: &request };
     let record = archives::get(app, None, request.archive_id).await.map_err(failed)?;
     ctx.progress.restart();
-    let written = tokio::select! {
-        written = rekey.write(&record) => written?,
-        () = ctx.cancel.cancelled() => return Err(JobFailure::Cancelled),
-    };
-    let new = rekey.store(&record, written).await?;
+    let storage = storage_beside(app, &record).map_err(failed)?;
+    let journal = Arc::new(Journal { ctx: ctx.clone(), upload: Mutex::default() });
+    let sent = rekey.send(&record, &storage, &journal).await?;
+    let new = rekey.store(&record, &storage, sent, &journal).await?;
     ctx.progress.phase("removing the old one");
     rekey.remove_old(&record).await?;
     tracing::info!(archive = %record.id, name = new.name, "an archive is encrypted anew");
@@ -194,90 +191,60 @@ struct Rekey<'a> {
     request: &'a RekeyRequest,
 }
 
-/// A new object whose every byte was sent, and which its storage does not show yet.
-struct Written {
-    storage: Storage,
-    name: String,
-    upload: Upload,
-    sent: Fingerprint,
-    stored: Stored,
-    journal: Arc<Journal>,
-}
-
 impl Rekey<'_> {
-    /// Decrypts and encrypts. May be dropped at any moment.
-    async fn write(&self, record: &ArchiveRecord) -> Result<Written, JobFailure> {
+    /// Decrypts and encrypts.
+    async fn send(
+        &self,
+        record: &ArchiveRecord,
+        storage: &Storage,
+        journal: &Arc<Journal>,
+    ) -> Result<Sent, JobFailure> {
         let Self { app, ctx, request } = self;
-        let progress = &ctx.progress;
-        progress.phase("encrypting");
-        progress.add_total(2 * record.size);
+        ctx.progress.phase("encrypting");
         let keys = app.keys_with(request.identity_file.as_deref()).map_err(failed)?;
-        let stored = archives::stored(app, record).await.map_err(failed)?;
-        let opened = Opened::new(stored, &keys).await;
-        let opened = opened.map_err(|error| failed(unopened(&record.name, &error)))?;
-        let storage = storage_beside(app, record).map_err(failed)?;
-        let name = next_name(&record.name, app.keys.ending());
-        let name = storage.unused_name(&name).await.map_err(failed)?;
-        let memory = app.config.backup.memory.0 as usize;
-        let journal = Arc::new(Journal { ctx: (*ctx).clone(), upload: Mutex::default() });
-        let hint = UploadHint { expected_bytes: record.size, memory: memory / 4 };
-        let upload =
-            storage.upload(&name, hint, Arc::clone(&journal) as _).await.map_err(failed)?;
-
-        let (sink, chunks) = mpsc::channel(1);
-        let (chunks, sealing) = Sealing::start(&app.keys, chunks);
-        let uploading = tokio::spawn(backup::send(chunks, upload, app.limits.upload.clone()));
-        let (clear, tap) = opened.tapped();
-        let read = pump(clear, sink, progress).await;
-        let (uploaded, sealed) = (backup::joined(uploading).await, sealing.finish().await);
-        let (upload, sent) = uploaded.map_err(failed)?;
-        let whole = match read {
-            Ok(()) => same(record, &tap).await,
-            Err(error) => Err(error),
+        // May be dropped at any moment: nothing is written yet.
+        let open = async {
+            let stored = archives::stored(app, record).await.map_err(failed)?;
+            let opened = Opened::new(stored, &keys).await;
+            let opened = opened.map_err(|error| failed(unopened(&record.name, &error)))?;
+            let name = next_name(&record.name, app.keys.ending());
+            Ok::<_, JobFailure>((opened, storage.unused_name(&name).await.map_err(failed)?))
         };
-        match (whole, sealed) {
-            (Ok(()), Ok(Some(stored))) => {
-                Ok(Written { storage, name, upload, sent, stored, journal })
-            }
-            (whole, sealed) => {
-                upload.abort().await.map_err(failed)?;
-                whole.map_err(|why| failed(format!("{}: {why}", record.name)))?;
-                let why = sealed.err().map_or_else(String::new, |error| error.to_string());
-                Err(failed(format!("encrypting the archive: {why}")))
-            }
-        }
+        let (opened, name) = tokio::select! {
+            opened = open => opened?,
+            () = ctx.cancel.cancelled() => return Err(JobFailure::Cancelled),
+        };
+        let (sending, sink) =
+            Sending::start(app, ctx, storage, name, record.size, Arc::clone(journal) as _).await?;
+        ctx.progress.add_total((1 + sending.later()) * record.size);
+        let (clear, tap) = opened.tapped();
+        let read = async {
+            pump(clear, sink, &ctx.progress).await?;
+            same(record, &tap).await
+        };
+        let read = tokio::select! {
+            read = read => read.map_err(|why| RunError::Failed(format!("{}: {why}", record.name))),
+            () = ctx.cancel.cancelled() => Err(RunError::Cancelled),
+        };
+        Ok(sending.end(read.map(|()| None)).await?)
     }
 
-    /// Makes the new object appear, reads it back, and lets the record point to it. Not to be dropped: a storage
-    /// may complete an upload after we have stopped waiting.
+    /// Makes the new object appear, reads it back, and lets the record point to it.
     async fn store(
         &self,
         record: &ArchiveRecord,
-        written: Written,
+        storage: &Storage,
+        sent: Sent,
+        journal: &Journal,
     ) -> Result<ArchiveRecord, JobFailure> {
-        let Written { storage, name, upload, sent, stored, journal } = written;
-        let progress = &self.ctx.progress;
-        let locked = upload.locked_until();
-        let id = upload.complete().await.map_err(failed)?;
-        let storage = storage.of_archive(id.as_deref());
-        progress.phase("verifying");
-        let read_back = tokio::select! {
-            result = read_back(&storage, &name, &sent, progress, &self.app.limits.read) => result.map_err(failed),
-            () = self.ctx.cancel.cancelled() => Err(JobFailure::Cancelled),
-        };
-        if let Err(error) = read_back {
-            // After a lost lease it is another worker's to clean.
-            if self.ctx.cancel.reason() != Some(CancelReason::Lost) {
-                storage.delete(&name).await.map_err(failed)?;
-            }
-            return Err(error);
-        }
+        let kept = sent.store(self.app, self.ctx, storage, async { Ok(()) }).await?;
+        let Kept { name, url, id, locked_until, stored } = kept;
         let mut params = record.storage_params.clone();
         params.remove(FILE_ID);
         let new = ArchiveRecord {
-            url: storage.object_url(&name).to_string(),
+            url,
             name,
-            storage_params: storage::in_record(&params, id.as_deref(), locked),
+            storage_params: storage::in_record(&params, id.as_deref(), locked_until),
             size: stored.bytes,
             sha256: hex::encode(stored.sha256),
             verified_on: Some(Timestamp::now()),
@@ -391,6 +358,7 @@ mod tests {
     use super::*;
     use crate::config::{Config, Secret};
     use crate::jobs::{JobState, ProgressView};
+    use crate::storage::UploadHint;
 
     #[test]
     fn no_name_comes_again() {
@@ -446,26 +414,10 @@ mod tests {
 
         async fn record(&self, name: &str) -> Uuid {
             let record = ArchiveRecord {
-                id: Uuid::new_v4(),
-                tenant_id: 1,
                 url: self.storage.object_url(name).to_string(),
                 name: name.to_owned(),
-                storage_type: StorageType::Local,
-                storage_params: StorageParams::new(),
-                size: 1,
-                sha256: String::new(),
                 created_on: Timestamp::now(),
-                expires_on: None,
-                dump: true,
-                mode: "full".to_owned(),
-                parent_id: None,
-                verified_on: None,
-                proved_on: None,
-                removed_on: None,
-                missing_since: None,
-                warnings: 0,
-                job_id: None,
-                schedule_id: None,
+                ..ArchiveRecord::sample()
             };
             self.app.catalog.archives().insert(&record).await.unwrap();
             record.id

@@ -3,12 +3,16 @@
 
 mod chosen;
 mod contents;
+mod count;
+mod foreign;
 mod health;
 mod indexes;
+mod kept;
 mod load;
 mod plan;
 pub mod prove;
 mod run;
+mod space;
 mod targets;
 
 use std::path::PathBuf;
@@ -18,13 +22,14 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::jobs::{Job, JobFilter, JobKind, NewJob};
-use crate::ops::OpError;
+use crate::jobs::{Enqueued, Job, JobFilter, JobKind, NewJob, Progress};
 use crate::ops::backup::INSTALLATION;
+use crate::ops::{Actor, OpError};
 use crate::source::database::Trust;
 use crate::storage::{StorageParams, StorageType};
 
 use contents::Only;
+use run::RunError;
 use targets::Targets;
 
 pub use indexes::{IndexAction, IndexPlan};
@@ -71,12 +76,21 @@ pub struct RestoreRequest {
     /// Identities to open the archive with, instead of the configured ones: from the command line only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity_file: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Actor>,
 }
 
 /// Starts a restore. When one is under way, returns that one; [`OpError::Conflict`] while a backup runs.
 /// What cannot be seen without reading the archive fails the job.
-pub async fn start(app: &App, tenant_id: i64, request: RestoreRequest) -> Result<Job, OpError> {
+pub async fn start(
+    app: &App,
+    tenant_id: i64,
+    request: RestoreRequest,
+) -> Result<Enqueued, OpError> {
     check(&request)?;
+    if let Some(job) = running(app).await? {
+        return Ok(Enqueued { job, created: false });
+    }
     Targets::resolve(app, request.into.as_deref())?;
     let chosen = chosen::find(app, None, &request).await?;
     if let (Some(record), Some(dump)) = (&chosen.record, request.dump)
@@ -98,32 +112,63 @@ pub async fn start(app: &App, tenant_id: i64, request: RestoreRequest) -> Result
         })
         .await?;
     match enqueued.job.kind {
-        JobKind::Restore => Ok(enqueued.job),
+        JobKind::Restore => Ok(enqueued),
         _ => Err(OpError::Conflict(
             "a backup is running: wait until it has ended, or cancel it".to_owned(),
         )),
     }
 }
 
-/// What a restore would do; changes nothing. `tenant_id`: None for an administrator of the installation.
+/// The restore of the portal that is under way, if one is.
+pub async fn running(app: &App) -> Result<Option<Job>, OpError> {
+    let filter = JobFilter { kind: Some(JobKind::Restore), unfinished: true, ..Default::default() };
+    Ok(app.queue.list(filter, 1, 0).await?.items.into_iter().next())
+}
+
+/// What a restore would do; changes nothing. `tenant_id`: None for an administrator of the installation. `progress`:
+/// None to believe the archive unread.
 pub async fn plan(
     app: &App,
     tenant_id: Option<i64>,
     request: &RestoreRequest,
+    progress: Option<&Progress>,
 ) -> Result<RestorePlan, OpError> {
     check(request)?;
     let only = Only::new(&request.only).map_err(OpError::Invalid)?;
-    let targets = Targets::resolve(app, request.into.as_deref())?;
+    let mut targets = Targets::resolve(app, request.into.as_deref())?;
     let chosen = chosen::find(app, tenant_id, request).await?;
     let unreadable = |error: String| OpError::Invalid(format!("{}: {error}", chosen.name));
-    let archive = chosen.open(app).await.map_err(|error| unreadable(error.to_string()))?;
-    let placing = app.portal.placing();
-    let mut contents = contents::read(&archive, placing, &only).await.map_err(unreadable)?;
-    let trust = match request.trust || chosen.record.is_some() {
+    let mut damage = None;
+    let mut trust = match request.trust || chosen.record.is_some() {
         true => Trust::Own,
         false => Trust::Foreign,
     };
-    let mut plan = plan::make(app, request, &only, &chosen, &contents, &targets, trust).await?;
+    if let Some(progress) = progress {
+        progress.add_total(chosen.size());
+        match run::verified(app, &chosen, request.trust, progress).await {
+            Ok(verified) => trust = verified.trust,
+            Err(RunError::Op(error)) => return Err(error),
+            Err(error) => damage = Some(error.to_string()),
+        }
+    }
+    let listed = async {
+        let archive = chosen.open(app).await.map_err(|error| error.to_string())?;
+        let (placing, temp_dir) = (app.portal.placing(), &app.config.backup.temp_dir);
+        let contents = contents::read(&archive, placing, &only, temp_dir).await?;
+        Ok((archive, contents))
+    };
+    let (archive, mut contents) = match (listed.await, &damage) {
+        (Ok(listed), _) => listed,
+        (Err(_), Some(damage)) => return Err(unreadable(damage.clone())),
+        (Err(error), None) => return Err(unreadable(error)),
+    };
+    if only.is_everything() {
+        // A database that cannot be asked is named by the plan.
+        targets.keep_backups(app).await.unwrap_or_default();
+    }
+    let mut plan = plan::make(app, request, &only, &chosen, &mut contents, &targets, trust).await?;
+    plan.verified = progress.is_some() && damage.is_none();
+    plan.problems.extend(damage);
     plan.warnings.extend(chosen.notice.clone());
     if only.is_everything() && targets.live {
         plan::count_removed(&archive, &mut contents, &targets, &mut plan).await?;
@@ -156,6 +201,7 @@ impl RestoreRequest {
             trust: false,
             by_operator: false,
             identity_file: None,
+            actor: None,
         }
     }
 

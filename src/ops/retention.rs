@@ -7,10 +7,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::catalog::{ArchiveFilter, ArchiveRecord, CopyRecord, CopyState};
+use crate::catalog::{ArchiveFilter, ArchiveRecord, CopyRecord};
 use crate::config::LayoutKind;
 use crate::jobs::{Finished, Job, JobContext, JobFailure, JobFilter, JobKind, NewJob};
-use crate::ops::{OpError, archives, backup, copies, schedules};
+use crate::ops::{OpError, archives, backup, copies, named, schedules};
 use crate::schedule::retention::{Action, Item, Policy, Rules, plan as decide};
 
 /// How many storages are asked at once whether an archive is still there.
@@ -52,7 +52,7 @@ pub async fn plan(
     let mut copies = copies::of(app, &records).await?;
     let items: Vec<Item> = records
         .iter()
-        .map(|record| (record, copies.get(&record.id).map_or(&[][..], Vec::as_slice)))
+        .map(|record| (record, copies.get(&record.id)))
         .map(|(record, copies)| Item {
             id: record.id,
             created_on: record.created_on,
@@ -60,12 +60,11 @@ pub async fn plan(
             schedule: record.schedule_id,
             parent: record.parent_id,
             // As long as a copy is there, it is an archive like any other.
-            missing: record.missing_since.is_some()
-                && copies.iter().all(|copy| copy.state != CopyState::Stored),
+            missing: copies::is_gone(record, copies),
             held: held
                 .get(&record.id)
                 .cloned()
-                .or_else(|| archives::locked(record, copies, now))
+                .or_else(|| archives::locked(record, copies.map_or(&[], Vec::as_slice), now))
                 .or_else(|| app.scheduling.refusal(record.id, now)),
         })
         .collect();
@@ -101,7 +100,8 @@ pub(super) async fn held_by(
             | JobKind::Copy
             | JobKind::Rekey => job.archive_id.into_iter().collect(),
             JobKind::Backup => backup::may_add_to(app, &job).await?,
-            JobKind::Prune | JobKind::SourceBackup | JobKind::Index => Vec::new(),
+            JobKind::SourceBackup => named::backup::may_add_to(app, &job).await?,
+            JobKind::Prune | JobKind::Index => Vec::new(),
         };
         for id in needed {
             hold(app, id, format!("job {} needs it now", job.id), &mut held).await?;
@@ -160,25 +160,32 @@ pub(super) async fn run(app: &App, ctx: &JobContext) -> Result<Finished, JobFail
     look(app, ctx).await?;
     ctx.progress.phase("removing");
     let planned = plan(app, None, None, None).await.map_err(failed)?;
+    let parents: HashMap<_, _> =
+        planned.iter().map(|planned| (planned.archive.id, planned.archive.parent_id)).collect();
+    // What archives build on that were to go and stay, and which those are. They come after them in the plan.
+    let mut needed: HashMap<Uuid, Uuid> = HashMap::new();
     for Planned { archive, action, reasons, .. } in planned {
         ctx.cancel.check()?;
         if action == Action::Keep {
             continue;
         }
         // A restore may have begun since.
-        if let Some(why) = held(app).await.map_err(failed)?.remove(&archive.id) {
+        let stays = if let Some(why) = held(app).await.map_err(failed)?.remove(&archive.id) {
+            Some(why)
+        } else if let Some(child) = needed.get(&archive.id) {
+            Some(format!("the incremental archive {child} builds on it"))
+        } else if let Err(error) = archives::remove(app, &archive).await {
+            app.scheduling.refuse(archive.id, app.clock.now(), error.to_string());
+            Some(format!("it could not be removed: {error}"))
+        } else {
+            let reasons = reasons.join("; ");
+            tracing::info!(archive = %archive.id, name = archive.name, reasons, "an archive was removed");
+            None
+        };
+        if let Some(why) = stays {
             ctx.warn(format!("{} stays: {why}", archive.name));
-            continue;
-        }
-        match archives::remove(app, &archive).await {
-            Ok(()) => {
-                let reasons = reasons.join("; ");
-                tracing::info!(archive = %archive.id, name = archive.name, reasons, "an archive was removed");
-            }
-            Err(error) => {
-                app.scheduling.refuse(archive.id, app.clock.now(), error.to_string());
-                ctx.warn(format!("{} could not be removed and stays: {error}", archive.name));
-            }
+            let above = archives::ancestors(&parents, archive.id);
+            needed.extend(above.into_iter().map(|parent| (parent, archive.id)));
         }
     }
     Ok(Finished::default())

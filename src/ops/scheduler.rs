@@ -1,6 +1,9 @@
 //! Runs schedules: starts what is due, takes note of how it went, tries again what failed, and looks after
 //! what retention and the portal's own tables need. Several processes may do so on one catalog.
 
+mod outcome;
+mod zones;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,13 +16,14 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::catalog::{Fired, ScheduleRecord};
 use crate::config::LayoutKind;
-use crate::jobs::JobState;
-use crate::notify::Event;
 use crate::ops::backup::{self, Mode, StartBackup};
-use crate::ops::schedules::{is_slot, zone_of};
+use crate::ops::schedules::{is_due, is_slot, tenants, zone_of};
 use crate::ops::{OpError, copies, mirror, proving, retention};
 use crate::portal::{Tenant, TenantStatus};
 use crate::schedule::{Cron, due};
+use outcome::{failed, settle};
+
+pub use zones::follow_zones;
 
 /// How often it is looked whether something is due; a job's end is noticed at once.
 const LOOK: Duration = Duration::from_secs(10);
@@ -39,6 +43,8 @@ const JOB_DAYS: i64 = 90;
 pub(crate) struct Scheduling {
     /// Archives that could not be removed, when that was, and why.
     refused: Mutex<HashMap<Uuid, (Timestamp, String)>>,
+    /// The tenants as they were last seen, for their time zones.
+    tenants: Mutex<Vec<Tenant>>,
 }
 
 impl Scheduling {
@@ -52,6 +58,14 @@ impl Scheduling {
 
     pub(crate) fn refuse(&self, id: Uuid, now: Timestamp, why: String) {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (now, why));
+    }
+
+    pub(crate) fn see(&self, tenants: &[Tenant]) {
+        *self.tenants.lock().unwrap_or_else(PoisonError::into_inner) = tenants.to_vec();
+    }
+
+    pub(crate) fn seen(&self) -> Vec<Tenant> {
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -94,6 +108,7 @@ async fn work(app: Arc<App>, stopping: CancellationToken) {
         if long_ago(pulled, PULL) {
             pulled = Some(Instant::now());
             told("the portal's tables could not be read", mirror::pull(&app).await);
+            told("time zones could not be looked at", follow_zones(&app).await);
         }
         told("schedules could not be looked through", tick(&app).await);
         told("copies could not be looked after", copies::tick(&app).await);
@@ -107,6 +122,7 @@ async fn work(app: Arc<App>, stopping: CancellationToken) {
         if long_ago(cleaned, CLEAN) {
             cleaned = Some(Instant::now());
             told("archives could not be looked through", clean(&app).await);
+            told("the audit trail could not be looked through", mirror::mend(&app).await);
         }
         tokio::select! {
             () = stopping.cancelled() => {}
@@ -137,19 +153,47 @@ pub async fn tick(app: &App) -> Result<(), OpError> {
         pending = app.catalog.schedules().pending(now).await?;
         retention::enqueue(app).await?;
     }
-    let is_due = |record: &&ScheduleRecord| {
-        let come = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
-        !record.awaited && record.enabled && (come(record.next_run) || come(record.retry_on))
-    };
-    let due: Vec<_> = pending.iter().filter(is_due).collect();
+    let due: Vec<_> = pending.iter().filter(|record| is_due(record, now)).collect();
     if due.is_empty() {
         return Ok(());
     }
-    let tenants = app.portal.tenants().await?;
-    for record in due {
-        fire(app, record, &tenants, now).await?;
+    match tenants(app).await {
+        Ok(tenants) => {
+            for record in due {
+                fire(app, record, &tenants, now).await?;
+            }
+        }
+        // Which portals may be backed up nobody can tell now, and there is nothing to be read.
+        Err(error) => {
+            for record in due {
+                let next = planned(app, record, &app.scheduling.seen(), now);
+                failed(app, next, error.to_string(), now).await?;
+            }
+        }
     }
     Ok(())
+}
+
+/// A schedule whose time has come, with its next one.
+fn planned(
+    app: &App,
+    record: &ScheduleRecord,
+    tenants: &[Tenant],
+    now: Timestamp,
+) -> ScheduleRecord {
+    let mut next = record.clone();
+    next.retry_on = None;
+    if let Some(due) = record.next_run.filter(|due| *due <= now) {
+        let cron: Result<Cron, _> = record.cron.parse();
+        next.next_run = match &cron {
+            Ok(cron) => due::following(cron, &zone_of(app, tenants, record), due, now),
+            Err(error) => {
+                next.last_error = Some(error.to_string());
+                None
+            }
+        };
+    }
+    next
 }
 
 /// What is done rarely: retention, and forgetting jobs of long ago.
@@ -170,19 +214,8 @@ async fn fire(
     tenants: &[Tenant],
     now: Timestamp,
 ) -> Result<(), OpError> {
-    let mut next = record.clone();
-    next.retry_on = None;
+    let mut next = planned(app, record, tenants, now);
     next.stale += i64::from(is_slot(record));
-    if let Some(due) = record.next_run.filter(|due| *due <= now) {
-        let cron: Result<Cron, _> = record.cron.parse();
-        next.next_run = match &cron {
-            Ok(cron) => due::following(cron, &zone_of(app, tenants, record), due, now),
-            Err(error) => {
-                next.last_error = Some(error.to_string());
-                None
-            }
-        };
-    }
     if let Some(reason) = closed(app, tenants, record) {
         // Not a failure, and nothing to be tried again before the next time.
         tracing::warn!(schedule = %record.id, name = record.name, reason, "a scheduled backup is left out");
@@ -218,6 +251,7 @@ fn job(app: &App, record: &ScheduleRecord) -> Result<crate::jobs::NewJob, OpErro
         mode: if record.mode == "incremental" { Mode::Incremental } else { Mode::Full },
         parent: None,
         full_every: record.full_every.clone(),
+        actor: None,
     };
     backup::job(app, &request, Some(record.id))
 }
@@ -232,74 +266,4 @@ fn closed(app: &App, tenants: &[Tenant], record: &ScheduleRecord) -> Option<Stri
         Some(_) => Some("the portal is not active".to_owned()),
         None => Some("the portal does not exist any more".to_owned()),
     }
-}
-
-/// Takes note of how a schedule's last job has ended, if it has. True: it has, and this process noted it.
-async fn settle(app: &App, record: &ScheduleRecord, now: Timestamp) -> Result<bool, OpError> {
-    let job = match record.last_job {
-        Some(id) => app.queue.get(id).await?,
-        None => None,
-    };
-    let mut next = record.clone();
-    next.awaited = false;
-    let Some(job) = job else {
-        failed(app, next, "its job is gone from the catalog".to_owned(), now).await?;
-        return Ok(true);
-    };
-    match job.state {
-        JobState::Queued | JobState::Running => return Ok(false),
-        JobState::Failed => {
-            let error = job.error.unwrap_or_else(|| "it failed without saying why".to_owned());
-            failed(app, next, error, now).await?;
-            return Ok(true);
-        }
-        JobState::Cancelled => next.last_error = Some("the last backup was cancelled".to_owned()),
-        JobState::Succeeded => {
-            next.last_success = job.finished_on;
-            next.last_error = None;
-            next.failures = 0;
-        }
-    }
-    let noted = app.catalog.schedules().save(&next).await?;
-    if noted && next.failures < record.failures {
-        let event = Event::ScheduleRecovered {
-            schedule: record.id,
-            name: record.name.clone(),
-            tenant_id: record.tenant_id,
-            dump: record.dump,
-            after: record.failures,
-        };
-        tracing::info!(schedule = %record.id, name = record.name, "a schedule works again");
-        app.notifier.notify(&event).await;
-    }
-    Ok(noted)
-}
-
-/// Notes a failure, tells of it, and plans to try again unless the next time comes first.
-async fn failed(
-    app: &App,
-    mut record: ScheduleRecord,
-    error: String,
-    now: Timestamp,
-) -> Result<(), OpError> {
-    record.awaited = false;
-    record.failures = record.failures.saturating_add(1);
-    let retry = due::retry(record.failures, now);
-    record.retry_on = Some(retry)
-        .filter(|retry| record.enabled && record.next_run.is_none_or(|next| next > *retry));
-    record.last_error = Some(error.clone());
-    if !app.catalog.schedules().save(&record).await? {
-        // Another process has noted it, or the schedule was changed: the next look tells.
-        return Ok(());
-    }
-    let again_on = record.retry_on.or(record.next_run);
-    let ScheduleRecord { id, name, tenant_id, dump, failures, .. } = record;
-    let again = again_on.map(|at| at.to_string());
-    tracing::error!(schedule = %id, name, failures, again, error, "a scheduled backup failed");
-    metrics::counter!("portal_backup_schedule_failures_total", "schedule" => id.to_string())
-        .increment(1);
-    let event =
-        Event::ScheduleFailed { schedule: id, name, tenant_id, dump, error, failures, again_on };
-    app.notifier.notify(&event).await;
-    Ok(())
 }

@@ -9,18 +9,16 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::catalog::ScheduleRecord;
 use crate::config::LayoutKind;
-use crate::ops::OpError;
 use crate::ops::backup::{self, Mode, StartBackup};
-use crate::portal::Tenant;
+use crate::ops::{Actor, OpError};
+use crate::portal::{PortalError, Tenant};
 use crate::schedule::retention::Rules;
 use crate::schedule::{Cron, due, zones};
 use crate::storage::{StorageParams, StorageType};
 
-pub use slot::{base_path, is_slot, params_of, slot_id};
+pub use slot::{base_path, is_due, is_slot, params_of, slot_id};
 
 const LONGEST_NAME: usize = 200;
-/// More than any storage needs, and less than DocSpace's column holds.
-const LONGEST_PARAMS: usize = 16 << 10;
 /// How often a change is tried that others keep changing under us.
 const TRIES: usize = 8;
 
@@ -112,6 +110,7 @@ pub async fn set(app: &App, wanted: SetSchedule) -> Result<ScheduleRecord, OpErr
             mirrored: present.as_ref().and_then(|present| present.mirrored.clone()),
             synced_on: present.as_ref().and_then(|present| present.synced_on),
             deleted_on: None,
+            deleted_by: None,
             revision: present.as_ref().map_or(0, |present| present.revision),
         };
         if app.catalog.schedules().save(&record).await? {
@@ -125,7 +124,7 @@ pub async fn set(app: &App, wanted: SetSchedule) -> Result<ScheduleRecord, OpErr
 }
 
 /// Deletes a schedule; its archives stay. False: there was none.
-pub async fn delete(app: &App, id: Uuid) -> Result<bool, OpError> {
+pub async fn delete(app: &App, id: Uuid, by: Option<Actor>) -> Result<bool, OpError> {
     for _ in 0..TRIES {
         let Some(mut record) = find(app, id).await? else { return Ok(false) };
         let schedules = app.catalog.schedules();
@@ -134,6 +133,7 @@ pub async fn delete(app: &App, id: Uuid) -> Result<bool, OpError> {
             && is_slot(&record)
         {
             record.deleted_on = Some(app.clock.now());
+            record.deleted_by = by.as_ref().and_then(|by| serde_json::to_value(by).ok());
             record.next_run = None;
             record.retry_on = None;
             record.awaited = false;
@@ -161,11 +161,6 @@ async fn check(
         return Err(OpError::Invalid(format!(
             "name: it must have 1 to {LONGEST_NAME} bytes, none of them control characters"
         )));
-    }
-    let length: usize =
-        wanted.storage_params.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if length > LONGEST_PARAMS {
-        return Err(OpError::Invalid("storageParams: they are too long".to_owned()));
     }
     wanted.retention.check().map_err(OpError::Invalid)?;
     let cron: Cron = wanted.cron.parse().map_err(invalid)?;
@@ -199,6 +194,7 @@ fn start_of(wanted: &SetSchedule) -> StartBackup {
         mode: wanted.mode,
         parent: None,
         full_every: wanted.full_every.clone(),
+        actor: None,
     }
 }
 
@@ -211,6 +207,24 @@ pub fn mode_word(mode: Mode) -> &'static str {
         Mode::Full => "full",
         Mode::Incremental => "incremental",
     }
+}
+
+/// The tenants, or, while the portal's database is away, as this process saw them last.
+pub async fn tenants_seen(app: &App) -> Vec<Tenant> {
+    match tenants(app).await {
+        Ok(tenants) => tenants,
+        Err(error) => {
+            tracing::warn!(%error, "schedules are shown by the time zones that were known last");
+            app.scheduling.seen()
+        }
+    }
+}
+
+/// The tenants as they are now.
+pub(super) async fn tenants(app: &App) -> Result<Vec<Tenant>, PortalError> {
+    let tenants = app.portal.tenants().await?;
+    app.scheduling.see(&tenants);
+    Ok(tenants)
 }
 
 /// The zone that a schedule without one of its own follows: of its tenant; a dump's is that of the

@@ -24,7 +24,7 @@ const SEALED: &str = "the archive is encrypted and there is no identity to open 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct VerifyRequest {
-    archive_id: Uuid,
+    archive: ArchiveChoice,
     /// Whether it is also loaded into a scratch place and compared.
     #[serde(default)]
     restore: bool,
@@ -42,19 +42,41 @@ pub async fn start(
     identity_file: Option<PathBuf>,
 ) -> Result<Job, OpError> {
     let archive = archives::get(app, tenant_id, id).await?;
-    let request = VerifyRequest { archive_id: id, restore, identity_file };
-    let enqueued = app
-        .queue
-        .enqueue(NewJob {
-            kind: JobKind::Verify,
-            tenant_id: archive.tenant_id,
-            dump: archive.dump,
-            request: serde_json::to_value(request).map_err(OpError::internal)?,
-            exclusive: Some(format!("verify:{id}")),
-            archive_id: Some(id),
-        })
-        .await?;
-    Ok(enqueued.job)
+    let request = VerifyRequest { archive: ArchiveChoice::Id { id }, restore, identity_file };
+    let what = if restore { "prove" } else { "verify" };
+    let new = NewJob {
+        kind: JobKind::Verify,
+        tenant_id: archive.tenant_id,
+        dump: archive.dump,
+        request: serde_json::to_value(request).map_err(OpError::internal)?,
+        exclusive: Some(format!("{what}:{id}")),
+        archive_id: Some(id),
+    };
+    Ok(app.queue.enqueue(new).await?.job)
+}
+
+/// Starts the proof of an archive that may not be in the catalog: from the command line only.
+pub async fn start_elsewhere(
+    app: &App,
+    tenant_id: i64,
+    archive: ArchiveChoice,
+    identity_file: Option<PathBuf>,
+) -> Result<Job, OpError> {
+    let request = VerifyRequest { archive, restore: true, identity_file };
+    let new = NewJob {
+        kind: JobKind::Verify,
+        tenant_id,
+        dump: true,
+        request: serde_json::to_value(request).map_err(OpError::internal)?,
+        exclusive: None,
+        archive_id: None,
+    };
+    Ok(app.queue.enqueue(new).await?.job)
+}
+
+/// Whether a job is to prove an archive by a restore.
+pub(super) fn is_proof(job: &Job) -> bool {
+    job.request["restore"] == true
 }
 
 /// Runs the verification that a job asks for.
@@ -62,11 +84,14 @@ pub(super) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Finished, Jo
     let failed = |error: &dyn std::fmt::Display| JobFailure::Failed(error.to_string());
     let request: VerifyRequest =
         serde_json::from_value(ctx.job.request.clone()).map_err(|error| failed(&error))?;
-    let archive = archives::get(app, None, request.archive_id).await.map_err(|e| failed(&e))?;
     ctx.progress.restart();
     if request.restore {
-        return prove(app, ctx, archive.id, request.identity_file).await;
+        return prove(app, ctx, request).await;
     }
+    let ArchiveChoice::Id { id } = request.archive else {
+        return Err(failed(&"only archives of the catalog are verified by jobs"));
+    };
+    let archive = archives::get(app, None, id).await.map_err(|error| failed(&error))?;
     ctx.progress.phase("verifying");
     ctx.progress.add_total(archive.size);
     let keys = app.keys_with(request.identity_file.as_deref()).map_err(|error| failed(&error))?;
@@ -89,15 +114,14 @@ pub(super) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Finished, Jo
 async fn prove(
     app: &Arc<App>,
     ctx: &JobContext,
-    archive: Uuid,
-    identity_file: Option<PathBuf>,
+    VerifyRequest { archive, identity_file, .. }: VerifyRequest,
 ) -> Result<Finished, JobFailure> {
     let failed = |error: &dyn std::fmt::Display| JobFailure::Failed(error.to_string());
     let attempt = attempt_id(&ctx.job).ok_or_else(|| failed(&"no name for the attempt"))?;
     let remains = serde_json::to_value(&attempt).map_err(|error| failed(&error))?;
     ctx.save_remains(remains).await?;
-    let mut request = RestoreRequest::of(ArchiveChoice::Id { id: archive });
-    request.identity_file = identity_file;
+    let mut request = RestoreRequest::of(archive);
+    (request.identity_file, request.by_operator) = (identity_file, true);
     let proof = tokio::select! {
         proof = prove::prove(app, &request, &attempt, &ctx.progress) => proof,
         () = ctx.cancel.cancelled() => return Err(JobFailure::Cancelled),
@@ -105,7 +129,10 @@ async fn prove(
     let proof = proof.map_err(|error| failed(&error))?;
     prove::clean(app, &attempt).await.map_err(|error| failed(&error))?;
     proof.warnings.into_iter().for_each(|warning| ctx.warn(warning));
-    Ok(Finished::proved(archive, Timestamp::now()))
+    Ok(match request.archive {
+        ArchiveChoice::Id { id } => Finished::proved(id, Timestamp::now()),
+        _ => Finished::default(),
+    })
 }
 
 /// What a proof stages is named after its job.

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod backups;
 mod cache;
 mod consumers;
+mod elsewhere;
 pub(super) mod files;
 pub mod identity;
 pub mod keys;

@@ -1,9 +1,10 @@
 //! Where the files of an archive go: the other direction of [`super::Portal::files`].
 
-use super::docspace::layout::{Keeping, MODULES, stored_of_other_member};
+use super::docspace::layout::{Keeping, MODULES, document_folder, stored_of_other_member};
 use super::docspace::stored::{StoredIndex, Whose, physical};
 use super::indexes::{EXTRA_INDEX, INDEXES};
-use super::{Portal, StoredFile};
+use super::sources::Source;
+use super::{Portal, PortalError, StoredFile};
 use crate::config::LayoutKind;
 
 /// A place in a filesystem.
@@ -37,12 +38,11 @@ pub struct Placing {
 impl Portal {
     /// For an archive whose `storage/restore_info`, if it has one, is still to be learned.
     pub fn placing(&self) -> Placing {
-        let is_local = self.sources.first().is_none_or(|source| source.filesystem.is_local());
         Placing {
             layout: self.layout,
             names: self.sources.iter().map(|source| source.name.clone()).collect(),
             indexes: self.indexes.iter().map(|index| index.name.clone()).collect(),
-            keeping: if is_local { Keeping::Disc } else { Keeping::Cloud },
+            keeping: self.sources.first().map_or(Keeping::Disc, keeping),
             stored: StoredIndex::default(),
         }
     }
@@ -51,6 +51,40 @@ impl Portal {
     pub fn kept(&self, filesystem: usize) -> Vec<String> {
         self.sources.get(filesystem).map(|source| source.excluded.clone()).unwrap_or_default()
     }
+}
+
+/// Backups that were made since and lie in DocSpace's documents, as a restore keeps them.
+#[derive(Debug, Default)]
+pub struct KeptBackups {
+    /// The documents.
+    pub ids: Vec<String>,
+    /// Their folders in the portal's own filesystem.
+    pub folders: Vec<String>,
+}
+
+impl Portal {
+    pub async fn kept_backups(&self) -> Result<KeptBackups, PortalError> {
+        let (Some(identity), Some(source)) = (self.identity(), self.sources.first()) else {
+            return Ok(KeptBackups::default());
+        };
+        let backups = identity.backups_in_documents().await?;
+        if backups.is_empty() {
+            return Ok(KeptBackups::default());
+        }
+        let keeping = keeping(source);
+        let tenants = identity.tenants_now().await?;
+        let mut kept = KeptBackups::default();
+        for (owner, id) in backups {
+            kept.ids.push(id.to_string());
+            let owners = tenants.iter().filter(|tenant| owner == -1 || tenant.id == owner);
+            kept.folders.extend(owners.map(|tenant| document_folder(keeping, tenant.id, id)));
+        }
+        Ok(kept)
+    }
+}
+
+fn keeping(source: &Source) -> Keeping {
+    if source.filesystem.is_local() { Keeping::Disc } else { Keeping::Cloud }
 }
 
 impl Placing {
@@ -71,11 +105,6 @@ impl Placing {
     /// Modules in the archive that no restore handles.
     pub fn unknown_modules(&self) -> &[String] {
         self.stored.unknown_modules()
-    }
-
-    /// Whether the files of the portal's own filesystem can be placed at all.
-    pub fn can_place(&self) -> bool {
-        self.layout == LayoutKind::Plain || !self.stored.is_empty()
     }
 
     /// Where a member goes that is a file or a directory. A member may be met twice, in the archive's order.

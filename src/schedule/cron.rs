@@ -1,21 +1,33 @@
 //! Cron expressions as Quartz, and so DocSpace, writes them: seconds first, weekday 1 is Sunday, `?` where
 //! the other of the two day fields decides, an optional year.
 
+mod days;
+mod fields;
+
 use std::fmt;
 use std::str::FromStr;
 
-use croner::parser::{CronParser, Seconds};
+use croner::parser::{CronParser, Seconds, Year};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
+use days::Days;
+use fields::{HOURS, MINUTES, MONTHS, SECONDS, YEARS};
+
 /// What the catalog's and DocSpace's columns hold.
 const LONGEST: usize = 120;
+/// How many days are tried for one that only some months have: the calendar repeats itself after 400 years, and
+/// every year has the month that is asked for.
+const MOST_DAYS: usize = 400 * 31;
 
 /// An expression that can be read.
 #[derive(Debug, Clone)]
 pub struct Cron {
     text: String,
+    /// Every day of the month where `days` says which.
     parsed: croner::Cron,
+    /// None: `parsed` knows them.
+    days: Option<Days>,
 }
 
 /// Why an expression is refused.
@@ -44,34 +56,39 @@ impl FromStr for Cron {
         if text.len() > LONGEST {
             return Err(CronError::Long);
         }
+        let text = text.to_ascii_uppercase();
         let fields: Vec<&str> = text.split_whitespace().collect();
-        let [_, _, _, day, _, weekday, ..] = fields[..] else {
-            return Err(CronError::Fields(fields.len()));
+        let (second, minute, hour, day, month, weekday, year) = match fields[..] {
+            [second, minute, hour, day, month, weekday] => {
+                (second, minute, hour, day, month, weekday, "*")
+            }
+            [second, minute, hour, day, month, weekday, year] => {
+                (second, minute, hour, day, month, weekday, year)
+            }
+            _ => return Err(CronError::Fields(fields.len())),
         };
-        if fields.len() > 7 {
-            return Err(CronError::Fields(fields.len()));
-        }
         if (day == "?") == (weekday == "?") {
             return Err(CronError::BothDays);
         }
-        // Beyond Quartz the parser knows `@daily` and a weekday that must hold as well as the day.
-        if text.contains(['@', '+']) {
-            return Err(CronError::Syntax("it has a character that is not known here".to_owned()));
-        }
-        let weekdays = weekday.split([',', '-']).filter_map(|day| day.parse::<u32>().ok());
-        if let Some(day) = weekdays.into_iter().find(|day| !(1..=7).contains(day)) {
-            return Err(CronError::Syntax(format!(
-                "{day} is no day of the week: 1 is Sunday, 7 Saturday"
-            )));
-        }
+        let days = Days::read(day)?;
+        let plain = days.as_ref().map_or(Some("*".to_owned()), Days::plain);
+        let written_out = [
+            SECONDS.written_out(second)?,
+            MINUTES.written_out(minute)?,
+            HOURS.written_out(hour)?,
+            plain.clone().unwrap_or_else(|| "*".to_owned()),
+            MONTHS.written_out(month)?,
+            fields::weekdays(weekday)?,
+            YEARS.written_out(year)?,
+        ];
         let parser = CronParser::builder()
             .seconds(Seconds::Required)
+            .year(Year::Required)
             .alternative_weekdays(true)
-            .sloppy_ranges(true)
             .build();
-        let text = fields.join(" ").to_ascii_uppercase();
-        let parsed = parser.parse(&text).map_err(|error| CronError::Syntax(error.to_string()))?;
-        Ok(Self { text, parsed })
+        let parsed = parser.parse(&written_out.join(" "));
+        let parsed = parsed.map_err(|error| CronError::Syntax(error.to_string()))?;
+        Ok(Self { text: fields.join(" "), parsed, days: days.filter(|_| plain.is_none()) })
     }
 }
 
@@ -86,8 +103,16 @@ impl Cron {
     /// A time that the clocks leave out comes when they have been put forward; one that they repeat comes
     /// once, unless the expression names no hour.
     pub fn next_after(&self, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
-        let after = Zoned::new(after, zone.clone());
-        self.parsed.find_next_occurrence(&after, false).ok().map(|next| next.timestamp())
+        let mut after = Zoned::new(after, zone.clone());
+        for _ in 0..MOST_DAYS {
+            let next = self.parsed.find_next_occurrence(&after, false).ok()?;
+            if self.days.as_ref().is_none_or(|days| days.has(next.date())) {
+                return Some(next.timestamp());
+            }
+            let end_of_day = next.date().at(23, 59, 59, 0).to_zoned(zone.clone()).ok()?;
+            after = next.max(end_of_day);
+        }
+        None
     }
 
     /// The same, and an expression that never comes again is refused.
@@ -169,9 +194,52 @@ mod tests {
             ("0 0 3 29 2 ?", "2028-02-29T03:00:00+00:00[UTC]"),
             ("0 0 3 1 1 ? 2030", "2030-01-01T03:00:00+00:00[UTC]"),
             ("0 0 3 ? JAN-MAR MON-FRI", "2026-02-26T03:00:00+00:00[UTC]"),
+            // The last Saturday before is 21 February.
+            ("0 0 3 ? * L", "2026-02-28T03:00:00+00:00[UTC]"),
+            ("0 0 3 ? * fril", "2026-02-27T03:00:00+00:00[UTC]"),
+            ("0 0 3 ? * 2#5", "2026-03-30T03:00:00+00:00[UTC]"),
+            ("0 0 3 ? apr tue#1", "2026-04-07T03:00:00+00:00[UTC]"),
+            ("0 0 3 ? * Fri-Mon", "2026-02-27T03:00:00+00:00[UTC]"),
+            ("0 0 3 ? * sat-sun", "2026-02-28T03:00:00+00:00[UTC]"),
+            ("0 0 22-6 * * ?", "2026-02-25T22:00:00+00:00[UTC]"),
+            ("0 0 3 1 nov-feb ?", "2026-11-01T03:00:00+00:00[UTC]"),
+            ("0 0 3 1 1 ? 2028-2030/2", "2028-01-01T03:00:00+00:00[UTC]"),
+            ("0 0 3 1/10 * ?", "2026-03-01T03:00:00+00:00[UTC]"),
         ] {
             assert_eq!(next(text, from), expected, "{text}");
         }
+    }
+
+    /// The months of 2026 by the calendar: 31 January is a Saturday, 28 February a Saturday, 31 March a Tuesday,
+    /// 30 April a Thursday, 31 May a Sunday, 30 June a Tuesday.
+    #[test]
+    fn days_from_the_end_and_nearest_weekdays() {
+        for (text, expected) in [
+            ("0 0 4 L * ?", ["01-31", "02-28", "03-31", "04-30", "05-31"]),
+            ("0 0 4 LW * ?", ["01-30", "02-27", "03-31", "04-30", "05-29"]),
+            ("0 0 4 L-3 * ?", ["01-28", "02-25", "03-28", "04-27", "05-28"]),
+            // 28 March is a Saturday.
+            ("0 0 4 L-3W * ?", ["01-28", "02-25", "03-27", "04-27", "05-28"]),
+            // 15 February and 15 March are Sundays.
+            ("0 0 4 15W * ?", ["01-15", "02-16", "03-16", "04-15", "05-15"]),
+            // 1 February and 1 March are Sundays; 1 August is a Saturday.
+            ("0 0 4 1W 1-3,8,9 ?", ["01-01", "02-02", "03-02", "08-03", "09-01"]),
+            // 31 January is a Saturday, 31 May a Sunday and the last day.
+            ("0 0 4 31W * ?", ["01-30", "03-31", "05-29", "07-31", "08-31"]),
+            ("0 0 4 1,L-30 * ?", ["01-01", "02-01", "03-01", "04-01", "05-01"]),
+        ] {
+            let cron = cron(text);
+            let mut at: Timestamp = "2025-12-31T12:00:00Z".parse().unwrap();
+            let mut days = Vec::new();
+            for _ in 0..5 {
+                at = cron.next_after(at, &TimeZone::UTC).unwrap();
+                days.push(at.strftime("%m-%d").to_string());
+            }
+            assert_eq!(days, expected, "{text}");
+        }
+        // Each second of a day that is not the one must not be looked at.
+        let rare = next("* * * L-28 2 ?", "2026-02-25T12:00:00[UTC]");
+        assert_eq!(rare, "2028-02-01T00:00:00+00:00[UTC]");
     }
 
     #[test]
@@ -198,6 +266,10 @@ mod tests {
             "@daily 0 0 ? * *",
             "0 0 3 ? * +MON",
             "0 0 x ? * *",
+            "0 0 3 L-31 * ?",
+            "0 0 3 W * ?",
+            "0 0 3 ? * 2#6",
+            "0 0 3 1 1 ? 2030-2026",
         ] {
             let error = text.parse::<Cron>().unwrap_err();
             assert!(matches!(error, CronError::Syntax(_)), "{text}: {error:?}");
@@ -208,7 +280,9 @@ mod tests {
     #[test]
     fn what_never_comes_is_refused() {
         let now: Timestamp = "2026-02-25T12:00:00Z".parse().unwrap();
-        for text in ["0 0 3 30 2 ?", "0 0 3 31 4 ?", "0 0 3 1 1 ? 2020"] {
+        for text in
+            ["0 0 3 30 2 ?", "0 0 3 31 4 ?", "0 0 3 1 1 ? 2020", "0 0 3 L-30 2 ?", "0 0 3 31W 4 ?"]
+        {
             let error = cron(text).must_come(now, &TimeZone::UTC).unwrap_err();
             assert!(matches!(error, CronError::Never(_)), "{text}");
         }

@@ -190,12 +190,12 @@ pub fn plan(items: &[Item], policies: &BTreeMap<Uuid, Policy>, now: Timestamp) -
     items.iter().map(decide).collect()
 }
 
-/// Whatever a kept archive builds on is kept too, and so on.
+/// Whatever a kept archive builds on is kept too, and so on. What is gone needs nothing.
 fn keep_parents(items: &[&Item], kept: &mut HashMap<Uuid, Vec<String>>) {
     let parents: HashMap<Uuid, Option<Uuid>> =
         items.iter().map(|item| (item.id, item.parent)).collect();
     for item in items {
-        if !kept.contains_key(&item.id) {
+        if item.missing || !kept.contains_key(&item.id) {
             continue;
         }
         let mut seen = HashSet::from([item.id]);

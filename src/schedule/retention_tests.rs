@@ -131,6 +131,20 @@ fn parents_of_kept_archives_are_kept() {
 }
 
 #[test]
+fn what_is_gone_needs_no_parents() {
+    let mut items: Vec<Item> =
+        (1..=4).map(|day| item(day, &format!("2026-06-0{day}T03:00:00Z"))).collect();
+    items[1].parent = Some(items[0].id);
+    items[1].missing = true;
+    let rules = policies(Rules::stored(1));
+    let now = at("2026-06-06T00:00:00Z");
+    assert_eq!(removed(&plan(&items, &rules, now)), BTreeSet::from([1, 3]));
+    // It may be brought back, and then what builds on it is whole again.
+    items[3].parent = Some(items[1].id);
+    assert_eq!(removed(&plan(&items, &rules, now)), BTreeSet::from([3]));
+}
+
+#[test]
 fn rules_that_make_no_sense() {
     // facts §2: "backupsStored outside 1–30 → 400".
     for rules in [
@@ -258,7 +272,7 @@ proptest! {
             if gone.contains(&item.id) {
                 prop_assert!(item.held.is_none());
                 prop_assert!(item.schedule == Some(SCHEDULE) || expired, "manual: {item:?}");
-            } else if let Some(parent) = item.parent {
+            } else if let (Some(parent), false) = (item.parent, item.missing) {
                 prop_assert!(!gone.contains(&parent), "{item:?} cannot be read any more");
             }
         }

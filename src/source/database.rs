@@ -1,5 +1,6 @@
 //! Databases, each engine behind one trait: a snapshot is opened once, and everything is read from it.
 
+mod digest;
 mod hex;
 mod mysql;
 mod object;
@@ -15,7 +16,7 @@ use async_trait::async_trait;
 use crate::config::DatabaseConfig;
 use crate::source::restore::{AttemptId, Staged};
 
-pub use object::ObjectText;
+pub use object::{ObjectText, member_of_table, table_of_member};
 pub use staging::{Adjustment, Live, LiveObject, LiveTable, Staging, Statements, Trust};
 
 /// A database that can be dumped.
@@ -31,6 +32,12 @@ pub trait Database: Send + Sync {
     /// What a restore would find here; changes nothing.
     async fn live(&self) -> Result<Live, DatabaseError>;
 
+    /// How many rows live tables have, in their order; None of what is not counted by rows.
+    async fn count(&self, tables: &[String]) -> Result<Vec<Option<u64>>, DatabaseError>;
+
+    /// The digest of a live table, as [`Staging::digest`].
+    async fn digest(&self, table: &str) -> Result<Option<[u8; 32]>, DatabaseError>;
+
     /// Makes an empty place beside the live database; what an attempt of that name left is dropped first.
     async fn stage(&self, attempt: &AttemptId) -> Result<Box<dyn Staging>, DatabaseError>;
 
@@ -40,8 +47,8 @@ pub trait Database: Send + Sync {
     /// Makes the database, empty, where there is none. True: it was made.
     async fn create(&self) -> Result<bool, DatabaseError>;
 
-    /// Drops the database if there is nothing in it.
-    async fn discard(&self) -> Result<(), DatabaseError>;
+    /// Drops the database, if there is nothing in it or it is to be dropped `with_content`.
+    async fn discard(&self, with_content: bool) -> Result<(), DatabaseError>;
 
     /// Gives space that is not used back; tables are locked meanwhile.
     async fn compact(&self) -> Result<(), DatabaseError>;
@@ -161,6 +168,11 @@ pub fn open(
             message: "its url must begin with mysql://, postgres:// or sqlite://".to_owned(),
         }),
     }
+}
+
+/// How a `mysql://` URL is connected to. Errors do not repeat the URL.
+pub fn mysql_options(url: &str) -> Result<mysql_async::Opts, String> {
+    mysql::options(url)
 }
 
 /// A sentence that names what it is about, but not a thousand things. `None` when there is nothing.

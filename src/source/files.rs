@@ -70,10 +70,14 @@ pub enum Listed {
     File(FileMeta),
     /// A sentence for the job's warnings (a socket, a dangling link, a name that is no text …).
     Skipped(String),
+    /// A folder or file that we may not look into, and the system's word for it.
+    Denied(FileMeta, String),
 }
 
 pub type Listing = BoxStream<'static, Result<Listed, FilesError>>;
 pub type Content = BoxStream<'static, Result<Bytes, FilesError>>;
+/// What a file was when it was opened, which may not be what was listed, and its content.
+pub type Opened<T> = (FileMeta, T);
 
 /// A folder or a bucket with a prefix. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -147,8 +151,9 @@ impl Filesystem {
         }
     }
 
-    /// The content, in pieces of up to 1 MiB, as long as the file is now: the caller compares with `size`.
-    pub async fn read(&self, file: &FileMeta) -> Result<Content, FilesError> {
+    /// The content, in pieces of up to 1 MiB, as long as the file is by then: if it changes while it is read, that
+    /// is not the size it was opened with.
+    pub async fn read(&self, file: &FileMeta) -> Result<Opened<Content>, FilesError> {
         match &self.0 {
             Backend::Local(folder) => folder.clone().read(&file.path).await,
             Backend::Store(bucket) => bucket.read(&file.path).await,
@@ -156,9 +161,12 @@ impl Filesystem {
     }
 
     /// Whole contents of small files, in the order of `files`: one trip to a blocking thread for all of
-    /// them, or one round of concurrent requests. A file that grew since it was listed yields at most
-    /// 64 KiB more than its `size`, so that the caller sees it and memory stays bounded.
-    pub async fn read_small(&self, files: &[FileMeta]) -> Vec<Result<Bytes, FilesError>> {
+    /// them, or one round of concurrent requests. Memory stays bounded: of a file that grew by 64 KiB or more since
+    /// it was listed there is no content, and [`Filesystem::read`] is the way to it.
+    pub async fn read_small(
+        &self,
+        files: &[FileMeta],
+    ) -> Vec<Result<Opened<Option<Bytes>>, FilesError>> {
         match &self.0 {
             Backend::Local(folder) => folder.clone().read_small(files).await,
             Backend::Store(bucket) => bucket.read_small(files).await,
@@ -166,8 +174,8 @@ impl Filesystem {
     }
 }
 
-/// How much of a file that grew [`Filesystem::read_small`] yields beyond its listed size.
-pub const GROWTH_SEEN: u64 = 64 << 10;
+/// A file that grew by as much is no small file any more, as far as [`Filesystem::read_small`] goes.
+const GROWTH: u64 = 64 << 10;
 
 /// Paths that a listing leaves out, with everything below them.
 #[derive(Debug, Clone)]

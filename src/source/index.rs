@@ -156,7 +156,7 @@ impl Capture {
     }
 
     pub async fn read(&self, file: &FileMeta) -> Result<Content, IndexError> {
-        Ok(self.place.filesystem()?.read(file).await?)
+        Ok(self.place.filesystem()?.read(file).await?.1)
     }
 
     /// To be asked after everything was read: whether nothing was written into a file meanwhile.

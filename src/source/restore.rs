@@ -2,6 +2,7 @@
 //! live one, swapped in, and later undone or finished, maybe by another process.
 
 use std::fmt;
+use std::path::Path;
 
 use async_trait::async_trait;
 
@@ -43,6 +44,24 @@ impl TryFrom<String> for AttemptId {
 impl From<AttemptId> for String {
     fn from(id: AttemptId) -> Self {
         id.0
+    }
+}
+
+/// The room on a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Tells volumes apart.
+    pub volume: u64,
+    /// Bytes that this user can still write.
+    pub free: u64,
+}
+
+impl Space {
+    /// Of the volume that a path lies on, if that can be found out.
+    pub fn of(path: &Path) -> Option<Self> {
+        let disk = rustix::fs::statvfs(path).ok()?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        Some(Self { volume: rustix::fs::stat(path).ok()?.st_dev, free })
     }
 }
 

@@ -12,6 +12,7 @@ use super::StorageError;
 use super::cloud::CloudObject;
 use super::documents::DocumentsObject;
 use super::folder::FolderObject;
+use crate::limits::Rate;
 
 /// What one request of a stream reads: large enough for a cloud's latency, small enough for memory.
 const PIECE: u64 = 2 << 20;
@@ -23,6 +24,8 @@ const AHEAD: usize = 2;
 pub struct StoredObject {
     kind: Kind,
     len: u64,
+    /// How fast it may be read.
+    rate: Rate,
 }
 
 #[derive(Clone)]
@@ -34,15 +37,20 @@ enum Kind {
 
 impl StoredObject {
     pub(super) fn folder(object: FolderObject, len: u64) -> Self {
-        Self { kind: Kind::Folder(Arc::new(object)), len }
+        Self { kind: Kind::Folder(Arc::new(object)), len, rate: Rate::default() }
     }
 
     pub(super) fn cloud(object: CloudObject, len: u64) -> Self {
-        Self { kind: Kind::Cloud(Arc::new(object)), len }
+        Self { kind: Kind::Cloud(Arc::new(object)), len, rate: Rate::default() }
     }
 
     pub(super) fn documents(object: DocumentsObject, len: u64) -> Self {
-        Self { kind: Kind::Documents(Arc::new(object)), len }
+        Self { kind: Kind::Documents(Arc::new(object)), len, rate: Rate::default() }
+    }
+
+    /// The same, read no faster than that.
+    pub fn limited(self, rate: &Rate) -> Self {
+        Self { rate: rate.clone(), ..self }
     }
 
     /// Exactly the bytes of `range`.
@@ -52,6 +60,7 @@ impl StoredObject {
             return Ok(Bytes::new());
         }
         let wanted = range.end - range.start;
+        self.rate.take(wanted as usize).await;
         let bytes = match &self.kind {
             Kind::Folder(object) => object.clone().fetch(range).await?,
             Kind::Cloud(object) => object.fetch(range).await?,

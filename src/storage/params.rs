@@ -62,6 +62,11 @@ const LOCKED_UNTIL: &str = "lockedUntil";
 /// The parameter that holds the credential with which a user asked, for storages within the portal.
 pub const PORTAL_TOKEN: &str = "portalToken";
 
+/// Whether a credential for the portal is among the parameters.
+pub fn has_portal_token(params: &StorageParams) -> bool {
+    has(params, &normal(PORTAL_TOKEN))
+}
+
 /// What DocSpace adds to the parameters of a backup that somebody starts, and not to a schedule's: the
 /// folder `backup` of a consumer's bucket (`facts.md` §7).
 pub fn started_by_hand(kind: StorageType, params: &mut StorageParams) {

@@ -44,6 +44,11 @@ impl Storage {
         Self(Kind::Documents(Arc::new(documents)))
     }
 
+    /// Whether it is reached through the portal itself, which must be open then.
+    pub fn is_documents(&self) -> bool {
+        matches!(self.0, Kind::Documents(_))
+    }
+
     /// Makes sure that a backup can begin here: `NotConfigured` when credentials are missing that are not in
     /// the configuration, `Invalid` when the request names no place to write to.
     pub async fn ready(&self) -> Result<(), StorageError> {

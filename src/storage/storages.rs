@@ -167,28 +167,36 @@ impl Storages {
     /// or where `storage.allow` lets it.
     pub fn by_allowed_url(&self, url: &Url) -> Result<(Storage, String), StorageError> {
         let (folder, name) = split(url)?;
-        let place = Prefix::new(&folder)?;
-        if let Location::Folder(path) = location::parse(&folder)?
-            && [Some(&self.root), self.real_root.as_ref()]
-                .into_iter()
-                .flatten()
-                .any(|root| path.starts_with(root))
-        {
-            return Ok((self.local(&path.to_string_lossy())?, name));
-        }
+        let (kind, params) = self.named(&folder)?;
+        Ok((self.resolve(kind, &params)?, name))
+    }
+
+    /// What a request would name a folder or prefix by: it lies within a configured storage, or where
+    /// `storage.allow` lets it.
+    pub fn named(&self, folder: &Url) -> Result<(StorageType, StorageParams), StorageError> {
+        let place = Prefix::new(folder)?;
         let own = self.data_store.prefix()?;
         if own.contains(&place) && place.contains(&own) {
-            return Ok((self.data_store.storage.clone(), name));
+            return Ok((StorageType::DataStore, StorageParams::new()));
+        }
+        let roots = [Some(&self.root), self.real_root.as_ref()];
+        if let Location::Folder(path) = location::parse(folder)?
+            && let Some(below) =
+                roots.into_iter().flatten().find_map(|root| path.strip_prefix(root).ok())
+        {
+            let below = below.to_string_lossy().into_owned();
+            let path = Some(("filePath".to_owned(), below)).filter(|(_, path)| !path.is_empty());
+            return Ok((StorageType::Local, path.into_iter().collect()));
         }
         let params = StorageParams::from([("url".to_owned(), folder.to_string())]);
-        let storage = self.custom_cloud(&params).map_err(|error| match error {
+        self.custom_cloud(&params).map_err(|error| match error {
             error if error.is_bad_request() => StorageError::Invalid(format!(
                 "url: {} lies in no configured storage, and storage.allow does not name it",
-                location::redacted(url)
+                location::redacted(folder)
             )),
             other => other,
         })?;
-        Ok((storage, name))
+        Ok((StorageType::CustomCloud, params))
     }
 
     /// The storage and the name of an archive that the operator names by its URL: nothing is refused.
@@ -198,7 +206,7 @@ impl Storages {
         Ok((self.folder_by_url(&folder)?, name))
     }
 
-    /// The storage that the operator names by the URL of the folder or prefix, as `import` does.
+    /// The storage that the operator names by the URL of the folder or prefix.
     pub fn folder_by_url(&self, url: &Url) -> Result<Storage, StorageError> {
         let bucket = match location::parse(url)? {
             Location::Folder(path) => return Ok(Storage::folder(Folder::new(path, vec![], true)?)),

@@ -61,6 +61,15 @@ impl Upload {
         }
     }
 
+    /// Whether everything is sent only when the upload is completed; `told` hears how many bytes were then.
+    pub fn sends_late(&mut self, told: impl Fn(u64) + Send + Sync + 'static) -> bool {
+        match &mut self.0 {
+            Kind::Documents(upload) => upload.tell(told),
+            Kind::Folder(_) | Kind::Cloud(_) => return false,
+        }
+        true
+    }
+
     /// Until when the storage will let nobody delete the archive, where it was asked to.
     pub fn locked_until(&self) -> Option<Timestamp> {
         match &self.0 {

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 
 use crate::support::catalogs::{Kind, Place};
 use crate::support::clocked::{Clocked, at};
-use crate::support::docspace::{ADMIN_KEY, DocSpace, MACHINE_KEY, OTHER_KEY};
+use crate::support::docspace::{ADMIN, ADMIN_KEY, DocSpace, MACHINE_KEY, OTHER_KEY};
 use crate::support::service::Service;
 
-fn config(docspace: &DocSpace) -> String {
+pub fn config(docspace: &DocSpace) -> String {
     format!(
         "[portal]\nlayout = \"docspace\"\n[[portal.database]]\nname = \"docspace\"\nurl = \"{}\"\n[[portal.filesystem]]\nname = \"data\"\nurl = \"file://{}\"\n[portal.docspace]\nmachine_key = \"{MACHINE_KEY}\"\n",
         docspace.url,
@@ -58,13 +58,17 @@ async fn what_is_made_here_stands_in_docspaces_tables() {
     // storage_path full path".
     let path = url::Url::parse(archive["url"].as_str().unwrap()).unwrap().to_file_path().unwrap();
     let hash = archive["sha256"].as_str().unwrap().to_uppercase();
-    let expected = format!("-1|0|3|here|{}|{hash}|0|0|0001-01-01 00:00:00", path.display());
+    let folder = path.parent().unwrap().display().to_string();
+    let expected = format!("-1|0|3|{folder}|{}|{hash}|0|0|0001-01-01 00:00:00", path.display());
     let columns = "tenant_id, is_scheduled, storage_type, storage_base_path, storage_path, hash, removed, paid, expires_on";
     eventually(&docspace, &of_backup(columns), &expected).await;
 
     // facts §8: "5041 BackupStarted, 5125 Completed".
     let audit = "SELECT GROUP_CONCAT(action ORDER BY id) FROM audit_events WHERE tenant_id = 1";
     eventually(&docspace, audit, "5041,5125").await;
+    let by =
+        "SELECT DISTINCT CONCAT_WS('|', initiator, ip, IFNULL(user_id, '-')) FROM audit_events";
+    eventually(&docspace, by, &format!("127.0.0.1|{}", ADMIN.0)).await;
 
     // The rows that DocSpace has made are in the history: the seeds have one of tenant 1 and one dump. The
     // objects of neither exist here, and of those in Documents that cannot be told.
@@ -89,7 +93,8 @@ async fn what_is_made_here_stands_in_docspaces_tables() {
     // last_backup_time to 0001-01-01"; "monthly 0 0 H D * ?".
     let row = "SELECT CONCAT_WS('|', tenant_id, cron, backups_stored, storage_type, storage_base_path, dump, \
         last_backup_time, JSON_VALUE(storage_params, '$.tenantId')) FROM backup_schedule";
-    eventually(&docspace, row, "-1|0 0 4 31 * ?|7|3|here|1|0001-01-01 00:00:00|1").await;
+    let expected = format!("-1|0 0 4 31 * ?|7|3|{folder}|1|0001-01-01 00:00:00|1");
+    eventually(&docspace, row, &expected).await;
     let shown =
         as_admin(Method::GET, "/api/2.0/portal/getbackupschedule?dump=true").send().await.unwrap();
     let shown: Value = shown.json().await.unwrap();
@@ -249,6 +254,7 @@ async fn an_absent_database_loses_nothing() {
         mode: Default::default(),
         parent: None,
         full_every: None,
+        actor: None,
     };
     let job = portal_backup::ops::backup::start(app, start).await.unwrap();
     clocked.work().await;
@@ -337,7 +343,7 @@ async fn a_life(kind: Kind) {
     one.clock.set(jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * 91));
     clean(&one.app).await.unwrap();
     assert_eq!(one.jobs(JobKind::Backup).await.len(), 1);
-    assert!(schedules::delete(&two.app, slot_id(1, true)).await.unwrap());
+    assert!(schedules::delete(&two.app, slot_id(1, true), None).await.unwrap());
     push(&two.app).await.unwrap();
     assert_eq!(value("SELECT COUNT(*) FROM backup_schedule").await, "0");
     assert!(schedules::list(&one.app, None, None).await.unwrap().is_empty());

@@ -386,11 +386,18 @@ async fn guesses_are_slowed_down_and_what_was_right_is_not() {
     assert_eq!(of(&login).await, 200);
     assert_eq!(of(&ADMIN_KEY.text()).await, 200);
     let token = |claims: Value| signer.sign(&issuer.claims(claims));
-    for guess in 0..12 {
-        let refused = of(&token(json!({"sub": ADMIN.0, "aud": guess.to_string()}))).await;
-        assert!([401, 429].contains(&refused), "{refused}");
+    // Neither a token that is wrong or too old, nor a login that has ended, is a guess.
+    let ended = Login { expires: "2020-01-01 00:00:00,000", ..Login::of(&ADMIN) }.token();
+    for wrong in 0..12 {
+        let token = token(json!({"sub": ADMIN.0, "aud": wrong.to_string()}));
+        assert_eq!(of(&token).await, 401, "{wrong}");
+        assert_eq!(of(&ended).await, 401, "{wrong}");
     }
-    for wrong in [format!("sk-{}", "9".repeat(64)), "guess".to_owned(), "a.b.c".to_owned()] {
+    for guess in 0..12 {
+        let refused = of(&format!("guess{guess}")).await;
+        assert_eq!(refused, if guess < 10 { 401 } else { 429 }, "{guess}");
+    }
+    for wrong in [format!("sk-{}", "9".repeat(64)), "guess".to_owned()] {
         assert_eq!(of(&wrong).await, 429, "{wrong}");
     }
     // Right for the first time: only what cannot be guessed is looked at.

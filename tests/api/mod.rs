@@ -1,14 +1,19 @@
 //! The HTTP APIs, as clients meet them.
 
+mod away;
 mod copies;
 mod docspace;
+mod docspace_swaps;
 mod docspace_tables;
 mod identity;
 mod limits;
 mod load;
+mod progress;
+mod removal;
 mod restore;
 mod schedules;
 mod stores;
 mod tokens;
+mod told;
 pub mod upload;
 mod who;

@@ -118,8 +118,9 @@ async fn our_own_api_refuses_what_may_not_be_asked() {
     let request = service.http.post(format!("{}/v1/restores", service.base)).json(&id);
     let answer = request.header("Authorization", reader).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::FORBIDDEN);
-    // Only archives of the catalog can be proved by the job that `verify --restore` runs.
-    assert_eq!(service.cli(&["verify", "--restore", "a.tar.gz"]).status.code(), Some(2));
+    let absent = service.cli(&["verify", "--restore", "a.tar.gz"]);
+    assert_eq!(absent.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&absent.stderr).contains("a.tar.gz"));
 }
 
 #[tokio::test]
@@ -327,6 +328,12 @@ async fn while_a_restore_runs_nothing_else_begins() {
     assert_eq!(job.request["archive"], json!({"from": "uploaded", "tenant": 1}));
     let (status, second) = post(start, json_type, restore).await;
     assert_eq!((status, &second["response"]["taskId"]), (200, &json!(id)), "the one that runs");
+    let unknown = json!({"backupId": NOBODY, "dump": true}).to_string();
+    let (status, second) = post(start, json_type, unknown).await;
+    assert_eq!((status, &second["response"]["taskId"]), (200, &json!(id)), "whatever is asked for");
+    let unknown = json!({"archiveId": NOBODY}).to_string();
+    let (status, second) = post("/v1/restores", json_type, unknown).await;
+    assert_eq!((status, &second["id"]), (202, &json!(id)), "{second}");
 
     let backup = json!({"storageType": "Local", "dump": true}).to_string();
     let (status, refused) = post("/api/2.0/backup/startbackup", json_type, backup).await;
@@ -398,7 +405,7 @@ async fn an_archive_puts_the_portal_back_by_every_door() {
     let plan: Value = serde_json::from_slice(&plan.stdout).unwrap();
     assert!(plan["tables"].as_array().unwrap().iter().any(|table| table["name"] == "note"));
     assert_ne!(notes(&portal), 1000, "a plan changes nothing");
-    let planned = service.post("/v1/restores", &json!({"archiveId": id, "dryRun": true})).await;
+    let planned = service.post("/v1/restores/plan", &json!({"archiveId": id})).await;
     assert_eq!(planned.status(), StatusCode::OK);
     let restored = service.cli(&["restore", id]);
     assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));

@@ -5,9 +5,11 @@ use std::net::TcpListener;
 
 use jiff::tz::TimeZone;
 use portal_backup::catalog::Scope;
+use portal_backup::http::v1::schedules::ScheduleView;
 use portal_backup::jobs::{JobKind, JobState};
 use portal_backup::notify::Event;
 use portal_backup::ops::backup::Mode;
+use portal_backup::ops::import::import;
 use portal_backup::ops::retention;
 use portal_backup::ops::scheduler::{clean, tick};
 use portal_backup::ops::schedules::{self, SetSchedule};
@@ -276,6 +278,15 @@ async fn missed_runs_are_made_up_once_by_one_of_many() {
     let archives = retention::plan(&one.app, None, None, None).await.unwrap();
     assert_eq!(archives.len(), 1);
     assert_eq!(archives[0].archive.schedule_id, Some(made.id));
+
+    // A lost catalog learns it from the archive itself.
+    let lost = format!("{}[catalog]\nurl = \"sqlite://{{}}\"\n", portal.config());
+    let lost = lost.replace("{}", dir.path().join("new.db").to_str().unwrap());
+    let anew = Clocked::open(dir.path(), &lost, "2026-06-20T09:00:00Z").await;
+    import(&anew.app, StorageType::Local, StorageParams::new(), |_| {}).await.unwrap();
+    let found = retention::plan(&anew.app, None, None, None).await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].archive.schedule_id, Some(made.id));
 }
 
 /// Through the catalog and the queue, every night of a leap year with two changes of the clocks.
@@ -368,12 +379,16 @@ async fn a_schedule_waits_for_what_excludes_it_and_outlives_a_cancelled_job() {
         mode: Mode::Full,
         parent: None,
         full_every: None,
+        actor: None,
     };
     let running = portal_backup::ops::backup::start(&clocked.app, by_hand).await.unwrap();
     clocked.set("2026-06-02T03:00:00Z");
     clocked.tick().await;
     assert_eq!(clocked.jobs(JobKind::Backup).await.len(), 1, "both want the installation");
-    assert_eq!(clocked.schedule(made.id).await.last_run, None);
+    let waiting = clocked.schedule(made.id).await;
+    assert_eq!(waiting.last_run, None);
+    let views = ScheduleView::of(&clocked.app, &[waiting]).await.unwrap();
+    assert_eq!(views[0].waiting_for, Some(running.id));
     clocked.app.queue.request_cancel(running.id).await.unwrap();
     clocked.tick().await;
     let jobs = clocked.jobs(JobKind::Backup).await;
@@ -382,6 +397,8 @@ async fn a_schedule_waits_for_what_excludes_it_and_outlives_a_cancelled_job() {
     clocked.app.queue.request_cancel(own.id).await.unwrap();
     clocked.tick().await;
     let after = clocked.schedule(made.id).await;
+    let views = ScheduleView::of(&clocked.app, std::slice::from_ref(&after)).await.unwrap();
+    assert_eq!(views[0].waiting_for, None);
     assert!(after.last_error.unwrap().contains("cancelled"));
     assert_eq!((after.failures, after.retry_on), (0, None), "somebody wanted it so");
     assert_eq!(after.next_run, Some(at("2026-06-03T03:00:00Z")));
@@ -407,6 +424,7 @@ async fn retention_removes_what_no_rule_keeps_and_says_why() {
         mode: Mode::Full,
         parent: None,
         full_every: None,
+        actor: None,
     };
     portal_backup::ops::backup::start(app, by_hand).await.unwrap();
     clocked.work().await;
@@ -498,6 +516,8 @@ async fn docspaces_counts_and_history() {
     assert_eq!(count("?paid=true").await, 0);
     assert_eq!(count("?from=2020-01-01&to=2020-12-31T23:59:59").await, 0);
     assert_eq!(count("?From=2020-01-01T00:00:00Z").await, 2);
+    // .NET's DateTime.MinValue and MaxValue.
+    assert_eq!(count("?from=0001-01-01T00:00:00&to=9999-12-31T23:59:59").await, 2);
     let plan = service.post("/v1/retention/plan", &json!({})).await;
     let plan: Value = plan.json().await.unwrap();
     assert_eq!((&plan["kept"], &plan["removed"]), (&json!(2), &json!(0)));

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::support::docspace::{self, ADMIN_KEY, DocSpace};
 use crate::support::files::{Behaviour, DocSpaceFiles, FOLDER};
 use crate::support::portal::{PlainPortal, tree};
 use crate::support::s3::S3Server;
@@ -61,6 +62,72 @@ async fn a_backup_goes_into_a_folder_of_the_portal_and_back() {
     assert_eq!(answer.status(), StatusCode::OK);
     assert!(docspace.state().files.is_empty());
     assert!(names(&service.backups()).is_empty());
+}
+
+/// Without a key of the operator's: whoever put an archive there gets it back, with what they show DocSpace.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_reach_what_they_put_into_documents() {
+    let docspace = DocSpace::create().await;
+    let files = DocSpaceFiles::start(Behaviour::default()).await;
+    files.state().key = ADMIN_KEY.text();
+    let config = format!(
+        "[portal]\nlayout = \"docspace\"\n[[portal.database]]\nname = \"docspace\"\nurl = \"{}\"\n[[portal.filesystem]]\nname = \"data\"\nurl = \"file://{}\"\n[portal.docspace]\nmachine_key = \"{}\"\nurl = \"{}\"\n",
+        docspace.url,
+        docspace.root().display(),
+        docspace::MACHINE_KEY,
+        files.url()
+    );
+    let service = Service::start(&config).await;
+    let as_admin = |method: Method, path: &str| {
+        let request = service.http.request(method, format!("{}{path}", service.base));
+        request.header("Authorization", format!("Bearer {}", ADMIN_KEY.text()))
+    };
+    let start = "/api/2.0/backup/startbackup";
+    let folder = json!({ "key": "folderId", "value": FOLDER });
+    let brought = json!({ "key": "PortalToken", "value": "sk-of-somebody" });
+    let body = json!({ "storageType": 0, "dump": true, "storageParams": [folder, brought] });
+    let refused = as_admin(Method::POST, start).json(&body).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+    assert!(refused.text().await.unwrap().contains("allow_request_credentials"));
+
+    let body = json!({ "storageType": 0, "dump": true, "storageParams": [folder] });
+    let started = as_admin(Method::POST, start).json(&body).send().await.unwrap();
+    assert_eq!(started.status(), StatusCode::OK);
+    let done = service.finish().await;
+    assert_eq!(done["error"], "", "{done}");
+    let stored = files.state().files.first_key_value().unwrap().1.content.clone();
+    let id = done["taskId"].as_str().unwrap().to_owned();
+    let content = format!("/v1/archives/{id}/content");
+    let read = as_admin(Method::GET, &content).send().await.unwrap();
+    assert_eq!(read.status(), StatusCode::OK);
+    assert!(read.bytes().await.unwrap() == stored);
+    // The key of the service says nothing to DocSpace.
+    assert!(!service.get(&content).await.status().is_success());
+    let link = done["link"].as_str().unwrap();
+    let with_login =
+        service.http.get(link).header("Cookie", format!("asc_auth_key={}", ADMIN_KEY.text()));
+    assert!(with_login.send().await.unwrap().bytes().await.unwrap() == stored);
+
+    let file = docspace.root().join("Studio/00/00/01/logo/logo.png");
+    let before = std::fs::read(&file).unwrap();
+    let (own, path) = (json!([]), files.state().files.first_key_value().unwrap().0.clone());
+    let by_path = json!([{ "key": "filePath", "value": path }]);
+    for (backup, params) in [(id.as_str(), own), ("", by_path)] {
+        std::fs::write(&file, "changed").unwrap();
+        let body =
+            json!({ "backupId": backup, "storageType": 0, "dump": true, "storageParams": params });
+        let restore = as_admin(Method::POST, "/api/2.0/backup/startrestore");
+        let started = restore.json(&body).send().await.unwrap();
+        let status = started.status();
+        assert_eq!(status, StatusCode::OK, "{}", started.text().await.unwrap());
+        let done = service.finish_restore().await;
+        assert_eq!(done["error"], "", "{done}");
+        assert_eq!(std::fs::read(&file).unwrap(), before);
+    }
+    let delete = format!("/api/2.0/backup/deletebackup/{id}");
+    let deleted = as_admin(Method::DELETE, &delete).send().await.unwrap();
+    assert_eq!(deleted.status(), StatusCode::OK);
+    assert!(files.state().files.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -178,7 +245,12 @@ async fn the_socket_service_is_told() {
         assert_eq!((&result["isCompleted"], &result["progress"]), (&json!(true), &json!(100)));
         assert_eq!((&result["error"], &result["status"]), (&json!(""), &json!(2)));
         assert_eq!(result["backupProgressEnum"], kind);
-        assert_eq!(result["link"], "", "everybody who listens would get the archive");
+        let link = if name == "backup" {
+            format!("{}/v1/archives/{}/content", service.base, result["taskId"].as_str().unwrap())
+        } else {
+            String::new()
+        };
+        assert_eq!(result["link"], link, "without a token: everybody listens");
     };
     let messages = wait("backup").await;
     check(&messages, "backup", 0);
@@ -199,4 +271,28 @@ async fn a_socket_service_that_fails_fails_no_job() {
         service.backup("Local", json!([])).await;
     }
     assert!(!heard.lock().unwrap().is_empty());
+}
+
+/// No worker runs it, so none could tell of its end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_a_job_that_was_cancelled_while_it_waited_is_told() {
+    let portal = PlainPortal::new(10);
+    let heard: Arc<Mutex<Vec<(String, Value)>>> = Arc::default();
+    let hub = hub(heard.clone(), 200).await;
+    let mut service = Service::prepare(&with_hub(&portal, &hub.url));
+    service.reconfigure(|text| text.replace("[server]\n", "[server]\nrole = \"api\"\n"));
+    service.restart().await;
+    let job = service.start_backup("Local", json!([])).await;
+    let answer = service.post("/api/2.0/backup/cancelbackup", &json!({})).await;
+    assert_eq!(answer.json::<Value>().await.unwrap()["response"], true);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while heard.lock().unwrap().is_empty() {
+        assert!(std::time::Instant::now() < deadline, "{}", service.log());
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let heard = heard.lock().unwrap();
+    assert_eq!(heard[0].0, "POST /controller/files/end-backup");
+    let result = &heard[0].1["result"];
+    assert_eq!((&result["taskId"], &result["status"]), (&job["taskId"], &json!(3)));
+    assert_eq!(result["isCompleted"], true);
 }

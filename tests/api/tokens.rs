@@ -69,9 +69,7 @@ async fn good_tokens_pass_and_no_others() {
         wrong.push(es.sign(&issuer.claims(claims)));
     }
     for token in wrong {
-        let refused = status(&service, &token).await;
-        // After ten wrong ones there is a wait.
-        assert!([401, 429].contains(&refused), "{refused} {token}");
+        assert_eq!(status(&service, &token).await, 401, "{token}");
     }
     assert_eq!(status(&service, &good).await, 200);
     assert!(!service.log().contains(&good));
@@ -130,8 +128,7 @@ async fn known_keys_outlive_a_hostile_set_for_a_while() {
     for mood in moods {
         issuer.set_mood(mood);
         // A key that is not known makes it look for new ones.
-        let refused = status(&service, &other.sign(&issuer.claims(json!({})))).await;
-        assert!([401, 429].contains(&refused), "{refused}");
+        assert_eq!(status(&service, &other.sign(&issuer.claims(json!({})))).await, 401);
         assert_eq!(status(&service, &token).await, 200);
     }
     assert!(!issuer.asked().iter().any(|path| path == "/oauth2/other"), "{:?}", issuer.asked());

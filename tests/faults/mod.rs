@@ -1,5 +1,8 @@
 //! Kills, full disks and storages that fail.
 
+mod altered;
+mod cancel;
+mod changing;
 mod kill;
 mod rekey;
 mod restore;

@@ -12,8 +12,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    Attribute, Attributes, CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult,
 };
 use portal_backup::config::Options;
 use portal_backup::source::files::{Filesystem, Replaced};
@@ -190,6 +191,35 @@ fn without_staging(mut objects: Objects) -> Objects {
 }
 
 #[tokio::test]
+async fn what_an_object_says_of_itself_stays() {
+    let store = Arc::new(InMemory::new());
+    let said = [(Attribute::ContentType, "image/png"), (Attribute::Metadata("by".into()), "x")];
+    let said: Attributes = said.into_iter().collect();
+    let contents = [("small", vec![1; 10]), ("large", vec![2; 6 << 20])];
+    for (path, _) in &contents {
+        let key = Path::from(format!("portal/{path}"));
+        store.put_opts(&key, "old".into(), said.clone().into()).await.unwrap();
+    }
+    let staging = bucket(Arc::clone(&store)).stage(&attempt("a")).await.unwrap();
+    for (path, content) in &contents {
+        put(&staging, path, content).await;
+    }
+    put(&staging, "new", "x").await;
+    let staged = staging.ready(Replaced::Staged).await.unwrap();
+    let check = async |when: &str, replaced: bool| {
+        for (path, content) in &contents {
+            let found = store.get(&Path::from(format!("portal/{path}"))).await.unwrap();
+            assert_eq!(found.attributes, said, "{path} {when}");
+            assert_eq!(found.bytes().await.unwrap() == content, replaced, "{path} {when}");
+        }
+    };
+    staged.swap().await.unwrap();
+    check("swapped", true).await;
+    staged.roll_back().await.unwrap();
+    check("rolled back", false).await;
+}
+
+#[tokio::test]
 async fn a_swap_stopped_anywhere_is_undone_or_completed() {
     let mut changes = 0;
     loop {
@@ -320,7 +350,7 @@ async fn hostile_names_and_wrong_sizes_are_refused() {
     let store = Arc::new(InMemory::new());
     let filesystem = bucket(Arc::clone(&store));
     filesystem.check_writable().await.unwrap();
-    assert_eq!(filesystem.free_space().await, None);
+    assert_eq!(filesystem.space().await, None);
     let staging = filesystem.stage(&attempt("a")).await.unwrap();
     for name in ["", "/x", "..", "../x", "a/../x", "a//b", "a\0b", "a\nb", ".portal-backup/x"] {
         let error = refusal(&staging, name, b"x", 1).await;
@@ -362,7 +392,7 @@ async fn a_server_is_restored_and_put_back() {
     let big: Vec<u8> = (0..11 << 20).map(|at: u32| (at / 5) as u8).collect();
     let names = ["a/2", "a b/ü+%/x&y", "c/5"];
     let read = async |path: &str| {
-        let content = filesystem.read(&file(path, 0)).await.unwrap();
+        let (_, content) = filesystem.read(&file(path, 0)).await.unwrap();
         content.try_collect::<Vec<_>>().await.unwrap().concat()
     };
     for ending in ["roll back", "finish"] {

@@ -310,7 +310,7 @@ async fn a_new_place_is_made() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("not/there yet");
     let filesystem = folder(&root);
-    assert!(filesystem.free_space().await.unwrap() > 0);
+    assert!(filesystem.space().await.unwrap().free > 0);
     filesystem.check_writable().await.unwrap();
     filesystem.staged(&attempt("a")).roll_back().await.unwrap();
     filesystem.staged(&attempt("a")).swap().await.unwrap();
@@ -478,7 +478,7 @@ async fn a_full_volume_is_told_and_left_as_it_was() {
     let Some(_mount) = Mount::new(&root, "size=4m") else { return };
     let filesystem = folder(&root);
     write(&root, "a", "old");
-    let free = filesystem.free_space().await.unwrap();
+    let free = filesystem.space().await.unwrap().free;
     assert!((3 << 20..=4 << 20).contains(&free), "{free}");
     let staging = filesystem.stage(&attempt("a")).await.unwrap();
     let large = vec![1; 5 << 20];
@@ -496,7 +496,7 @@ async fn a_full_volume_is_told_and_left_as_it_was() {
     assert!(error.contains("no space is left"), "{error}");
     drop(staging);
     filesystem.staged(&attempt("a")).roll_back().await.unwrap();
-    assert_eq!(filesystem.free_space().await.unwrap(), free);
+    assert_eq!(filesystem.space().await.unwrap().free, free);
     assert_eq!(
         (read(&root, "a"), listed(&filesystem).await),
         ("old".to_owned(), vec!["a".to_owned()])

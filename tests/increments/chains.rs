@@ -35,17 +35,21 @@ enum Change {
     Remove(u8),
 }
 
+/// Mostly small: what is written stays for the rest of a long chain.
+fn size(most: usize) -> impl Strategy<Value = usize> {
+    prop_oneof![9 => 0..50_000_usize, 1 => 0..most]
+}
+
 fn change() -> impl Strategy<Value = Change> {
     let row = 0..4_000_000_i64;
     prop_oneof![
         row.clone().prop_map(Change::Insert),
         (row.clone(), 1..30_000_i64).prop_map(|(from, count)| Change::Update(from, count)),
         (row.clone(), 1..300_000_i64).prop_map(|(from, count)| Change::Delete(from, count)),
-        (row, 0..3_000_000_usize).prop_map(|(id, size)| Change::Blob(id, size)),
+        (row, size(3_000_000)).prop_map(|(id, size)| Change::Blob(id, size)),
         (0..3_u8).prop_map(Change::Table),
         (0..3_u8).prop_map(Change::Drop),
-        (0..9_u8, 0..2_000_000_usize, any::<u8>())
-            .prop_map(|(n, size, b)| Change::Write(n, size, b)),
+        (0..9_u8, size(2_000_000), any::<u8>()).prop_map(|(n, size, b)| Change::Write(n, size, b)),
         (0..9_u8).prop_map(Change::Touch),
         (0..9_u8).prop_map(Change::Remove),
     ]
@@ -104,6 +108,7 @@ pub async fn make(service: &Clocked, mode: Mode) -> ArchiveRecord {
         mode,
         parent: None,
         full_every: None,
+        actor: None,
     };
     let job = backup::start(&service.app, request).await.unwrap();
     service.work().await;
@@ -135,11 +140,13 @@ fn number(name: &str, default: usize) -> usize {
 #[tokio::test]
 async fn every_link_is_what_a_full_backup_is() {
     let mut runner = TestRunner::default();
-    let links = number("PORTAL_BACKUP_CHAIN_LINKS", 4);
-    for _ in 0..number("PORTAL_BACKUP_CHAINS", 2) {
+    let links = number("PORTAL_BACKUP_CHAIN_LINKS", 50);
+    for _ in 0..number("PORTAL_BACKUP_CHAINS", 1) {
         let steps = prop::collection::vec(prop::collection::vec(change(), 0..6), links);
         let steps = steps.new_tree(&mut runner).unwrap().current();
         let portal = PlainPortal::new(4000);
+        // It only makes each of so many links slower.
+        std::fs::remove_file(portal.files().join("noise.bin")).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let service = Clocked::open(dir.path(), &portal.config(), "2026-01-01T00:00:00Z").await;
         make(&service, Mode::Full).await;
@@ -147,18 +154,7 @@ async fn every_link_is_what_a_full_backup_is() {
         for step in &steps {
             step.iter().for_each(|change| apply(&portal, change));
             let link = make(&service, Mode::Incremental).await;
-            assert_eq!(link.mode, "incremental");
-            let found = whole(&service, &link).await;
-            // Of the same moment; and no parent of the next, which adds to what is newest.
-            let full = make(&service, Mode::Full).await;
-            let expected = whole(&service, &full).await;
-            archives::delete(&service.app, None, full.id).await.unwrap();
-            let differ: Vec<_> = found
-                .keys()
-                .chain(expected.keys())
-                .filter(|path| found.get(*path) != expected.get(*path))
-                .collect();
-            assert!(differ.is_empty(), "{differ:?} after {step:?} of {steps:?}");
+            assert_same(&service, &link, &(step, &steps)).await;
             last = Some(link);
         }
         let Some(last) = last else { continue };
@@ -185,6 +181,85 @@ async fn every_link_is_what_a_full_backup_is() {
         assert_eq!((made.mode.as_str(), made.parent_id), ("full", None));
         assert!(whole(&service, &made).await == whole(&service, &last).await);
     }
+}
+
+/// An increment and a full backup of the same moment, compared. The full one is deleted, so that it becomes no parent.
+async fn assert_same(service: &Clocked, link: &ArchiveRecord, what: &dyn std::fmt::Debug) {
+    assert_eq!(link.mode, "incremental");
+    let found = whole(service, link).await;
+    let full = make(service, Mode::Full).await;
+    let expected = whole(service, &full).await;
+    archives::delete(&service.app, None, full.id, None).await.unwrap();
+    let differ: Vec<_> = found
+        .keys()
+        .chain(expected.keys())
+        .filter(|path| found.get(*path) != expected.get(*path))
+        .collect();
+    assert!(differ.is_empty(), "{differ:?} after {what:?}");
+}
+
+/// What happens to a file.
+#[derive(Debug, Clone)]
+enum Damage {
+    Removed,
+    /// To so many thousandths.
+    Cut(usize),
+    /// A byte at so many thousandths.
+    Changed(usize, u8),
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    prop_oneof![
+        Just(Damage::Removed),
+        (0..1000_usize).prop_map(Damage::Cut),
+        (0..1000_usize, 1..=255_u8).prop_map(|(at, bits)| Damage::Changed(at, bits)),
+    ]
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_with_a_link_is_found_and_named() {
+    let mut runner = TestRunner::default();
+    let portal = PlainPortal::new(500);
+    std::fs::remove_file(portal.files().join("noise.bin")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let service = Clocked::open(dir.path(), &portal.config(), "2026-01-01T00:00:00Z").await;
+    let app = &service.app;
+    let mut links = vec![make(&service, Mode::Full).await];
+    for step in 0..5_u8 {
+        apply(&portal, &Change::Write(step, 2000, step));
+        apply(&portal, &Change::Insert(i64::from(step)));
+        links.push(make(&service, Mode::Incremental).await);
+    }
+    let last = links.pop().unwrap();
+    let problems = async || {
+        let opened = Opened::new(archives::stored(app, &last).await.unwrap(), &app.keys).await;
+        let near = chain::Near::Storage(archives::storage(app, &last).unwrap());
+        let progress = portal_backup::jobs::Progress::default();
+        let keys = &app.keys;
+        let verified = chain::verify(Some(app), keys, &near, &opened.unwrap(), &progress).await;
+        verified.map_or_else(|error| error.to_string(), |report| report.problems.join("; "))
+    };
+    assert_eq!(problems().await, "");
+    for _ in 0..40 {
+        let tree = (0..links.len(), damage()).new_tree(&mut runner).unwrap();
+        let (which, damage) = tree.current();
+        let link = &links[which];
+        let file = url::Url::parse(&link.url).unwrap().to_file_path().unwrap();
+        let whole = std::fs::read(&file).unwrap();
+        match damage {
+            Damage::Removed => std::fs::remove_file(&file).unwrap(),
+            Damage::Cut(to) => std::fs::write(&file, &whole[..whole.len() * to / 1000]).unwrap(),
+            Damage::Changed(at, bits) => {
+                let mut bytes = whole.clone();
+                bytes[whole.len() * at / 1000] ^= bits;
+                std::fs::write(&file, bytes).unwrap();
+            }
+        }
+        let found = problems().await;
+        assert!(found.contains(&link.name), "{damage:?} of {}: {found}", link.name);
+        std::fs::write(&file, whole).unwrap();
+    }
+    assert_eq!(problems().await, "");
 }
 
 #[tokio::test]

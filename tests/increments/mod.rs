@@ -2,4 +2,4 @@
 
 mod chains;
 mod encrypted;
-mod front_door;
+pub mod front_door;

@@ -101,6 +101,21 @@ async fn a_commit_being_made_is_not_taken() {
     assert_eq!(lucene::check(&contents(&capture).await), 1);
 }
 
+/// Commit points have checksums since Lucene 2.3; what older and other writers make is taken when it is at rest.
+#[tokio::test]
+async fn a_commit_point_without_a_checksum_is_taken_when_it_has_settled() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("index");
+    std::fs::create_dir(&root).unwrap();
+    for (name, content) in [("_0.txt", "zero"), ("_1.txt", "one"), ("segments_1", "_0 and _1")] {
+        std::fs::write(root.join(name), content).unwrap();
+    }
+    let files = tree(&root);
+    let capture = captured(&open(&root, dir.path())).await;
+    assert_eq!(contents(&capture).await, files);
+    assert_eq!(capture.files().last().unwrap().path, "segments_1");
+}
+
 #[tokio::test]
 async fn folders_without_commits_are_copied_when_they_hold_still() {
     let dir = tempfile::tempdir().unwrap();

@@ -16,6 +16,7 @@ crate::on_every_database!(
     one_of_twenty_is_queued,
     the_newest_and_the_running,
     many_workers_run_each_job_once,
+    a_backup_waits_for_nothing_that_takes_long,
 );
 
 async fn a_job_is_run_and_its_result_published(place: &Place) {
@@ -159,4 +160,25 @@ async fn many_workers_run_each_job_once(place: &Place) {
     for worker in workers {
         worker.shutdown(Duration::from_secs(5)).await;
     }
+}
+
+async fn a_backup_waits_for_nothing_that_takes_long(place: &Place) {
+    let queue = queue(place).await;
+    let handler = Script::new(|context| async move {
+        if context.job.kind == JobKind::Backup { Ok(made(&context.job)) } else { forever().await }
+    });
+    let worker = start(&queue, &handler, quick());
+    for kind in [JobKind::Copy, JobKind::Verify, JobKind::Prune, JobKind::Consolidate] {
+        queue.enqueue(NewJob { kind, ..backup(None) }).await.unwrap();
+    }
+    let running = JobFilter { state: Some(JobState::Running), ..JobFilter::default() };
+    let begun = Instant::now();
+    while queue.list(running, 9, 0).await.unwrap().total < 2 {
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let id = queue.enqueue(backup(None)).await.unwrap().job.id;
+    state(&queue, id, JobState::Succeeded).await;
+    assert_eq!(queue.list(running, 9, 0).await.unwrap().total, 2, "the others wait");
+    drop(worker);
 }

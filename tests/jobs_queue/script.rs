@@ -24,6 +24,8 @@ pub struct Script {
     run: Box<Runner>,
     cleaned: Mutex<Vec<Value>>,
     pub storage_down: AtomicBool,
+    /// Whether cleaning finds that the work was done.
+    pub is_done: AtomicBool,
 }
 
 impl Script {
@@ -35,6 +37,7 @@ impl Script {
             run: Box::new(move |context| Box::pin(run(context))),
             cleaned: Mutex::default(),
             storage_down: AtomicBool::new(false),
+            is_done: AtomicBool::new(false),
         })
     }
 
@@ -54,7 +57,10 @@ impl Handler for Script {
             return Err("the storage is down".to_owned());
         }
         self.cleaned.lock().unwrap().push(remains.clone());
-        Ok(Cleaned::Gone)
+        Ok(match self.is_done.load(Ordering::SeqCst) {
+            true => Cleaned::Succeeded(Box::default()),
+            false => Cleaned::Gone,
+        })
     }
 }
 

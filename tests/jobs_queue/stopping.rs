@@ -14,6 +14,7 @@ crate::on_every_database!(
     queued_jobs_are_cancelled_at_once,
     running_jobs_are_cancelled_from_elsewhere,
     a_shutdown_gives_jobs_back,
+    what_cleaning_finds_done_is_done,
 );
 
 async fn queued_jobs_are_cancelled_at_once(place: &Place) {
@@ -129,4 +130,28 @@ async fn a_shutdown_gives_jobs_back(place: &Place) {
     assert_eq!(job.attempt, 1);
     assert_eq!(handler.cleaned().last(), Some(&json!({"stubborn": true})));
     worker.shutdown(Duration::from_secs(5)).await;
+}
+
+/// A restore whose last step failed, and is stopped then: cleaning takes that step.
+async fn what_cleaning_finds_done_is_done(place: &Place) {
+    let queue = queue(place).await;
+    let handler = Script::new(|context| async move {
+        context.save_remains(json!("proved")).await?;
+        context.progress.phase("cleaning up");
+        context.cancel.cancelled().await;
+        Err(JobFailure::Cancelled)
+    });
+    handler.is_done.store(true, Ordering::SeqCst);
+    for by_user in [true, false] {
+        let worker = start(&queue, &handler, quick());
+        let id = queue.enqueue(backup(None)).await.unwrap().job.id;
+        until(&queue, id, |job| job.progress.phase == "cleaning up").await;
+        if by_user {
+            queue.request_cancel(id).await.unwrap();
+            state(&queue, id, JobState::Succeeded).await;
+        }
+        worker.shutdown(Duration::from_secs(5)).await;
+        assert_eq!(queue.get(id).await.unwrap().unwrap().state, JobState::Succeeded, "{by_user}");
+    }
+    assert_eq!(handler.cleaned().len(), 2);
 }

@@ -3,10 +3,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod deleting;
 mod increments;
+mod indexes;
 mod killed;
 mod raven;
 mod refusals;
 mod roundtrip;
 mod running;
+mod secrets;
 mod seeds;

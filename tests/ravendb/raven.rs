@@ -33,7 +33,10 @@ impl Answer {
 impl Raven {
     /// `more`: of the configuration.
     pub async fn start(more: &str) -> Self {
-        let portal = PlainPortal::new(300);
+        Self::of(PlainPortal::new(300), more).await
+    }
+
+    pub async fn of(portal: PlainPortal, more: &str) -> Self {
         let config = portal
             .config()
             .replace("\"main\"", "\"Northwind\"")

@@ -99,8 +99,30 @@ async fn only_administrators() {
     }
     // Status needs less.
     assert_eq!(raven.send(Method::GET, "/operations", "", &reader).await.status, 200);
+    for path in ["/docs/Raven/Databases/Northwind", "/docs/Raven/FileSystems/NorthwindFS"] {
+        assert_eq!(raven.send(Method::GET, path, "", &reader).await.status, 401, "{path}");
+        assert_eq!(raven.get(path).await.status, 200, "{path}");
+    }
     assert_eq!(raven.send(Method::GET, "/operation/kill?id=1", "", &reader).await.status, 401);
     assert_eq!(raven.send(Method::GET, "/operations", "", "").await.status, 401);
+}
+
+/// "Missing database: `503 {"Error":"Could not find a database named: X"}`", also where only a prefix names it
+#[tokio::test]
+async fn prefixes_that_name_nothing() {
+    let raven = Raven::start("").await;
+    for (prefix, what) in [("databases", "database"), ("fs", "filesystem")] {
+        for rest in ["operation/status?id=1", "operation/kill?id=1", "operations"] {
+            let path = format!("/{prefix}/Nowhere/{rest}");
+            let answer = raven.get(&path).await;
+            let said = format!("Could not find a {what} named: Nowhere");
+            assert_eq!((answer.status, answer.json()), (503, json!({ "Error": said })), "{path}");
+        }
+    }
+    let answer = raven.post("/databases/Nowhere/admin/restore", &json!({})).await;
+    let said = json!({"Error": "Could not find a database named: Nowhere"});
+    assert_eq!((answer.status, answer.json()), (503, said));
+    assert_eq!(raven.get("/databases/northwind/operations").await.json(), json!([]));
 }
 
 /// "Every processed answer carries `Raven-Server-Build` and `Temp-Request-Time`. JSON is … compact, indented if
@@ -315,6 +337,13 @@ async fn version_3_5() {
             (503, json!({"Error": "Could not find a resource named: Nowhere"}))
         );
     }
+    // "3.5: client version ≥4 header → 503 `{"Error":…}`"
+    for (version, status) in [("4.0.1", 503), ("3.5.9", 200)] {
+        let request = raven.service.request(Method::GET, "/operations");
+        let answer = request.header("Raven-Client-Version", version).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{version}");
+        assert_eq!(answer.json::<Value>().await.unwrap().is_object(), status == 503);
+    }
     raven.backup(DATABASE, "", body.clone()).await;
     // "3.5 `Backup.Failure` holding the message, in the root"
     let archive = std::fs::read(raven.at("bk/RavenDB.Voron.Backup")).unwrap();
@@ -356,19 +385,4 @@ async fn version_3_5() {
     raven.backup("/fs/NorthwindFS", "", json!({"BackupLocation": "fs"})).await;
     let status: Value = raven.ended("/fs/NorthwindFS").await;
     assert_eq!(status["Success"], false);
-}
-
-#[tokio::test]
-async fn secrets_are_stored_where_it_is_allowed() {
-    let raven = Raven::start("[ravendb]\nstore_secrets = true\n").await;
-    let document = json!({"Id": "X", "SecuredSettings": {"Raven/Key": "secret"}});
-    let messages = raven
-        .backup(DATABASE, "", json!({"BackupLocation": "bk", "DatabaseDocument": document}))
-        .await;
-    assert!(
-        !messages.iter().any(|m| m["Message"].as_str().unwrap().contains("left out")),
-        "{messages:?}"
-    );
-    let stored = std::fs::read_to_string(raven.at("bk/Database.Document")).unwrap();
-    assert!(stored.contains("secret"), "{stored}");
 }

@@ -17,6 +17,25 @@ async fn a_database_comes_back_under_a_new_name_and_stays() {
     raven.good_backup(DATABASE, "", r"c:\bk").await;
     // A7: "The Document file is written last", "indented JSON", "`Settings["Raven/StorageTypeName"]` added"
     assert_eq!(names(&raven.at("bk")), ["Database.Document", "RavenDB.Voron.Backup"]);
+    // A5, the texts in their order
+    let status = raven.status(DATABASE).await.json();
+    let said: Vec<_> = status["Messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| message["Message"].as_str().unwrap())
+        .filter(|text| !text.starts_with("Overall progress ") || text.contains("100%"))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            r"Started backup process. Backing up data to directory = 'c:\bk'",
+            "Backing up indexes..",
+            "Finished indexes backup. Executing data backup..",
+            "Overall progress 100% done",
+            "Voron backup db finished"
+        ]
+    );
     let text = std::fs::read_to_string(raven.at("bk/Database.Document")).unwrap();
     let document: Value = serde_json::from_str(&text).unwrap();
     assert!(text.contains("\n  "), "{text}");

@@ -70,8 +70,8 @@ async fn a_restore_at_a_time() {
     // "also `/databases/{db}/…`, `/fs/{fs}/…`"; restores cannot be killed
     for path in [
         "/operation/status",
-        "/databases/x/operation/status",
-        "/fs/x/operation/status",
+        "/databases/northwind/operation/status",
+        "/fs/NorthwindFS/operation/status",
         "/operation/kill",
     ] {
         let status = raven.get(&format!("{path}?id={id}")).await;

@@ -1,6 +1,7 @@
 //! Portals whose files lie in a bucket: backed up and restored.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures::TryStreamExt;
 use object_store::azure::MicrosoftAzureBuilder;
@@ -85,6 +86,33 @@ async fn in_google_cloud_storage() {
         keys.map(|key| (key.trim_start_matches("portal/").to_owned(), content(&key))).collect()
     };
     round("gs://archives/portal", server.options(), spoil, now).await;
+}
+
+/// A proof lies in a folder, and no folder can have such files.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_that_no_folder_takes_are_proved() {
+    let server = GcsServer::start().await;
+    let long = "x".repeat(1000);
+    for name in ["a", "a/b", &long] {
+        server.put(&format!("portal/{name}"), format!("content of {name}"));
+    }
+    let portal = PlainPortal::new(10);
+    let options: Vec<_> = server.options().iter().map(|(k, v)| format!("{k} = '{v}'")).collect();
+    let local = format!("url = \"file://{}\"", portal.files().display());
+    let bucket = format!("url = \"gs://archives/portal\"\noptions = {{ {} }}", options.join(", "));
+    let service = Service::start(&portal.config().replace(&local, &bucket)).await;
+    let archive = service.backup("Local", json!([])).await;
+    let verify = format!("/v1/archives/{}/verify", archive["id"].as_str().unwrap());
+    let job: serde_json::Value =
+        service.post(&verify, &json!({"restore": true})).await.json().await.unwrap();
+    loop {
+        let job = service.json(&format!("/v1/jobs/{}", job["id"].as_str().unwrap())).await;
+        match job["state"].as_str().unwrap() {
+            "queued" | "running" => tokio::time::sleep(Duration::from_millis(50)).await,
+            "succeeded" => break,
+            _ => panic!("{job}"),
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

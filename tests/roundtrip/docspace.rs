@@ -75,7 +75,8 @@ async fn a_dump_holds_the_installation_and_loads_with_the_servers_own_client() {
     let copy = format!("{}_copy", docspace.database);
     docspace.execute(&[format!("create database `{copy}` character set utf8mb3")]).await;
     let mut client = Command::new("mariadb")
-        .args(["-h127.0.0.1", "-uroot", "--default-character-set=utf8mb4", &copy])
+        .args(["-h127.0.0.1", "-uroot", &copy])
+        .env("LC_ALL", "C")
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();

@@ -1,9 +1,13 @@
 //! What was put in comes out.
 
+mod busy;
 pub mod cloud;
 mod cloud_sources;
+mod command_line;
 pub mod docspace;
 pub mod encrypted;
+mod foreign;
+mod names;
 mod plain;
 mod postgres;
 pub mod restore;

@@ -114,7 +114,7 @@ async fn a_docspace_comes_back_and_keeps_what_a_restore_must_keep() {
         .await;
     let service = Service::start(&config(&docspace)).await;
     let before = fingerprint(&docspace.database);
-    let files = tree(docspace.root());
+    let mut files = tree(docspace.root());
     let archive = service.backup("Local", json!([])).await;
     docspace
         .execute(&[
@@ -124,6 +124,17 @@ async fn a_docspace_comes_back_and_keeps_what_a_restore_must_keep() {
             "insert into backup_backup (id, tenant_id, is_scheduled, name, storage_type, storage_path, created_on, hash, removed, paid) values ('99999999-0000-0000-0000-000000000009', 1, 0, 'made since', 3, '/x', '2026-11-01 00:00:00', '', 0, 0)",
         ])
         .await;
+    // A backup made since, in the tenant's documents.
+    docspace
+        .execute(&[
+            "insert into backup_backup (id, tenant_id, is_scheduled, name, storage_type, storage_path, created_on, hash, removed, paid) values ('99999999-0000-0000-0000-000000000010', 1, 0, 'later.tar.gz', 0, '900', '2026-11-01 00:00:00', '', 0, 0)",
+            "insert into files_file (tenant_id, id, version, version_group, current_version, folder_id, title, content_length, create_by, create_on, modified_by, modified_on) values (1, 900, 1, 1, 1, 2, 'later.tar.gz', 5, '', '2026-11-01 00:00:00', '', '2026-11-01 00:00:00')",
+        ])
+        .await;
+    let later = "Products/Files/00/00/01/folder_1000/file_900/v1/content.gz";
+    std::fs::create_dir_all(docspace.root().join(later).parent().unwrap()).unwrap();
+    std::fs::write(docspace.root().join(later), "later").unwrap();
+    files.insert(later.to_owned(), b"later".to_vec());
     std::fs::write(docspace.root().join(STORED[0].0), "changed").unwrap();
     std::fs::write(docspace.root().join("Studio/00/00/01/logo/later.png"), "later").unwrap();
 
@@ -132,9 +143,12 @@ async fn a_docspace_comes_back_and_keeps_what_a_restore_must_keep() {
     assert_eq!(unknown, 0, "it is there");
     docspace.execute(&["drop table unknown_to_the_archive"]).await;
     let changed = |name: &str| {
-        ["webstudio_settings", "webstudio_index", "backup_backup"].iter().any(|table| {
-            name.contains(&format!("`{table}`")) || name.contains(&format!("DATABASE.{table}\t"))
-        })
+        ["webstudio_settings", "webstudio_index", "backup_backup", "files_file"].iter().any(
+            |table| {
+                name.contains(&format!("`{table}`"))
+                    || name.contains(&format!("DATABASE.{table}\t"))
+            },
+        )
     };
     let lines = |text: &str| {
         text.lines().filter(|line| !changed(line)).map(str::to_owned).collect::<Vec<_>>()
@@ -155,16 +169,28 @@ async fn a_docspace_comes_back_and_keeps_what_a_restore_must_keep() {
     );
     let restored = tree(docspace.root());
     for stored in STORED {
-        // What a backup leaves out within the modules is gone, as after DocSpace's own restore.
+        // What a backup leaves out within the modules is gone, as after DocSpace's own restore, but for backups.
         let carried = stored.2.is_some();
-        let outside = !restored.contains_key(stored.0);
-        assert!(carried != outside || !carried, "{}", stored.0);
+        let within = !stored.0.contains("/userphotos/")
+            && !stored.0.contains("/backup/")
+            && !stored.0.contains("partnerdata")
+            && !stored.0.starts_with("Studio/00/00/03/");
+        if within && !carried {
+            let is_live_backup = stored.0.contains("/file_9/");
+            assert_eq!(restored.contains_key(stored.0), is_live_backup, "{}", stored.0);
+        }
         if carried {
             assert_eq!(restored[stored.0], files[stored.0], "{}", stored.0);
         }
     }
     assert!(!restored.contains_key("Studio/00/00/01/logo/later.png"));
+    assert_eq!(
+        count("select count(*) from files_file where id = 900 and title = 'later.tar.gz'").await,
+        1
+    );
     for kept in [
+        "Products/Files/00/00/01/folder_1000/file_9/v1/content.tar.gz",
+        "Products/Files/00/00/01/folder_1000/file_900/v1/content.gz",
         "Studio/00/00/01/userphotos/me.png",
         "Studio/partnerdata/partner.txt",
         "Studio/00/00/01/backup/old.tar.gz",
@@ -266,7 +292,13 @@ async fn what_is_damaged_foreign_or_hostile_is_refused_and_touches_nothing() {
         let mut flipped = whole.clone();
         let at = ((whole.len() - 1) as f64 * place) as usize;
         flipped[at] ^= 0x10;
-        refused(&format!("flipped{number}.tar.gz"), &flipped, "").await;
+        let name = format!("flipped{number}.tar.gz");
+        refused(&name, &flipped, "").await;
+        let path = service.backups().join(&name);
+        let planned = service.cli(&["restore", path.to_str().unwrap(), "--dry-run"]);
+        assert_eq!(planned.status.code(), Some(1), "{name}");
+        let said = String::from_utf8_lossy(&planned.stderr).into_owned();
+        assert!(said.contains(&name) || said.contains("damaged"), "{name}: {said}");
     }
     refused("cut.tar.gz", &whole[..whole.len() / 2], "").await;
     refused("empty.tar.gz", b"", "").await;
@@ -293,8 +325,11 @@ async fn an_archive_is_proved_without_touching_the_portal() {
     change(&portal);
     let (rows, files) = (dump(&portal.database()), tree(&portal.files()));
     let id = archive["id"].as_str().unwrap();
-    let proof = service.cli(&["verify", "--restore", id]);
-    assert!(proof.status.success(), "{}", String::from_utf8_lossy(&proof.stderr));
+    let path = local_path(&archive);
+    for name in [path.to_str().unwrap(), archive["url"].as_str().unwrap(), id] {
+        let proof = service.cli(&["verify", "--restore", name]);
+        assert!(proof.status.success(), "{name}: {}", String::from_utf8_lossy(&proof.stderr));
+    }
     let proved = service.json(&format!("/v1/archives/{id}")).await;
     assert!(proved["provedOn"].is_string(), "{proved}");
     assert_eq!(dump(&portal.database()), rows);
@@ -307,9 +342,14 @@ async fn every_second_archive_is_proved_when_asked_for() {
     let portal = PlainPortal::new(100);
     let config = format!("{}[backup]\nprove_every = 2\n", portal.config());
     let service = Service::start(&config).await;
-    service.backup("Local", json!([])).await;
+    let first = service.backup("Local", json!([])).await;
+    // Read by somebody, which is no proof of it, nor of the next.
+    let verified = service.cli(&["verify", first["id"].as_str().unwrap()]);
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
     let second = service.backup("Local", json!([])).await;
     let id = second["id"].as_str().unwrap();
+    let read = service.post(&format!("/v1/archives/{id}/verify"), &json!({})).await;
+    assert!(read.status().is_success());
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while service.json(&format!("/v1/archives/{id}")).await["provedOn"].is_null() {
         assert!(std::time::Instant::now() < deadline, "{}", service.log());

@@ -114,7 +114,7 @@ async fn statements_are_docspaces() {
     assert_eq!(rows, 2);
     assert_eq!(
         String::from_utf8(sql).unwrap(),
-        "SET time_zone='+00:00';\nSET sql_mode='NO_AUTO_VALUE_ON_ZERO';\n\
+        "SET time_zone='+00:00';\nSET sql_mode='NO_AUTO_VALUE_ON_ZERO';\nSET NAMES utf8mb4;\n\
          REPLACE INTO `t` (`id`,`b`,`x`) VALUES \n(1,1,0x6162),\n(2,null,'');\n\
          SET sql_mode=DEFAULT;\nSET time_zone=DEFAULT;\n"
     );

@@ -346,7 +346,7 @@ async fn loaded_tables_can_be_adjusted() {
     let text = str::to_owned;
     for adjustment in [
         Adjustment::Empty { table: text("b") },
-        Adjustment::KeepNewer { table: text("a"), key: text("id") },
+        Adjustment::KeepNewer { table: text("a"), key: text("id"), of: None },
         Adjustment::Replace {
             table: text("a"),
             column: text("t"),
@@ -394,7 +394,7 @@ async fn what_is_live_is_told_with_what_is_missing() {
         ]
     );
     // The server of the tests is on this machine.
-    assert!(found.free_space.is_some_and(|bytes| bytes > 1 << 20));
+    assert!(found.space.is_some_and(|space| space.free > 1 << 20));
 
     let user = unique("r").chars().take(30).collect::<String>();
     let name = &live.0.0;
@@ -426,5 +426,15 @@ async fn what_is_live_is_told_with_what_is_missing() {
     assert_eq!(rich.unwrap().problems, Vec::<String>::new());
     enough.unwrap();
     dropped.unwrap();
+    assert_eq!(live.beside(), "");
+}
+
+#[tokio::test]
+async fn an_end_that_was_cut_short_is_brought_to_an_end() {
+    let live = Live::new("CREATE TABLE a (id int PRIMARY KEY)");
+    // What is left when the journal is dropped and its schema is not yet.
+    let staging = format!("{}_pb_{}", live.0.0, attempt());
+    live.run(&format!("CREATE DATABASE `{staging}`; CREATE DATABASE `{staging}_old`"));
+    open(&live.url()).staged(&attempt()).await.unwrap().finish().await.unwrap();
     assert_eq!(live.beside(), "");
 }

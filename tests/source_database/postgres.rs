@@ -16,7 +16,7 @@ CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION on_ddl();
 CREATE PUBLICATION news FOR TABLE parent WHERE (id > 0), crm.child;
 CREATE EXTENSION postgres_fdw; CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host 'localhost');
 CREATE USER MAPPING FOR pb_test_reader SERVER far OPTIONS (user 'x'); CREATE FOREIGN TABLE far_table (a integer) SERVER far;
-ALTER DATABASE current_database_name SET work_mem = '5MB';";
+ALTER DATABASE current_database_name SET work_mem = '5MB'; COMMENT ON DATABASE current_database_name IS 'a note';";
 
 /// A PostgreSQL database that goes when the test ends.
 pub struct Postgres(pub String);
@@ -171,7 +171,9 @@ async fn every_kind_comes_back_through_psql_as_it_was_at_one_moment() {
     let fresh = Postgres::with(&(object("pre-data") + &schemes + &rows + &object("post-data")));
     assert_same(&fresh.dump(), &as_it_was, "loaded by psql");
     let warnings = snapshot.warnings().join("\n");
-    assert!(warnings.contains("far_table") && warnings.contains("work_mem=5MB"), "{warnings}");
+    for wanted in ["far_table", "work_mem=5MB", "a note"] {
+        assert!(warnings.contains(wanted), "{warnings}");
+    }
 }
 
 /// Simple tables need nothing but their own members, in the order of their names.
@@ -269,6 +271,49 @@ async fn a_consumer_that_fails_ends_the_statement() {
     drop(snapshot);
     // Waits for nothing but its own lock: the server has ended what ran.
     live.run("SET lock_timeout = '20s'; DROP TABLE big");
+}
+
+/// Also while the server has not counted their pages.
+#[tokio::test]
+async fn rows_of_extensions_are_named() {
+    let live = Postgres::with(
+        "CREATE EXTENSION citext; CREATE TABLE settings (a integer); ALTER EXTENSION citext ADD TABLE settings;
+         INSERT INTO settings VALUES (1); UPDATE pg_extension SET extconfig = ARRAY['settings'::regclass::oid], extcondition = ARRAY[''] WHERE extname = 'citext';",
+    );
+    let snapshot = open(&live.url()).snapshot(1).await.unwrap();
+    let warnings = snapshot.warnings().join("\n");
+    assert!(warnings.contains("citext: public.settings"), "{warnings}");
+}
+
+#[tokio::test]
+async fn a_long_row_is_handed_over_in_pieces() {
+    struct Pieces(Vec<u8>, usize);
+    #[async_trait::async_trait]
+    impl portal_backup::source::database::DataSink for Pieces {
+        async fn write(
+            &mut self,
+            piece: &[u8],
+            ends: &[usize],
+        ) -> Result<(), portal_backup::source::database::SinkClosed> {
+            assert!(!piece.is_empty() && ends.iter().all(|end| *end <= piece.len()));
+            self.0.extend_from_slice(piece);
+            self.1 = self.1.max(piece.len());
+            Ok(())
+        }
+    }
+    let live = Postgres::with(
+        "CREATE TABLE long (id integer, b bytea); INSERT INTO long SELECT g, decode(repeat('0a5c27', g * 300000), 'hex') FROM generate_series(1, 4) g;
+         INSERT INTO long SELECT g, 'x' FROM generate_series(5, 30000) g;",
+    );
+    let snapshot = open(&live.url()).snapshot(1).await.unwrap();
+    let mut pieces = Pieces(Vec::new(), 0);
+    assert_eq!(snapshot.data(&snapshot.tables()[0], &mut pieces).await.unwrap(), 30_000);
+    assert!(pieces.1 <= 256 << 10, "{}", pieces.1);
+    let text = String::from_utf8(pieces.0).unwrap();
+    let expected = live.run("COPY long TO STDOUT");
+    let head =
+        "SET client_encoding = 'UTF8';\nCOPY \"public\".\"long\" (\"id\", \"b\") FROM stdin;\n";
+    assert!(text == format!("{head}{expected}\\.\n"), "the rows are not those of the table");
 }
 
 #[tokio::test]

@@ -93,3 +93,20 @@ ALTER TABLE emptied OWNER TO pb_test_reader; ALTER DEFAULT PRIVILEGES IN SCHEMA 
 SELECT lo_from_bytea(70001, '\x00010203'), lo_from_bytea(70002, decode(repeat('0a5c27', 200000), 'hex')), lo_create(70003), lo_from_bytea(70004, 'x');
 SELECT lo_put(70004, 600000, 'far');
 GRANT SELECT ON LARGE OBJECT 70001 TO pb_test_reader; COMMENT ON LARGE OBJECT 70002 IS E'it''s\nlarge'; ALTER LARGE OBJECT 70003 OWNER TO pb_test_reader;
+-- Rows that break a check which came later.
+CREATE TABLE loose (a integer); INSERT INTO loose VALUES (-1); ALTER TABLE loose ADD CONSTRAINT "late check" CHECK (a > 0) NOT VALID;
+COMMENT ON CONSTRAINT "late check" ON loose IS 'late';
+CREATE DOMAIN late AS integer; CREATE TABLE lates (a late); INSERT INTO lates VALUES (-1);
+ALTER DOMAIN late ADD CONSTRAINT "late check" CHECK (VALUE > 0) NOT VALID;
+-- A materialised view that reads one made after it.
+CREATE VIEW between_mats AS SELECT 1::bigint AS n; CREATE MATERIALIZED VIEW mat_made_first AS SELECT n FROM between_mats;
+CREATE MATERIALIZED VIEW mat_made_last AS SELECT 2::bigint AS n; CREATE OR REPLACE VIEW between_mats AS SELECT n FROM mat_made_last;
+-- A cast that belongs to no schema but for its function.
+CREATE FUNCTION to_ip(integer) RETURNS inet LANGUAGE sql IMMUTABLE AS $$ SELECT '10.0.0.0'::inet + $1 $$;
+CREATE CAST (integer AS inet) WITH FUNCTION to_ip(integer) AS ASSIGNMENT; COMMENT ON CAST (integer AS inet) IS 'it''s ours';
+CREATE SCHEMA "two
+lines"; CREATE TABLE "two
+lines".t (a integer); INSERT INTO "two
+lines".t VALUES (1); CREATE VIEW "two
+lines".v AS SELECT * FROM "two
+lines".t;

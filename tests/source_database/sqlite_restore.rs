@@ -489,7 +489,7 @@ async fn loaded_tables_can_be_adjusted() {
             from: "5".to_owned(),
             to: "50".to_owned(),
         },
-        Adjustment::KeepNewer { table: t, key: "id".to_owned() },
+        Adjustment::KeepNewer { table: t, key: "id".to_owned(), of: None },
         Adjustment::Empty { table: "u".to_owned() },
         Adjustment::Empty { table: "not loaded".to_owned() },
     ] {
@@ -518,7 +518,7 @@ async fn what_is_live_is_described() {
     let objects: Vec<_> = live.objects.iter().map(|o| (o.kind, o.name.as_str())).collect();
     assert!(objects.contains(&("view", "good")) && objects.contains(&("trigger", "works")));
     assert!(objects.contains(&("virtual_table", "words")));
-    assert!(live.free_space.is_some_and(|bytes| bytes > 0));
+    assert!(live.space.is_some_and(|space| space.free > 0));
     assert_eq!(live.problems, [""; 0]);
 }
 

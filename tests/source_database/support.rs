@@ -72,6 +72,8 @@ pub fn unique(prefix: &str) -> String {
 pub fn client(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
     let mut child = Command::new(program)
         .args(arguments)
+        // Where clients take text for latin1, unless it says what it is.
+        .env("LC_ALL", "C")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -99,7 +101,6 @@ pub fn mariadb(database: &str, sql: &[u8]) -> String {
         "--batch",
         "--raw",
         "--skip-column-names",
-        "--default-character-set=utf8mb4",
         "--max-allowed-packet=1G",
         database,
     ];
@@ -121,7 +122,7 @@ impl Temporary {
     }
 
     pub fn run(&self, sql: &str) -> String {
-        mariadb(&self.0, sql.as_bytes())
+        mariadb(&self.0, format!("SET NAMES utf8mb4;\n{sql}").as_bytes())
     }
 }
 

@@ -1,6 +1,8 @@
 //! The portal's own documents, through DocSpace's API (its sessions as its public source has them).
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use portal_backup::config::{Config, Secret};
 use portal_backup::storage::{
@@ -25,11 +27,20 @@ fn folder(server: &DocSpaceFiles) -> Storage {
 /// Uploads; the file's id.
 async fn send(storage: &Storage, name: &str, length: usize) -> Result<String, StorageError> {
     let mut upload = storage.upload(name, hint(length), Journal::new()).await?;
+    let told = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&told);
+    assert!(upload.sends_late(move |bytes| {
+        count.fetch_add(bytes, Ordering::SeqCst);
+    }));
     let mut rest = content(length);
     while !rest.is_empty() {
         upload.write(rest.split_to(rest.len().min(123_457))).await?;
     }
-    Ok(upload.complete().await?.expect("documents have ids"))
+    assert_eq!(told.load(Ordering::SeqCst), 0);
+    let id = upload.complete().await?.expect("documents have ids");
+    // Also where a chunk was sent twice.
+    assert_eq!(told.load(Ordering::SeqCst), length as u64);
+    Ok(id)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -202,18 +213,23 @@ async fn a_file_whose_answer_was_lost_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_address_on_another_host_is_used() {
-    let behaviour = Behaviour { foreign: true, old: true, ..Behaviour::default() };
-    let server = DocSpaceFiles::start(behaviour).await;
-    let storage = folder(&server);
-    let error = send(&storage, "a.tar.gz", 3 * CHUNK).await.unwrap_err();
-    assert!(error.to_string().contains("another host"), "{error}");
-    assert!(server.state().files.is_empty());
-    server.state().behaviour = Behaviour { foreign: true, ..Behaviour::default() };
-    let id = send(&storage, "a.tar.gz", 3 * CHUNK).await.unwrap();
-    let file = storage.of_archive(Some(&id)).open("a.tar.gz").await.unwrap();
-    let error = file.fetch(0..10).await.unwrap_err();
-    assert!(error.to_string().contains("another host"), "{error}");
+async fn docspace_is_asked_where_we_reach_it_whatever_host_it_names() {
+    for old in [true, false] {
+        let behaviour = Behaviour { foreign: true, old, ..Behaviour::default() };
+        let server = DocSpaceFiles::start(behaviour).await;
+        let storage = folder(&server);
+        let id = send(&storage, "a.tar.gz", 3 * CHUNK).await.unwrap();
+        let file = storage.of_archive(Some(&id));
+        assert!(get(&file, "a.tar.gz", 0..3 * CHUNK as u64).await == content(3 * CHUNK));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_that_may_not_be_seen_are_docspaces_own() {
+    let server =
+        DocSpaceFiles::start(Behaviour { no_settings: true, ..Behaviour::default() }).await;
+    let id = send(&folder(&server), "a.tar.gz", 1000).await.unwrap();
+    assert!(server.state().files[&id].content == content(1000));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use portal_backup::config::Options;
 use portal_backup::source::files::{FileMeta, FilesError, Filesystem, Listed};
 
 use crate::gcs::GcsServer;
+use crate::proxy::{Faults, Proxy};
 use crate::s3::S3Server;
 use crate::tools::*;
 
@@ -24,13 +26,14 @@ async fn listed(filesystem: &Filesystem) -> (Vec<FileMeta>, Vec<String>) {
         match found {
             Listed::File(file) => files.push(file),
             Listed::Skipped(why) => skipped.push(why),
+            Listed::Denied(file, _) => panic!("{file:?}"),
         }
     }
     (files, skipped)
 }
 
 async fn read(filesystem: &Filesystem, file: &FileMeta) -> Vec<u8> {
-    let content = filesystem.read(file).await.unwrap();
+    let (_, content) = filesystem.read(file).await.unwrap();
     content.try_collect::<Vec<_>>().await.unwrap().concat()
 }
 
@@ -44,12 +47,21 @@ async fn odd_names_are_carried_or_named() {
         server.put(&format!("portal/{name}"), format!("content of {name}"));
     }
     server.put("portal2/other", "x");
+    // One path each, and a folder's mark with content, to which no path leads.
+    server.put("portal/a/b/", "");
+    for name in ["portal/empty", "portal/empty/"] {
+        server.put(name, "");
+    }
+    server.put("portal/mark/", "content");
+    let good: Vec<&str> = good.into_iter().chain(["empty"]).collect();
+    let bad: Vec<&str> = bad.into_iter().chain(["mark/"]).collect();
     let filesystem = open("gs://archives/portal", server.options());
     for _ in 0..2 {
         let (files, skipped) = listed(&filesystem).await;
         let names: BTreeSet<_> = files.iter().map(|file| file.path.as_str()).collect();
-        assert_eq!(names, good.into_iter().collect::<BTreeSet<_>>());
-        for file in &files {
+        assert_eq!(names, good.iter().copied().collect::<BTreeSet<_>>());
+        assert_eq!(files.len(), good.len(), "{files:?}");
+        for file in files.iter().filter(|file| file.size > 0) {
             assert_eq!(
                 read(&filesystem, file).await,
                 format!("content of {}", file.path).as_bytes()
@@ -82,7 +94,7 @@ async fn a_listing_that_changes_while_it_is_read() {
     while let Some(file) = found.next().await {
         let Listed::File(file) = file.unwrap() else { panic!("something was left out") };
         match filesystem.read(&file).await {
-            Ok(content) => assert!(content.try_collect::<Vec<_>>().await.is_ok()),
+            Ok((_, content)) => assert!(content.try_collect::<Vec<_>>().await.is_ok()),
             Err(FilesError::NotFound { .. }) => gone += 1,
             Err(error) => panic!("{error}"),
         }
@@ -95,6 +107,64 @@ async fn a_listing_that_changes_while_it_is_read() {
     let distinct: BTreeSet<_> = seen.iter().collect();
     assert_eq!(distinct.len(), seen.len(), "something was listed twice");
     assert!(gone < seen.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_breaks_off_is_taken_up_again() {
+    let server = S3Server::start().await;
+    let large = content(20 << 20);
+    put(&cloud(&server, "s3://archives", &[]), "a.tar.gz", &large).await.unwrap();
+    let faults = Faults { cut_answers_after: Some(3 << 20), ..Faults::default() };
+    let proxy = Proxy::start(&server.address(), faults).await;
+    let with = |endpoint: &str, more: &[(&str, &str)]| {
+        let mut options = server.options();
+        options.retain(|(name, _)| name != "endpoint");
+        let more = more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        options.extend(more.chain([("endpoint".to_owned(), endpoint.to_owned())]));
+        open("s3://archives", options)
+    };
+    // object_store repeats requests itself, but not for as long as a large object takes.
+    let cut = with(&proxy.endpoint, &[("max_retries", "0")]);
+    let (files, _) = listed(&cut).await;
+    assert!(read(&cut, &files[0]).await == large, "other bytes");
+
+    let slow = with(&server.endpoint, &[("max_retries", "0"), ("timeout", "1s")]);
+    let (_, mut pieces) = slow.read(&files[0]).await.unwrap();
+    let mut whole = Vec::new();
+    while let Some(piece) = pieces.try_next().await.unwrap() {
+        whole.extend_from_slice(&piece);
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+    assert!(whole == large, "other bytes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_is_replaced_while_it_is_read_is_never_mixed() {
+    let server = GcsServer::start().await;
+    server.put("portal/a", content(20 << 20));
+    let mut options = server.options();
+    options.extend(
+        [("max_retries", "0"), ("timeout", "1s")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    let filesystem = open("gs://archives/portal", options);
+    let (files, _) = listed(&filesystem).await;
+    let (_, mut pieces) = filesystem.read(&files[0]).await.unwrap();
+    pieces.try_next().await.unwrap();
+    server.put("portal/a", vec![0; 20 << 20]);
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    assert!(pieces.try_collect::<Vec<_>>().await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn odd_keys_of_others_do_not_hide_archives() {
+    let server = GcsServer::start().await;
+    let storage = custom(server.options(), "gs://archives/some/prefix", &[], 10_000);
+    put(&storage, "a.tar.gz", &content(10)).await.unwrap();
+    for name in ["/odd", "line\nbreak.tar.gz", "../up", "x/./y"] {
+        server.put(&format!("some/prefix/{name}"), "x");
+    }
+    assert_eq!(names(&storage).await, ["a.tar.gz"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -28,8 +28,24 @@ pub struct Behaviour {
     pub lose_end: bool,
     /// The file is put together in the wrong order.
     pub wrong_order: bool,
-    /// Addresses that the server names are on another host.
+    /// Addresses that the server names are on another host, as people reach it from outside.
     pub foreign: bool,
+    /// The settings may not be seen.
+    pub no_settings: bool,
+    /// While a tenant in this database is being restored, nobody is answered.
+    pub closed_by: Option<&'static str>,
+}
+
+impl Behaviour {
+    fn is_closed(&self) -> bool {
+        let Some(database) = self.closed_by else { return false };
+        let query = "select count(*) from tenants_tenants where status = 4";
+        let answer = std::process::Command::new("mariadb")
+            .args(["-h127.0.0.1", "-uroot", "-N", "-e", query, database])
+            .output()
+            .unwrap();
+        answer.stdout != b"0\n"
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -60,6 +76,8 @@ pub struct State {
     /// Requests with a body of unknown length.
     pub unframed: usize,
     url: String,
+    /// The only one that may do anything.
+    pub key: String,
 }
 
 pub struct DocSpaceFiles {
@@ -69,7 +87,8 @@ pub struct DocSpaceFiles {
 
 impl DocSpaceFiles {
     pub async fn start(behaviour: Behaviour) -> Self {
-        let state = Arc::new(Mutex::new(State { behaviour, ..State::default() }));
+        let state =
+            Arc::new(Mutex::new(State { behaviour, key: KEY.to_owned(), ..State::default() }));
         let shared = state.clone();
         let web = Web::start(move |asked| shared.lock().unwrap().answer(&asked)).await;
         state.lock().unwrap().url = web.url.clone();
@@ -120,8 +139,11 @@ fn id(text: &str) -> Value {
 impl State {
     fn answer(&mut self, asked: &Asked) -> Reply {
         self.asked.push(format!("{} {}", asked.method, asked.path));
-        if asked.header("authorization") != format!("Bearer {KEY}") {
+        if asked.header("authorization") != format!("Bearer {}", self.key) {
             return Reply::new(401, "");
+        }
+        if self.behaviour.is_closed() {
+            return error(403, "Access denied");
         }
         if asked.headers.contains_key("transfer-encoding") {
             self.unframed += 1;
@@ -139,6 +161,7 @@ impl State {
             .collect();
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         match (asked.method.as_str(), parts.as_slice()) {
+            ("GET", ["settings"]) if self.behaviour.no_settings => error(403, "Access denied"),
             ("GET", ["settings"]) => fine(json!({ "chunkUploadSize": CHUNK })),
             ("GET", ["file", file]) => match self.files.get(*file) {
                 Some(stored) => fine(describe(file, stored)),

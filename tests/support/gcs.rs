@@ -87,8 +87,7 @@ impl GcsServer {
     /// Puts an object of any name.
     #[allow(dead_code)]
     pub fn put(&self, key: &str, content: impl Into<Bytes>) {
-        let object = Object { content: content.into(), ..Object::default() };
-        self.state.lock().unwrap().objects.insert(key.to_owned(), object);
+        self.state.lock().unwrap().store(key.to_owned(), content.into(), Vec::new());
     }
 
     #[allow(dead_code)]

@@ -15,6 +15,8 @@ pub struct Faults {
     pub cut_after: Option<u64>,
     /// The first answer after so many bytes from clients is lost, and its connection cut.
     pub lose_answer_after: Option<u64>,
+    /// Each connection is cut when it has brought so many bytes of answers.
+    pub cut_answers_after: Option<u64>,
     /// Waited before each piece of up to 64 KiB.
     pub delay: Duration,
 }
@@ -89,8 +91,13 @@ async fn pass(
     };
     let down = async {
         let mut buffer = vec![0; 64 << 10];
+        let mut answered = 0;
         loop {
             let Ok(length @ 1..) = from_server.read(&mut buffer).await else { return };
+            answered += length as u64;
+            if faults.cut_answers_after.is_some_and(|limit| answered > limit) {
+                return;
+            }
             let due = |limit| count.load(Ordering::SeqCst) > limit;
             if faults.lose_answer_after.is_some_and(due) && !well.swap(true, Ordering::SeqCst) {
                 return;

@@ -73,6 +73,21 @@ impl Service {
             .unwrap()
     }
 
+    /// The same on a terminal on which `input` is typed; what it shows.
+    pub fn on_terminal(&self, args: &[&str], input: &str) -> (std::process::ExitStatus, String) {
+        let program = env!("CARGO_BIN_EXE_portal-backup");
+        let command = format!("{program} {} --config {}", args.join(" "), self.config.display());
+        let mut script = Command::new("script")
+            .args(["-qec", &command, "/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut script.stdin.take().unwrap(), input.as_bytes()).unwrap();
+        let output = script.wait_with_output().unwrap();
+        (output.status, String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// The same, not waited for.
     pub fn spawn(&self, args: &[&str]) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portal-backup"));
@@ -88,20 +103,25 @@ impl Service {
 
     /// Starts the process (again), and waits until it answers.
     pub async fn restart(&mut self) {
+        self.spawn_serving(Command::new(env!("CARGO_BIN_EXE_portal-backup"))).await;
+    }
+
+    /// The same as a user who may not read everything, though the tests are root.
+    pub async fn restart_without_roots_rights(&mut self) {
+        let mut command = Command::new("setpriv");
+        command.arg("--bounding-set=-dac_override,-dac_read_search");
+        command.arg(env!("CARGO_BIN_EXE_portal-backup"));
+        self.spawn_serving(command).await;
+    }
+
+    async fn spawn_serving(&mut self, mut program: Command) {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.dir.path().join("log"))
             .unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_portal-backup"))
-            .arg("serve")
-            .arg("--config")
-            .arg(&self.config)
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        self.child = Some(child);
+        let serve = program.arg("serve").arg("--config").arg(&self.config);
+        self.child = Some(serve.stdin(Stdio::null()).stderr(log).spawn().unwrap());
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             if let Ok(answer) = self.http.get(format!("{}/health", self.base)).send().await

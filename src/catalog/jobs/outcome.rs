@@ -189,38 +189,10 @@ fn stored(remains: &[Remains]) -> Result<Option<String>, CatalogError> {
 mod tests {
     use std::time::Duration;
 
-    use jiff::Timestamp;
-
     use super::*;
     use crate::catalog::{ArchiveRecord, Catalog};
     use crate::config::Secret;
     use crate::jobs::{JobKind, NewJob};
-    use crate::storage::StorageType;
-
-    fn archive() -> ArchiveRecord {
-        ArchiveRecord {
-            id: Uuid::new_v4(),
-            tenant_id: 1,
-            name: "a".to_owned(),
-            storage_type: StorageType::Local,
-            storage_params: Default::default(),
-            url: String::new(),
-            size: 1,
-            sha256: String::new(),
-            created_on: Timestamp::UNIX_EPOCH,
-            expires_on: None,
-            dump: true,
-            mode: "full".to_owned(),
-            parent_id: None,
-            verified_on: None,
-            proved_on: None,
-            removed_on: None,
-            missing_since: None,
-            warnings: 0,
-            job_id: None,
-            schedule_id: None,
-        }
-    }
 
     fn publication(outcome: Outcome) -> Publication {
         Publication {
@@ -249,11 +221,11 @@ mod tests {
         let id = Uuid::new_v4();
         assert!(jobs.insert(id, new).await.unwrap());
         let lease = Duration::from_secs(60);
-        let fence = jobs.claim("a".to_owned(), lease, None).await.unwrap().unwrap().fence;
-        assert!(jobs.claim("b".to_owned(), lease, None).await.unwrap().is_none());
+        let fence = jobs.claim("a".to_owned(), lease, None, &[]).await.unwrap().unwrap().fence;
+        assert!(jobs.claim("b".to_owned(), lease, None, &[]).await.unwrap().is_none());
 
         // An archive that cannot be recorded leaves the job as it was.
-        let known = archive();
+        let known = ArchiveRecord::sample();
         assert!(catalog.archives().insert(&known).await.unwrap());
         let made = |archive| {
             let finished = Finished::archive(archive);
@@ -263,7 +235,7 @@ mod tests {
         let row = jobs.get(id).await.unwrap().unwrap();
         assert_eq!((row.job.state, row.job.archive_id), (JobState::Running, None));
 
-        let archive = archive();
+        let archive = ArchiveRecord::sample();
         assert!(!jobs.publish(id, fence - 1, made(archive.clone())).await.unwrap());
         assert!(jobs.publish(id, fence, made(archive.clone())).await.unwrap());
         // Its answer was lost, so it is asked again.

@@ -6,7 +6,7 @@ use actix_web::HttpRequest;
 use actix_web::http::Method;
 
 use super::jwt::TokenError;
-use super::{Caller, Refusal, Role, tenant_open_or_not, unanswered};
+use super::{Caller, Refusal, Role, tenant_for_installation, tenant_open_or_not, unanswered};
 use crate::catalog::Scope;
 use crate::http::credentials::{Credential, Source};
 use crate::http::{Client, HttpState};
@@ -39,20 +39,20 @@ impl Asking<'_> {
         // Own keys are found by one cheap look, so they are never made to wait.
         let own = self.state.app.catalog.api_keys().verify(key).await.map_err(|error| {
             tracing::error!(%error, "cannot look up an API key");
-            Refusal::Unavailable
+            Refusal::Unavailable("The catalog does not answer")
         })?;
         if let Some(own) = own {
-            return self.caller(Role::Installation, Some(own.scope)).await;
+            return self.installation(Some(own.scope)).await;
         }
         let Some(identity) = self.state.app.portal.identity() else { return Err(self.wrong()) };
         let tenant_id = self.tenant().await?;
-        let owner = self.slowed(key, identity.authenticate(key, tenant_id)).await?;
+        let owner = self.slowed(key, true, identity.authenticate(key, tenant_id)).await?;
         let reach = match (owner.scopes.can_read(), owner.scopes.can_write()) {
             (_, true) => Some(Scope::Write),
             (true, false) => Some(Scope::Read),
             (false, false) => None,
         };
-        self.caller(Role::User { id: owner.user_id }, reach).await
+        self.user(owner.user_id, reach).await
     }
 
     async fn login(&self, token: &str, from: Source) -> Result<Caller, Refusal> {
@@ -61,30 +61,34 @@ impl Asking<'_> {
             return Err(Refusal::Forbidden);
         }
         let tenant_id = self.tenant().await?;
-        let user_id = self.slowed(token, identity.login(token, tenant_id)).await?;
-        self.caller(Role::User { id: user_id }, Some(Scope::Write)).await
+        let user_id =
+            self.slowed(token, !identity.is_login(token), identity.login(token, tenant_id)).await?;
+        self.user(user_id, Some(Scope::Write)).await
     }
 
-    /// Nobody can guess a signature, so tokens are checked also of those who guessed something else.
+    /// Nobody can guess a signature, so tokens are checked also of those who guessed something else, and wrong
+    /// ones are not counted.
     async fn jwt(&self, token: &str) -> Result<Caller, Refusal> {
-        let Some(tokens) = &self.state.tokens else { return Err(self.wrong()) };
+        let Some(tokens) = &self.state.tokens else { return Err(Refusal::Unauthorized) };
         let subject = match tokens.verify(token).await {
             Ok(subject) => subject,
-            Err(TokenError::Unavailable) => return Err(Refusal::Unavailable),
+            Err(TokenError::Unavailable) => {
+                return Err(Refusal::Unavailable("The issuer of the token does not answer"));
+            }
             Err(TokenError::Invalid(reason)) => {
                 tracing::info!(reason, "a token was refused");
-                return Err(self.wrong());
+                return Err(Refusal::Unauthorized);
             }
         };
         let Some(_) = self.state.app.portal.identity() else {
-            return self.caller(Role::Installation, subject.reach).await;
+            return self.installation(subject.reach).await;
         };
         let tenant_id = self.tenant().await?;
         // Right, but for another portal.
         if subject.tenant.is_some_and(|tenant| tenant != tenant_id.to_string()) {
             return Err(Refusal::Unauthorized);
         }
-        self.caller(Role::User { id: subject.id }, subject.reach).await
+        self.user(subject.id, subject.reach).await
     }
 
     /// A wrong credential is counted.
@@ -100,17 +104,25 @@ impl Asking<'_> {
         }
     }
 
-    async fn caller(&self, role: Role, reach: Option<Scope>) -> Result<Caller, Refusal> {
+    async fn user(&self, id: String, reach: Option<Scope>) -> Result<Caller, Refusal> {
         let reach = reach.ok_or(Refusal::Forbidden)?;
         let tenant_id = self.tenant().await?;
-        Ok(Caller { tenant_id, role, reach })
+        Ok(Caller { tenant_id, role: Role::User { id }, reach, address: self.client.address })
+    }
+
+    async fn installation(&self, reach: Option<Scope>) -> Result<Caller, Refusal> {
+        let reach = reach.ok_or(Refusal::Forbidden)?;
+        let found = tenant_for_installation(&self.state.app, self.request, &self.client).await;
+        let (role, address) = (Role::Installation, self.client.address);
+        Ok(Caller { tenant_id: found?, role, reach, address })
     }
 
     /// Checks what can be guessed, or costs much to check (100,000 rounds of hashing for DocSpace's keys):
-    /// who guesses waits before that. What was right lately never waits.
+    /// who guesses waits before that. What was right lately never waits. `guess`: a wrong one is counted.
     async fn slowed<T>(
         &self,
         credential: &str,
+        guess: bool,
         check: impl Future<Output = Result<Option<T>, PortalError>>,
     ) -> Result<T, Refusal> {
         let failures = &self.state.failures;
@@ -122,7 +134,8 @@ impl Asking<'_> {
                 return Err(Refusal::TooMany(wait));
             }
             let turn = tokio::time::timeout(PATIENCE, failures.turn(credential)).await;
-            let turn = turn.map_err(|_| Refusal::Unavailable)?;
+            let turn =
+                turn.map_err(|_| Refusal::Unavailable("Too many credentials are being checked"))?;
             if let (Some(_), Some(wait)) = (&turn, failures.wait(self.client.address)) {
                 return Err(Refusal::TooMany(wait));
             }
@@ -135,7 +148,7 @@ impl Asking<'_> {
             }
             None => {
                 failures.forget(credential);
-                Err(self.wrong())
+                Err(if guess { self.wrong() } else { Refusal::Unauthorized })
             }
         }
     }

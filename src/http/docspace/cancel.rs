@@ -27,8 +27,9 @@ async fn cancel(state: &HttpState, request: &HttpRequest) -> Result<bool, DocErr
     let caller = administrator(state, request, Scope::Write).await?;
     let mut any_runs = false;
     let dumps_too = caller.may_dump(&state.app).await?;
+    let by = caller.actor();
     for dump in [false, true].into_iter().filter(|dump| !dump || dumps_too) {
-        any_runs |= backup::cancel(&state.app, caller.tenant_id, dump).await?;
+        any_runs |= backup::cancel(&state.app, caller.tenant_id, dump, &by).await?;
     }
     Ok(any_runs)
 }

@@ -4,6 +4,7 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use uuid::Uuid;
 
+use super::stored_for::lent;
 use super::wrapper::{Asked, BooleanWrapper};
 use super::{DocError, ErrorWrapper, administrator, answer, query};
 use crate::catalog::Scope;
@@ -39,5 +40,6 @@ async fn delete(state: &HttpState, request: &HttpRequest, id: Uuid) -> Result<()
     if archive.dump {
         caller.demand_dump(&state.app).await?;
     }
-    Ok(archives::delete(&state.app, caller.tenant_filter(), id).await?)
+    let credential = lent(&caller, request.headers());
+    Ok(archives::delete(&state.app, caller.tenant_filter(), id, credential).await?)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -18,7 +18,7 @@ use crate::ops::OpError;
 
 #[derive(Debug)]
 pub enum DocError {
-    /// Turned away before the controller: no body at all.
+    /// Turned away before the controller: no body at all, unless something does not answer.
     Refused(Refusal),
     Bind(BindError),
     Body(BodyError),
@@ -145,8 +145,10 @@ fn refused(refusal: &Refusal) -> HttpResponse {
         Refusal::TooMany(wait) => HttpResponse::TooManyRequests()
             .insert_header((RETRY_AFTER, wait.as_secs().max(1).to_string()))
             .finish(),
-        Refusal::Unavailable => {
-            HttpResponse::ServiceUnavailable().insert_header((RETRY_AFTER, "5")).finish()
+        Refusal::Unavailable(why) => {
+            let mut response = wrapped(StatusCode::SERVICE_UNAVAILABLE, *why, OTHER);
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            response
         }
     }
 }
@@ -256,6 +258,8 @@ mod tests {
         ] {
             assert_eq!(of(refusal).await, (expected, Value::Null));
         }
+        let (status, body) = of(Refusal::Unavailable("It is away")).await;
+        assert_eq!((status, &body["error"]["message"]), (503, &json!("It is away")));
     }
 
     #[actix_web::test]

@@ -2,7 +2,6 @@ use serde_json::json;
 
 use super::*;
 use crate::jobs::ProgressView;
-use crate::storage::StorageType;
 
 pub fn job(state: JobState) -> Job {
     Job {
@@ -36,25 +35,12 @@ pub fn record() -> BackupHistoryRecord {
 pub fn archive() -> ArchiveRecord {
     ArchiveRecord {
         id: "7a1f0c9e-0000-4f0e-9d0c-3a1b5e6f7a8b".parse().unwrap(),
-        tenant_id: 1,
         name: "workspace_2026-03-01_02-15-00.tar.gz".to_owned(),
-        storage_type: StorageType::Local,
-        storage_params: Default::default(),
         url: "file:///backups".to_owned(),
         size: 10,
         sha256: "ab".repeat(32),
         created_on: "2026-03-01T02:15:00.75Z".parse().unwrap(),
-        expires_on: None,
-        dump: true,
-        mode: "full".to_owned(),
-        parent_id: None,
-        verified_on: None,
-        proved_on: None,
-        removed_on: None,
-        missing_since: None,
-        warnings: 0,
-        job_id: None,
-        schedule_id: None,
+        ..ArchiveRecord::sample()
     }
 }
 

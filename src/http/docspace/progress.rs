@@ -2,6 +2,7 @@
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
+use url::Url;
 
 use super::model::BackupProgress;
 use super::wrapper::{Asked, BackupProgressWrapper};
@@ -36,7 +37,7 @@ async fn progress(
     let caller = administrator(state, request, Scope::Read).await?;
     let dump = caller.visible(&state.app, query::dump(request.query_string())?).await?;
     match backup::latest(&state.app, caller.tenant_id, dump).await? {
-        Some(job) => Ok(Some(of_job(state, &caller, &job).await?)),
+        Some(job) => Ok(Some(of_job(state, request, &caller, &job).await?)),
         None => Ok(None),
     }
 }
@@ -45,6 +46,7 @@ async fn progress(
 /// archives, because an archive holds every secret.
 pub async fn of_job(
     state: &HttpState,
+    request: &HttpRequest,
     caller: &Caller,
     job: &Job,
 ) -> Result<BackupProgress, OpError> {
@@ -52,7 +54,18 @@ pub async fn of_job(
     if let (JobState::Succeeded, Some(id), Scope::Write) = (job.state, job.archive_id, caller.reach)
     {
         // Deleted since? The backup was made nevertheless.
-        link = state.app.recent.link(id).await?.map_or(link, String::from);
+        let found = state.app.recent.link(id).await?;
+        link = found.map_or(link, |link| as_reached(state, request, link));
     }
     Ok(BackupProgress::new(job, link))
+}
+
+/// An address of ours where none is configured: by the host that the client has reached.
+fn as_reached(state: &HttpState, request: &HttpRequest, link: Url) -> String {
+    match state.app.links.path_of(&link) {
+        Some(path) if state.app.config.server.public_url.is_none() => {
+            state.client(request).url(None, path)
+        }
+        _ => link.into(),
+    }
 }

@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::bind::{self, BindError, StartRestore};
 use super::model::{BackupProgress, BackupRestoreDto};
+use super::stored_for::{choice, lent, no_foreign_credential};
 use super::wrapper::{Asked, BackupProgressWrapper};
 use super::{DocError, ErrorWrapper, answer, query};
 use crate::catalog::Scope;
@@ -13,7 +14,7 @@ use crate::http::auth::Caller;
 use crate::http::{HttpState, auth, body};
 use crate::ops::restore::{self, ArchiveChoice, RestoreRequest};
 use crate::ops::{OpError, archives, uploads};
-use crate::storage::StorageType;
+use crate::storage::{PORTAL_TOKEN, StorageType};
 
 /// Starts a restore. The work goes on by itself: ask for its progress. While a restore runs, that one is
 /// returned.
@@ -53,8 +54,11 @@ async fn start(
     let bound = bind::start_restore(content_type, &body)?;
     caller.demand_administrator(&state.app).await?;
     caller.demand_start(&state.app, bound.dump).await?;
+    if let Some(job) = restore::running(&state.app).await? {
+        return Ok(BackupProgress::new(&job, String::new()));
+    }
     let dump = bound.dump;
-    let archive = choose(state, &caller, bound).await?;
+    let archive = choose(state, &caller, request, bound).await?;
     let request = RestoreRequest {
         archive,
         dump: Some(dump),
@@ -63,8 +67,9 @@ async fn start(
         trust: false,
         by_operator: false,
         identity_file: None,
+        actor: Some(caller.actor()),
     };
-    let job = restore::start(&state.app, caller.tenant_id, request).await?;
+    let job = restore::start(&state.app, caller.tenant_id, request).await?.job;
     Ok(BackupProgress::new(&job, String::new()))
 }
 
@@ -72,15 +77,17 @@ async fn start(
 async fn choose(
     state: &HttpState,
     caller: &Caller,
-    bound: StartRestore,
+    request: &HttpRequest,
+    mut bound: StartRestore,
 ) -> Result<ArchiveChoice, DocError> {
     let app = &state.app;
+    let credential = lent(caller, request.headers());
     if let Some(id) = query::guid(&bound.backup_id) {
         let archive = archives::get(app, caller.tenant_filter(), id).await?;
         if archive.dump {
             caller.demand_dump(app).await?;
         }
-        return Ok(ArchiveChoice::Id { id });
+        return Ok(choice(app, archive, credential).await);
     }
     let path = bound.file_path.ok_or_else(|| {
         BindError::Argument(
@@ -92,6 +99,17 @@ async fn choose(
     let local = storage_type == StorageType::Local;
     if local && uploads::uploaded(app, caller.tenant_id).await.is_some() {
         return Ok(ArchiveChoice::Uploaded { tenant: caller.tenant_id });
+    }
+    no_foreign_credential(app, &bound.storage_params)?;
+    if let Some(credential) = credential.filter(|_| storage_type.is_documents()) {
+        let mut own = bound.storage_params.clone();
+        own.entry(PORTAL_TOKEN.to_owned()).or_insert(credential);
+        // The configured key may see what the user does not.
+        if let Ok((storage, name)) = app.storages.archive_at(storage_type, &own, &path)
+            && matches!(storage.size(&name).await, Ok(Some(_)))
+        {
+            bound.storage_params = own;
+        }
     }
     // Asked first, because it says better what is wrong with a storage than an empty path does.
     app.storages.resolve(storage_type, &bound.storage_params).map_err(OpError::from)?;

@@ -7,7 +7,7 @@ use super::model::BackupProgress;
 use super::wrapper::{Asked, BackupProgressWrapper};
 use super::{DocError, answer, query};
 use crate::config::LayoutKind;
-use crate::http::auth::Refusal;
+use crate::http::auth::{PORTAL_AWAY, Refusal};
 use crate::http::{HttpState, auth};
 use crate::ops::restore;
 
@@ -44,7 +44,7 @@ async fn progress(
     }
     // Whose restore it is matters only where it is a tenant's own.
     let tenant = match (visitor.tenant_id, dump) {
-        (None, Some(false)) => return Err(Refusal::Unavailable.into()),
+        (None, Some(false)) => return Err(Refusal::Unavailable(PORTAL_AWAY).into()),
         (tenant, _) => tenant.unwrap_or_default(),
     };
     let Some(job) = restore::latest(&state.app, tenant, dump).await? else { return Ok(None) };

@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::bind_schedule::create_schedule;
 use super::schedule_model::{BackupScheduleDto, ScheduleDto};
+use super::stored_for::no_foreign_credential;
 use super::wrapper::{Asked, BooleanWrapper, ScheduleWrapper};
 use super::{DocError, ErrorWrapper, administrator, answer, query};
 use crate::catalog::Scope;
@@ -80,6 +81,7 @@ async fn set(state: &HttpState, request: &HttpRequest, payload: Payload) -> Resu
     caller.demand_start(&state.app, bound.dump).await?;
     let storage_type = bound.storage_type.unwrap_or(StorageType::Documents);
     let mut params = bound.storage_params;
+    no_foreign_credential(&state.app, &params)?;
     if storage_type == StorageType::Local
         && let Some(path) = base_path(storage_type, &params)
     {
@@ -128,6 +130,7 @@ async fn remove(state: &HttpState, request: &HttpRequest) -> Result<(), DocError
     if dump {
         caller.demand_dump(&state.app).await?;
     }
-    schedules::delete(&state.app, slot_id(caller.tenant_id, dump)).await?;
+    let id = slot_id(caller.tenant_id, dump);
+    schedules::delete(&state.app, id, Some(caller.actor())).await?;
     Ok(())
 }

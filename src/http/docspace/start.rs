@@ -5,7 +5,7 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::model::{BackupDto, BackupProgress};
-use super::stored_for::asked_by;
+use super::stored_for::{asked_by, no_foreign_credential};
 use super::wrapper::{Asked, BackupProgressWrapper};
 use super::{DocError, ErrorWrapper, answer, bind};
 use crate::catalog::Scope;
@@ -53,6 +53,7 @@ async fn start(
     caller.demand_start(&state.app, bound.dump).await?;
     let storage_type = bound.storage_type.unwrap_or(StorageType::Documents);
     let mut storage_params = bound.storage_params;
+    no_foreign_credential(&state.app, &storage_params)?;
     asked_by(&caller, request.headers(), storage_type, &mut storage_params);
     let job = backup::start(
         &state.app,
@@ -64,8 +65,9 @@ async fn start(
             mode: Mode::Full,
             parent: None,
             full_every: None,
+            actor: Some(caller.actor()),
         },
     )
     .await?;
-    Ok(super::progress::of_job(state, &caller, &job).await?)
+    Ok(super::progress::of_job(state, request, &caller, &job).await?)
 }

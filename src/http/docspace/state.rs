@@ -8,6 +8,7 @@ use jiff::{Timestamp, ToSpan};
 
 use super::bind::BindError;
 use super::schedule_model::BackupServiceStateDto;
+use super::stored_for::lent;
 use super::wrapper::{
     Asked, BackupServiceStateWrapper, BooleanWrapper, Int32Wrapper, StringWrapper,
 };
@@ -103,8 +104,10 @@ fn moment(query: &str, name: &str) -> Result<Option<Timestamp>, BindError> {
     let mended = text.rsplit_once(' ').map(|(left, right)| format!("{left}+{right}"));
     let read = |text: &str| -> Option<Timestamp> {
         let utc = || {
-            let civil: DateTime = text.parse().ok()?;
-            TimeZone::UTC.to_timestamp(civil).ok()
+            let civil: DateTime = text.trim_end_matches(['Z', 'z']).parse().ok()?;
+            let most = Timestamp::MAX.to_zoned(TimeZone::UTC).datetime();
+            // .NET's last moment lies behind the last one that is known here.
+            TimeZone::UTC.to_timestamp(civil.min(most)).ok()
         };
         text.parse().ok().or_else(utc)
     };
@@ -142,7 +145,8 @@ async fn forget(state: &HttpState, request: &HttpRequest) -> Result<(), DocError
         dump => Some(dump.unwrap_or(false)),
     };
     let dump = caller.visible(&state.app, dump).await?;
-    Ok(archives::delete_history(&state.app, caller.tenant_id, dump).await?)
+    let credential = lent(&caller, request.headers());
+    Ok(archives::delete_history(&state.app, caller.tenant_id, dump, credential).await?)
 }
 
 #[cfg(test)]
@@ -172,6 +176,10 @@ mod tests {
             assert_eq!(at(text), Ok(Some(expected)), "{text}");
         }
         assert_eq!(at("2026-03-01").unwrap().unwrap().to_string(), "2026-03-01T00:00:00Z");
+        for text in ["9999-12-31T23:59:59", "9999-12-31T23:59:59.9999999Z", "9999-12-31"] {
+            assert_eq!(at(text), Ok(Some(Timestamp::MAX)), "{text}");
+        }
+        assert_eq!(at("0001-01-01T00:00:00").unwrap().unwrap().to_string(), "0001-01-01T00:00:00Z");
         assert_eq!(moment("", "from"), Ok(None));
         for text in ["", "yesterday", "2026-02-30", "1"] {
             assert!(at(text).is_err(), "{text}");

@@ -1,9 +1,15 @@
-//! What the one who asks for a backup adds to its storage's parameters.
+//! What the one who asks adds to a storage's parameters, and what they may not.
 
 use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderMap};
 
+use crate::app::App;
+use crate::catalog::ArchiveRecord;
 use crate::http::auth::{Caller, Role};
-use crate::storage::{PORTAL_TOKEN, StorageParams, StorageType, started_by_hand};
+use crate::ops::restore::ArchiveChoice;
+use crate::ops::{OpError, archives};
+use crate::storage::{
+    FILE_ID, PORTAL_TOKEN, StorageParams, StorageType, has_portal_token, started_by_hand,
+};
 
 /// DocSpace's own login cookie.
 const LOGIN: &str = "asc_auth_key";
@@ -18,12 +24,40 @@ pub fn asked_by(
     params: &mut StorageParams,
 ) {
     started_by_hand(kind, params);
-    let documents = matches!(kind, StorageType::Documents | StorageType::ThirdpartyDocuments);
-    if documents
-        && matches!(caller.role, Role::User { .. })
-        && let Some(credential) = credential(headers)
+    if kind.is_documents()
+        && let Some(credential) = lent(caller, headers)
     {
         params.entry(PORTAL_TOKEN.to_owned()).or_insert(credential);
+    }
+}
+
+/// The credential of a user of DocSpace, with which they reach the portal's documents.
+pub fn lent(caller: &Caller, headers: &HeaderMap) -> Option<String> {
+    matches!(caller.role, Role::User { .. }).then(|| credential(headers)).flatten()
+}
+
+/// A request may name a credential only where the operator lets it.
+pub fn no_foreign_credential(app: &App, params: &StorageParams) -> Result<(), OpError> {
+    if has_portal_token(params) && !app.config.storage.allow_request_credentials {
+        return Err(OpError::Invalid(
+            "storageParams: credentials in a request are not allowed by the configuration \
+             (storage.allow_request_credentials)"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// An archive as a restore names it: one that only the user who asks reaches, with their credential.
+pub async fn choice(app: &App, record: ArchiveRecord, credential: Option<String>) -> ArchiveChoice {
+    let record = archives::lent(app, record, credential).await;
+    match record.storage_params.get(FILE_ID) {
+        Some(file) if has_portal_token(&record.storage_params) => ArchiveChoice::Stored {
+            path: file.clone(),
+            storage_type: record.storage_type,
+            storage_params: record.storage_params,
+        },
+        _ => ArchiveChoice::Id { id: record.id },
     }
 }
 
@@ -36,7 +70,12 @@ fn credential(headers: &HeaderMap) -> Option<String> {
     if let Some(header) = header.filter(|header| !header.is_empty()) {
         return Some(header.to_owned());
     }
-    let cookies = text(COOKIE)?;
+    login(headers)
+}
+
+/// The login in the cookie that a browser sends.
+pub fn login(headers: &HeaderMap) -> Option<String> {
+    let cookies = headers.get(COOKIE)?.to_str().ok()?;
     let mut pairs = cookies.split(';').filter_map(|pair| pair.trim().split_once('='));
     let (_, token) = pairs.find(|(name, _)| *name == LOGIN)?;
     Some(token.trim().to_owned()).filter(|token| !token.is_empty())
@@ -53,7 +92,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         let value = HeaderValue::from_str(header.1).unwrap();
         headers.insert(HeaderName::from_static(header.0), value);
-        let caller = Caller { tenant_id: 1, role, reach: Scope::Write };
+        let caller = Caller { tenant_id: 1, role, reach: Scope::Write, address: None };
         let mut params = StorageParams::new();
         asked_by(&caller, &headers, kind, &mut params);
         params

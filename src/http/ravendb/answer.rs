@@ -244,9 +244,8 @@ impl Asked {
             Refusal::TenantClosed => {
                 (StatusCode::FORBIDDEN, "The portal is not in service now".to_owned(), None)
             }
-            Refusal::Unavailable => {
-                let text = "Credentials cannot be checked now".to_owned();
-                (StatusCode::SERVICE_UNAVAILABLE, text, Some(5))
+            Refusal::Unavailable(why) => {
+                (StatusCode::SERVICE_UNAVAILABLE, (*why).to_owned(), Some(5))
             }
         };
         let mut response = self.json(status, &ErrorBody { error });

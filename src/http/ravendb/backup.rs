@@ -5,6 +5,7 @@ use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::answer::{Asked, RavenError};
+use super::charset;
 use super::fields::Fields;
 use super::model::{DatabaseBackupRequest, FilesystemBackupRequest, OperationStarted};
 use super::{ErrorBody, UnhandledBody, administrator, flag, missing, source, version};
@@ -114,7 +115,8 @@ async fn start(
     administrator(state, request, Scope::Write).await?;
     let body = body::read(payload).await?;
     let source = source(state, kind, name, true).await?;
-    let fields = Fields::read(&body)?.ok_or_else(|| no_value("backupRequest"))?;
+    let fields = Fields::read(&charset::decode(request, &body)?)?
+        .ok_or_else(|| no_value("backupRequest"))?;
     let location = fields.text("BackupLocation")?.ok_or_else(|| no_value("backupLocation"))?;
     let document = fields.object(match kind {
         SourceKind::Database => "DatabaseDocument",
@@ -127,7 +129,8 @@ async fn start(
     Ok(match version(state) {
         RavenVersion::V30 => asked.empty(StatusCode::CREATED),
         RavenVersion::V35 => {
-            asked.json(StatusCode::ACCEPTED, &OperationStarted { operation_id: operation.id })
+            let operation_id = operation.number.unwrap_or_default();
+            asked.json(StatusCode::ACCEPTED, &OperationStarted { operation_id })
         }
     })
 }

@@ -346,7 +346,7 @@ impl ListedOperation {
         };
         let v35 = version == RavenVersion::V35;
         Self {
-            id: operation.id,
+            id: operation.number.unwrap_or_default(),
             task_status: (!v35).then_some(word),
             status: v35.then_some(word),
             exception: exception(operation),
@@ -372,7 +372,8 @@ mod tests {
         let at: Timestamp = "2026-03-01T02:05:09.0421Z".parse().unwrap();
         let error = (ending == Some(Ending::Failed)).then(|| "broken".to_owned());
         Operation {
-            id: 7,
+            id: 8,
+            number: Some(7),
             job_id: None,
             task,
             kind,

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 
 use super::answer::{Asked, RavenError};
 use super::model::{ListedOperation, OperationStatus};
-use super::{ErrorBody, administrator, version};
+use super::{ErrorBody, administrator, named_in_path, version};
 use crate::catalog::{Operation, Scope, Task};
 use crate::config::RavenVersion;
 use crate::http::HttpState;
@@ -25,12 +25,14 @@ const LISTED: SignedDuration = SignedDuration::from_mins(1);
         (status = 200, description = "The operation", body = OperationStatus),
         (status = 400, description = "No number", body = ErrorBody),
         (status = 404, description = "No such operation (no body), or no such portal"),
+        (status = 503, description = "No such database or file system, or something the service depends on does not answer", body = ErrorBody),
     ),
 )]
 pub async fn status(state: Data<HttpState>, request: HttpRequest) -> HttpResponse {
     let asked = Asked::of(&state, &request);
     let found = async {
         administrator(&state, &request, Scope::Read).await?;
+        named_in_path(&state, &request).await?;
         let operation = find(&state, &request).await?;
         Ok(asked.json(StatusCode::OK, &OperationStatus::of(&operation, version(&state))))
     };
@@ -45,12 +47,14 @@ pub async fn status(state: Data<HttpState>, request: HttpRequest) -> HttpRespons
         (status = 200, description = "The operation", body = OperationStatus),
         (status = 400, description = "No number", body = ErrorBody),
         (status = 404, description = "No such operation (no body), or no such portal"),
+        (status = 503, description = "No such database or file system, or something the service depends on does not answer", body = ErrorBody),
     ),
 )]
 pub async fn kill(state: Data<HttpState>, request: HttpRequest) -> HttpResponse {
     let asked = Asked::of(&state, &request);
     let found = async {
         administrator(&state, &request, Scope::Write).await?;
+        named_in_path(&state, &request).await?;
         let mut operation = find(&state, &request).await?;
         if operation.task == Task::Backup && operation.ending.is_none() {
             operations::cancel(&state.app, &operation).await?;
@@ -66,12 +70,14 @@ pub async fn kill(state: Data<HttpState>, request: HttpRequest) -> HttpResponse 
     get, path = "/operations", operation_id = "listOperations", tag = "RavenDB",
     responses(
         (status = 200, description = "The operations", body = Vec<ListedOperation>),
+        (status = 503, description = "No such database or file system, or something the service depends on does not answer", body = ErrorBody),
     ),
 )]
 pub async fn list(state: Data<HttpState>, request: HttpRequest) -> HttpResponse {
     let asked = Asked::of(&state, &request);
     let found = async {
         administrator(&state, &request, Scope::Read).await?;
+        named_in_path(&state, &request).await?;
         let since = jiff::Timestamp::now() - LISTED;
         let listed = operations::since(&state.app, since).await?;
         let version = version(&state);
@@ -96,6 +102,6 @@ async fn find(state: &HttpState, request: &HttpRequest) -> Result<Operation, Rav
         let text = "Query string variable id must be a valid int64";
         RavenError::Error(StatusCode::BAD_REQUEST, text.to_owned())
     })?;
-    let found = operations::get(&state.app, id).await?;
+    let found = operations::numbered(&state.app, id).await?;
     found.filter(|found| is_shown(found, version(state))).ok_or(RavenError::Nothing)
 }

@@ -6,9 +6,10 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::answer::{Asked, RavenError};
 use super::backup::{locate, no_value};
+use super::charset;
 use super::fields::Fields;
 use super::model::{DatabaseRestoreRequest, FilesystemRestoreRequest, OperationStarted};
-use super::{ErrorBody, UnhandledBody, administrator, flag, version};
+use super::{ErrorBody, UnhandledBody, administrator, flag, named_in_path, version};
 use crate::catalog::{Scope, SourceKind};
 use crate::config::RavenVersion;
 use crate::http::{HttpState, body};
@@ -65,11 +66,13 @@ pub async fn filesystem(
 /// RavenDB restores through its own database only.
 pub async fn elsewhere(state: Data<HttpState>, request: HttpRequest) -> HttpResponse {
     let asked = Asked::of(&state, &request);
-    let refused = administrator(&state, &request, Scope::Write).await;
-    asked.answer(refused.and_then(|()| {
+    let refused = async {
+        administrator(&state, &request, Scope::Write).await?;
+        named_in_path(&state, &request).await?;
         let text = "Restore is only possible from the system database";
         Err(RavenError::Text(StatusCode::BAD_REQUEST, text.to_owned()))
-    }))
+    };
+    asked.answer(refused.await)
 }
 
 async fn handle(
@@ -91,7 +94,8 @@ async fn start(
 ) -> Result<HttpResponse, RavenError> {
     administrator(state, request, Scope::Write).await?;
     let body = body::read(payload).await?;
-    let fields = Fields::read(&body)?.ok_or_else(|| no_value("restoreRequest"))?;
+    let fields = Fields::read(&charset::decode(request, &body)?)?
+        .ok_or_else(|| no_value("restoreRequest"))?;
     // RestoreLocation is what it was called before.
     let backup = match fields.text("BackupLocation")? {
         Some(location) => Some(location),
@@ -121,5 +125,5 @@ async fn start(
         RavenVersion::V30 => StatusCode::OK,
         RavenVersion::V35 => StatusCode::ACCEPTED,
     };
-    Ok(asked.json(status, &OperationStarted { operation_id: operation.id }))
+    Ok(asked.json(status, &OperationStarted { operation_id: operation.number.unwrap_or_default() }))
 }

@@ -134,7 +134,7 @@ fn refused(refusal: &Refusal) -> Option<HttpResponse> {
         Refusal::TooMany(wait) => HttpResponse::TooManyRequests()
             .insert_header((RETRY_AFTER, wait.as_secs().max(1).to_string()))
             .finish(),
-        Refusal::Unavailable => {
+        Refusal::Unavailable(_) => {
             HttpResponse::ServiceUnavailable().insert_header((RETRY_AFTER, "5")).finish()
         }
         Refusal::Forbidden | Refusal::TenantClosed => return None,

@@ -7,6 +7,7 @@ use super::model::{ArchiveList, ArchiveView};
 use super::{ErrorBody, V1Error, administrator, id, paging, visible_archive};
 use crate::catalog::Scope;
 use crate::http::HttpState;
+use crate::http::docspace::stored_for::lent;
 use crate::ops;
 
 /// Lists archives, newest first.
@@ -72,6 +73,7 @@ pub async fn delete(
 ) -> Result<HttpResponse, V1Error> {
     let caller = administrator(&state, &request, Scope::Write).await?;
     let archive = visible_archive(&state, &caller, id(&path)?).await?;
-    ops::archives::delete(&state.app, caller.tenant_filter(), archive.id).await?;
+    let credential = lent(&caller, request.headers());
+    ops::archives::delete(&state.app, caller.tenant_filter(), archive.id, credential).await?;
     Ok(HttpResponse::NoContent().finish())
 }

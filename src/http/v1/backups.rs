@@ -5,12 +5,13 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::model::{JobView, StorageTypeName};
-use super::{ErrorBody, V1Error, administrator, json};
+use super::{ErrorBody, V1Error, administrator, json, visible_archive};
 use crate::catalog::Scope;
 use crate::http::HttpState;
-use crate::http::docspace::stored_for::asked_by;
+use crate::http::docspace::stored_for::{asked_by, no_foreign_credential};
 use crate::ops::backup::{self, Mode, StartBackup};
 use crate::storage::{StorageParams, StorageType};
 
@@ -33,6 +34,9 @@ pub struct NewBackup {
     #[serde(default)]
     #[schema(value_type = BackupMode)]
     mode: Mode,
+    /// The archive that an incremental backup adds to; absent: the newest in its storage that will do.
+    #[serde(default)]
+    parent: Option<Uuid>,
 }
 
 /// Whether an archive stands alone.
@@ -52,6 +56,7 @@ pub enum BackupMode {
         (status = 202, description = "The job that makes it", body = JobView,
             headers(("Location" = String, description = "Where the job can be watched"))),
         (status = 400, description = "The request is wrong", body = ErrorBody),
+        (status = 404, description = "There is no archive `parent`", body = ErrorBody),
         (status = 408, description = "The body did not arrive in time", body = ErrorBody),
         (status = 409, description = "Something else is under way", body = ErrorBody),
         (status = 413, description = "The body is too large", body = ErrorBody),
@@ -66,6 +71,10 @@ pub async fn create(
     let caller = administrator(&state, &request, Scope::Write).await?;
     let mut wanted: NewBackup = json::read(&request, payload).await?;
     caller.demand_start(&state.app, wanted.dump).await?;
+    if let Some(parent) = wanted.parent {
+        visible_archive(&state, &caller, parent).await?;
+    }
+    no_foreign_credential(&state.app, &wanted.storage_params)?;
     asked_by(&caller, request.headers(), wanted.storage_type, &mut wanted.storage_params);
     let wanted = StartBackup {
         tenant_id: caller.tenant_id,
@@ -73,8 +82,9 @@ pub async fn create(
         storage_params: wanted.storage_params,
         dump: wanted.dump,
         mode: wanted.mode,
-        parent: None,
+        parent: wanted.parent,
         full_every: None,
+        actor: Some(caller.actor()),
     };
     let job = backup::start(&state.app, wanted).await?;
     Ok(accepted(&job))

@@ -9,9 +9,10 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use futures::stream;
 
-use super::{ErrorBody, V1Error, administrator, id, logged, paging, visible_archive};
+use super::{ErrorBody, V1Error, administrator, id, logged, paging, readable_archive};
 use crate::catalog::{ArchiveRecord, Scope};
 use crate::http::HttpState;
+use crate::http::docspace::stored_for;
 use crate::http::openapi::Binary;
 use crate::http::range::{self, Wanted};
 use crate::ops::{self, OpError};
@@ -41,12 +42,17 @@ pub async fn download(
     path: Path<String>,
 ) -> Result<HttpResponse, V1Error> {
     let archive = match paging::text(request.query_string(), "token") {
-        Some(token) => ops::archives::open_link(&state.app, id(&path)?, &token).await?,
+        Some(token) => {
+            let archive = ops::archives::open_link(&state.app, id(&path)?, &token).await?;
+            // Whoever follows a link in DocSpace's pages is logged in there.
+            ops::archives::lent(&state.app, archive, stored_for::login(request.headers())).await
+        }
         None => {
             let caller = administrator(&state, &request, Scope::Write).await?;
-            visible_archive(&state, &caller, id(&path)?).await?
+            readable_archive(&state, &caller, &request, id(&path)?).await?
         }
     };
+    let archive = ops::archives::measured(&state.app, archive).await?;
     let etag = format!("\"{}\"", archive.sha256);
     let (status, bytes) = match range::wanted(request.headers(), archive.size, &etag) {
         Wanted::Whole => (StatusCode::OK, 0..archive.size),

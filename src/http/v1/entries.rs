@@ -11,7 +11,7 @@ use futures::stream;
 use percent_encoding::percent_decode_str;
 
 use super::model::EntryList;
-use super::{ErrorBody, V1Error, administrator, id, logged, paging, visible_archive};
+use super::{ErrorBody, V1Error, administrator, id, logged, paging, readable_archive};
 use crate::catalog::Scope;
 use crate::http::openapi::Binary;
 use crate::http::{HttpState, range};
@@ -45,7 +45,7 @@ pub async fn list(
     let caller = administrator(&state, &request, Scope::Write).await?;
     let query = request.query_string();
     let limit = paging::limit(query, DEFAULT_LIMIT, MOST)?;
-    let archive = visible_archive(&state, &caller, id(&path)?).await?;
+    let archive = readable_archive(&state, &caller, &request, id(&path)?).await?;
     let prefix = paging::text(query, "prefix").unwrap_or_default();
     let cursor = paging::text(query, "cursor");
     let page = ops::entries::list(&state.app, &archive, &prefix, cursor.as_deref(), limit).await?;
@@ -72,7 +72,7 @@ pub async fn read(
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, V1Error> {
     let caller = administrator(&state, &request, Scope::Write).await?;
-    let archive = visible_archive(&state, &caller, id(&path.0)?).await?;
+    let archive = readable_archive(&state, &caller, &request, id(&path.0)?).await?;
     let member = member(request.uri().path())
         .ok_or_else(|| OpError::NotFound("The path is not UTF-8".to_owned()))?;
     let (entry, content) = ops::entries::read(&state.app, &archive, &member).await?;

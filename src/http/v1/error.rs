@@ -78,7 +78,7 @@ impl ResponseError for V1Error {
             Self::Refused(Refusal::TooMany(wait)) => {
                 response.insert_header((RETRY_AFTER, wait.as_secs().max(1).to_string()));
             }
-            Self::Refused(Refusal::Unavailable) => {
+            Self::Refused(Refusal::Unavailable(_)) => {
                 response.insert_header((RETRY_AFTER, "5"));
             }
             Self::Range(size) => {
@@ -119,11 +119,7 @@ impl V1Error {
                 Refusal::TenantClosed => {
                     (StatusCode::FORBIDDEN, "portal_closed", "The portal is not in service now")
                 }
-                Refusal::Unavailable => (
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "unavailable",
-                    "Credentials cannot be checked now",
-                ),
+                Refusal::Unavailable(why) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", *why),
             },
             Self::Body(BodyError::TooLarge) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "")

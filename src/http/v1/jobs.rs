@@ -76,6 +76,7 @@ pub async fn cancel(
 ) -> Result<HttpResponse, V1Error> {
     let caller = administrator(&state, &request, Scope::Write).await?;
     let job = visible_job(&state, &caller, id(&path)?).await?;
-    let job = ops::jobs::cancel(&state.app, caller.tenant_filter(), job.id).await?;
+    let job =
+        ops::jobs::cancel(&state.app, caller.tenant_filter(), job.id, &caller.actor()).await?;
     Ok(HttpResponse::Accepted().json(JobView::from(&job)))
 }

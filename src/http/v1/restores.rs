@@ -14,6 +14,8 @@ use crate::app::App;
 use crate::catalog::Scope;
 use crate::http::HttpState;
 use crate::http::auth::{Caller, Role};
+use crate::http::docspace::stored_for::{choice, lent};
+use crate::jobs::Progress;
 use crate::ops::OpError;
 use crate::ops::restore::{self, ArchiveChoice, RestorePlan, RestoreRequest};
 
@@ -32,8 +34,10 @@ pub struct NewRestore {
     /// whatever it is.
     #[serde(default)]
     dump: Option<bool>,
-    /// True: change nothing, and answer what would be done.
+    /// True: change nothing, and answer what would be done. Not described: clients made from the description know one
+    /// answer of an operation, so they ask for the plan.
     #[serde(default)]
+    #[schema(ignore)]
     dry_run: bool,
     /// Members of the archive, or folders of them; empty: everything.
     #[serde(default)]
@@ -48,12 +52,11 @@ pub struct NewRestore {
     trust: bool,
 }
 
-/// Starts a restore, or plans it. While a restore runs, that one is returned.
+/// Starts a restore. While a restore runs, that one is returned.
 #[utoipa::path(
     post, path = "/v1/restores", operation_id = "createRestore", tag = "Jobs",
     request_body = NewRestore,
     responses(
-        (status = 200, description = "With `dryRun`: what would be done", body = RestorePlan),
         (status = 202, description = "The job that does it", body = JobView,
             headers(("Location" = String, description = "Where the job can be watched"))),
         (status = 400, description = "The request is wrong", body = ErrorBody),
@@ -72,19 +75,62 @@ pub async fn create(
     let caller = administrator(&state, &request, Scope::Write).await?;
     let wanted: NewRestore = json::read(&request, payload).await?;
     let dry_run = wanted.dry_run;
-    let restore = check(&state, &caller, wanted).await?;
-    if dry_run {
-        let plan = restore::plan(&state.app, caller.tenant_filter(), &restore).await?;
-        return Ok(HttpResponse::Ok().json(plan));
+    // Whatever is asked for, even what is not there.
+    if !dry_run
+        && let Some(job) = restore::running(&state.app).await?
+        && caller.tenant_filter().is_none_or(|tenant| tenant == job.tenant_id)
+    {
+        return Ok(accepted(&job));
     }
-    let job = restore::start(&state.app, caller.tenant_id, restore).await?;
-    Ok(accepted(&job))
+    let restore = check(&state, &caller, lent(&caller, request.headers()), wanted).await?;
+    if dry_run {
+        return planned(&state, &caller, &restore).await;
+    }
+    let started = restore::start(&state.app, caller.tenant_id, restore).await?;
+    Ok(accepted(&started.job))
+}
+
+/// Says what a restore would do; changes nothing.
+#[utoipa::path(
+    post, path = "/v1/restores/plan", operation_id = "planRestore", tag = "Jobs",
+    request_body = NewRestore,
+    responses(
+        (status = 200, description = "What would be done", body = RestorePlan),
+        (status = 400, description = "The request is wrong", body = ErrorBody),
+        (status = 404, description = "No such archive", body = ErrorBody),
+        (status = 408, description = "The body did not arrive in time", body = ErrorBody),
+        (status = 409, description = "Nothing here opens the archive (`encrypted`)", body = ErrorBody),
+        (status = 413, description = "The body is too large", body = ErrorBody),
+        (status = 415, description = "The body is not JSON", body = ErrorBody),
+    ),
+)]
+pub async fn plan(
+    state: Data<HttpState>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, V1Error> {
+    let caller = administrator(&state, &request, Scope::Write).await?;
+    let wanted: NewRestore = json::read(&request, payload).await?;
+    let restore = check(&state, &caller, lent(&caller, request.headers()), wanted).await?;
+    planned(&state, &caller, &restore).await
+}
+
+async fn planned(
+    state: &HttpState,
+    caller: &Caller,
+    restore: &RestoreRequest,
+) -> Result<HttpResponse, V1Error> {
+    let plan =
+        restore::plan(&state.app, caller.tenant_filter(), restore, Some(&Progress::default()))
+            .await?;
+    Ok(HttpResponse::Ok().json(plan))
 }
 
 /// Everything that depends on who asks.
 async fn check(
     state: &HttpState,
     caller: &Caller,
+    credential: Option<String>,
     wanted: NewRestore,
 ) -> Result<RestoreRequest, V1Error> {
     let app = &state.app;
@@ -100,7 +146,10 @@ async fn check(
         dump = Some(false);
     }
     let archive = match (wanted.archive_id, wanted.url) {
-        (Some(id), None) => ArchiveChoice::Id { id: visible_archive(state, caller, id).await?.id },
+        (Some(id), None) => {
+            let archive = visible_archive(state, caller, id).await?;
+            choice(app, archive, credential).await
+        }
         (None, Some(url)) => {
             app.storages.by_allowed_url(&url).map_err(OpError::from)?;
             ArchiveChoice::Url { url }
@@ -115,6 +164,7 @@ async fn check(
         trust: wanted.trust,
         by_operator: false,
         identity_file: None,
+        actor: Some(caller.actor()),
     })
 }
 

@@ -15,9 +15,10 @@ use crate::catalog::{ScheduleRecord, Scope};
 use crate::http::HttpState;
 use crate::http::auth::Caller;
 use crate::http::docspace::bind::storage_type_name;
+use crate::http::docspace::stored_for::no_foreign_credential;
 use crate::ops::OpError;
-use crate::ops::backup::Mode;
-use crate::ops::schedules::{self, SetSchedule, is_slot};
+use crate::ops::backup::{self, Mode};
+use crate::ops::schedules::{self, SetSchedule, is_due, is_slot};
 use crate::schedule::retention::Rules;
 use crate::storage::{StorageParams, StorageType, is_secret_param};
 
@@ -151,6 +152,9 @@ pub struct ScheduleView {
     pub failures: u32,
     #[schema(required)]
     pub last_job_id: Option<Uuid>,
+    /// Its time has come, but this job is under way, and both cannot be at once; null: it waits for nothing.
+    #[schema(required)]
+    pub waiting_for: Option<Uuid>,
 }
 
 /// Schedules, the oldest first.
@@ -162,10 +166,18 @@ pub struct ScheduleList {
 }
 
 impl ScheduleView {
-    /// Asks the portal for its time zone.
+    /// Asks the portal for its time zones.
     pub async fn of(app: &App, records: &[ScheduleRecord]) -> Result<Vec<Self>, OpError> {
-        let tenants = app.portal.tenants().await?;
-        records.iter().map(|record| Self::new(app, &tenants, record)).collect()
+        let tenants = schedules::tenants_seen(app).await;
+        let mut views = Vec::with_capacity(records.len());
+        for record in records {
+            let mut view = Self::new(app, &tenants, record)?;
+            if is_due(record, app.clock.now()) {
+                view.waiting_for = backup::in_the_way(app, record.tenant_id, record.dump).await?;
+            }
+            views.push(view);
+        }
+        Ok(views)
     }
 
     fn new(
@@ -203,6 +215,7 @@ impl ScheduleView {
             last_error: record.last_error.clone(),
             failures: record.failures,
             last_job_id: record.last_job,
+            waiting_for: None,
         })
     }
 }
@@ -247,6 +260,7 @@ pub async fn create(
 ) -> Result<HttpResponse, V1Error> {
     let caller = administrator(&state, &request, Scope::Write).await?;
     let wanted: NewSchedule = json::read(&request, payload).await?;
+    no_foreign_credential(&state.app, &wanted.storage_params)?;
     caller.demand_start(&state.app, wanted.dump).await?;
     let wanted = wanted.into_set(Uuid::new_v4(), caller.tenant_id);
     let record = schedules::set(&state.app, wanted).await?;
@@ -297,6 +311,7 @@ pub async fn replace(
 ) -> Result<HttpResponse, V1Error> {
     let caller = administrator(&state, &request, Scope::Write).await?;
     let wanted: NewSchedule = json::read(&request, payload).await?;
+    no_foreign_credential(&state.app, &wanted.storage_params)?;
     let record = visible(&state, &caller, id(&path)?).await?;
     if wanted.dump != record.dump {
         let text = "dump: it cannot be changed; make another schedule";
@@ -324,7 +339,7 @@ pub async fn delete(
 ) -> Result<HttpResponse, V1Error> {
     let caller = administrator(&state, &request, Scope::Write).await?;
     let record = visible(&state, &caller, id(&path)?).await?;
-    schedules::delete(&state.app, record.id).await?;
+    schedules::delete(&state.app, record.id, Some(caller.actor())).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -140,16 +140,22 @@ impl Shared {
     }
 
     /// Publishes the end, as often as it takes, as long as the job is ours.
-    async fn finish(&self, run: &Arc<Run>, outcome: Outcome) {
+    async fn finish(&self, run: &Arc<Run>, mut outcome: Outcome) {
         let mut tries = 0;
         loop {
-            let succeeded = matches!(outcome, Outcome::Succeeded(_));
-            if !succeeded {
-                self.clean_remains(run).await;
+            // Cleaning may find that the work is done, whatever stopped it then.
+            if !matches!(outcome, Outcome::Succeeded(_))
+                && let Some(done @ Outcome::Succeeded(_)) = self.clean_remains(run).await
+            {
+                outcome = done;
             }
+            let succeeded = matches!(outcome, Outcome::Succeeded(_));
             match self.publish(run, outcome.clone()).await {
                 Ok(true) => {
                     log_end(run, &outcome);
+                    if let Outcome::Failed(error) = &outcome {
+                        self.handler.failed(&run.job, error).await;
+                    }
                     return;
                 }
                 Ok(false) => {

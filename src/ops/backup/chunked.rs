@@ -79,6 +79,7 @@ pub async fn refer(writer: &mut Writer, old: EntryRecord, now: NewEntry) -> Resu
 /// The content of one entry, being written.
 pub struct Chunked {
     base: Arc<Base>,
+    spools: Spools,
     /// Of a full backup everything, of an increment what is new.
     spool: Spool,
     /// The records of all chunks.
@@ -109,6 +110,7 @@ impl Chunked {
         };
         Ok(Self {
             base: Arc::clone(base),
+            spools: spools.clone(),
             spool: spools.spool(),
             list: spools.spool(),
             chunks: 0,
@@ -166,7 +168,10 @@ impl Chunked {
             self.chunks += 1;
             let Some(increment) = &mut self.increment else { continue };
             match increment.known.find(digest, length) {
-                Some(segments) => append_segments(&mut increment.segments, segments),
+                Some(segments) => {
+                    self.spools.elsewhere(u64::from(length));
+                    append_segments(&mut increment.segments, segments);
+                }
                 None => {
                     let (offset, length) = (self.spool.len(), u64::from(length));
                     let own = Segment { archive: 0, offset, length };

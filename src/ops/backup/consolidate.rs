@@ -2,24 +2,20 @@
 
 use std::sync::Arc;
 
-use archive::{Archive, ManifestInfo, NewEntry, Piece, Writer};
+use archive::{Archive, ManifestInfo, NewEntry, Piece, Ratio, Summary, Writer};
 use futures::TryStreamExt;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::run::{
-    DATA_STORE_DAYS, RemainsJournal, RunError, failed, joined, sealed, send, upload_memory,
-    writer_options,
-};
+use super::run::{RunError, failed, finished, writer_options};
+use super::sending::{Kept, RemainsJournal, Sending};
 use crate::app::App;
 use crate::catalog::ArchiveRecord;
-use crate::encryption::Sealing;
-use crate::jobs::{CancelReason, Finished, Job, JobContext, JobFailure, JobKind, NewJob};
-use crate::ops::fingerprint::read_back;
+use crate::encryption::Stored;
+use crate::jobs::{Finished, Job, JobContext, JobFailure, JobKind, NewJob};
 use crate::ops::{OpError, archives};
-use crate::storage::{self, Remains, Storage, StorageType, UploadHint};
+use crate::storage::{self, Remains, Storage};
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -69,11 +65,7 @@ pub(in crate::ops) async fn clean(
 pub(in crate::ops) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Finished, JobFailure> {
     ctx.progress.restart();
     let (record, storage) = subject(app, &ctx.job).await.map_err(failed)?;
-    match consolidate(app, ctx, &record, &storage).await {
-        Ok(made) => Ok(Finished::archive(made)),
-        Err(RunError::Cancelled) => Err(JobFailure::Cancelled),
-        Err(error) => Err(failed(error)),
-    }
+    Ok(finished(app, consolidate(app, ctx, &record, &storage).await?))
 }
 
 async fn consolidate(
@@ -92,61 +84,42 @@ async fn consolidate(
     while let Some(entry) = entries.try_next().await? {
         bytes += entry.size;
     }
-    let guess = bytes / 3 * 2;
-    progress.add_total(bytes + guess);
+    progress.add_total(bytes);
     let name = storage.unused_name(&app.keys.named(&record.name)).await?;
-    let hint = UploadHint { expected_bytes: guess, memory: upload_memory(app) };
-    let upload = storage.upload(&name, hint, Arc::new(RemainsJournal(ctx.clone()))).await?;
-    let (sink, chunks) = mpsc::channel(1);
-    let (chunks, sealing) = Sealing::start(&app.keys, chunks);
-    let uploading = tokio::spawn(send(chunks, upload, app.limits.upload.clone()));
+    let journal = Arc::new(RemainsJournal(ctx.clone()));
+    let expected = Ratio::default().of(bytes);
+    let (sending, sink) = Sending::start(app, ctx, storage, name, expected, journal).await?;
+    let writer = Writer::new(writer_options(app), sink);
+    let later = sending.later();
+    progress.followed_by(writer.ratio(), later);
     progress.phase("consolidating");
     let info = ManifestInfo {
         program: format!("portal-backup {}", env!("CARGO_PKG_VERSION")),
         id: ctx.job.id.to_string(),
         mode: "full".to_owned(),
+        schedule: None,
         parent: None,
         links: Vec::new(),
         ..archive.info().cloned().unwrap_or_default()
     };
     let written = tokio::select! {
-        written = write(&archive, Writer::new(writer_options(app), sink), info, ctx) => written,
+        written = write(&archive, writer, info, ctx) => written,
         () = ctx.cancel.cancelled() => Err(RunError::Cancelled),
     };
-    let uploaded = joined(uploading).await;
-    let (stored, upload, sent) = match (sealed(sealing, written).await, uploaded) {
-        (Ok(stored), Ok((upload, sent))) => (stored, upload, sent),
-        (Err(error), Ok((upload, _))) => {
-            upload.abort().await?;
-            return Err(error);
-        }
-        (_, Err(error)) => return Err(error),
-    };
-    progress.correct_total(stored.bytes as i64 - guess as i64);
-    progress.phase("verifying");
-    let locked = upload.locked_until();
-    let id = upload.complete().await?;
-    let storage = storage.of_archive(id.as_deref());
-    let checked = tokio::select! {
-        result = read_back(&storage, &name, &sent, progress, &app.limits.read) => result.map_err(RunError::Failed),
-        () = ctx.cancel.cancelled() => Err(RunError::Cancelled),
-    };
-    if let Err(error) = checked {
-        if ctx.cancel.reason() != Some(CancelReason::Lost) {
-            storage.delete(&name).await?;
-        }
-        return Err(error);
-    }
+    let written = written.map(|Summary { bytes, sha256, .. }| Some(Stored { bytes, sha256 }));
+    let sent = sending.end(written).await?;
+    progress.follows(later * sent.stored.bytes);
+    let kept = sent.store(app, ctx, storage, async { Ok(()) }).await?;
+    let Kept { name, url, id, locked_until, stored } = kept;
     let now = Timestamp::now();
     Ok(ArchiveRecord {
         id: ctx.job.id,
-        url: storage.object_url(&name).to_string(),
+        url,
         name,
-        storage_params: storage::in_record(&record.storage_params, id.as_deref(), locked),
+        storage_params: storage::in_record(&record.storage_params, id.as_deref(), locked_until),
         size: stored.bytes,
         sha256: hex::encode(stored.sha256),
-        expires_on: (record.storage_type == StorageType::DataStore)
-            .then(|| now + SignedDuration::from_hours(24 * DATA_STORE_DAYS)),
+        expires_on: record.storage_type.expires_on(now),
         mode: "full".to_owned(),
         parent_id: None,
         verified_on: Some(now),
@@ -165,7 +138,7 @@ async fn write(
     mut writer: Writer,
     info: ManifestInfo,
     ctx: &JobContext,
-) -> Result<archive::Summary, RunError> {
+) -> Result<Summary, RunError> {
     let mut pieces = std::pin::pin!(archive.contents());
     while let Some(piece) = pieces.try_next().await? {
         match piece {

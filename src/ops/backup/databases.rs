@@ -13,7 +13,9 @@ use super::run::RunError;
 use crate::catalog::is_own_table;
 use crate::jobs::Progress;
 use crate::limits::Rate;
-use crate::source::database::{DataSink, DatabaseError, ObjectText, SinkClosed, Snapshot, Table};
+use crate::source::database::{
+    DataSink, DatabaseError, ObjectText, SinkClosed, Snapshot, Table, member_of_table,
+};
 
 /// Where a database's members lie in the archive.
 pub struct Members {
@@ -47,7 +49,7 @@ impl Members {
     fn entry(&self, kind: EntryKind, table: &str, now: i64, rows: Option<u64>) -> NewEntry {
         let part = if kind == EntryKind::Scheme { "scheme" } else { "data" };
         NewEntry {
-            path: format!("{}/{part}/{table}", self.prefix),
+            path: format!("{}/{part}/{}", self.prefix, member_of_table(table)),
             kind,
             mtime: now,
             rows,

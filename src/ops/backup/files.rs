@@ -13,13 +13,14 @@ use super::databases::Dumps;
 use super::run::RunError;
 use crate::app::App;
 use crate::config::LayoutKind;
-use crate::jobs::JobContext;
+use crate::jobs::{JobContext, Progress};
 use crate::limits::Rate;
 use crate::portal::{Portal, PortalEntry, PortalError, PortalFile, Tenant, restore_info};
 use crate::source::cutter::{Cutter, hash};
-use crate::source::files::{Content, FilesError, GROWTH_SEEN, SMALL_BATCH};
+use crate::source::files::{Content, FileMeta, FilesError, Opened, SMALL_BATCH};
 
-/// Files up to this size are read before their header is written, so their size is exact.
+/// Files up to this size are read before their header is written; of others the header says the size that they were
+/// opened with.
 const SMALL: u64 = 1 << 20;
 const RESTORE_INFO: &str = "storage/restore_info";
 const MISSING_INFO: &str = "storage/missing_info";
@@ -49,9 +50,10 @@ enum Ready {
     Directory(PortalFile),
     /// Of an increment: the parent has the same content.
     Same(PortalFile, EntryRecord),
-    /// The content, and what is wrong with it.
-    Whole(PortalFile, Bytes, Option<String>),
+    Whole(PortalFile, Bytes),
     Stream(PortalFile, BoxStream<'static, Result<Bytes, FilesError>>),
+    /// Listed as a small file; it is opened only when its turn comes, because many may have grown.
+    Grown(Candidate),
     /// Gone, or refused to us.
     Missing(PortalFile, FilesError),
 }
@@ -72,7 +74,7 @@ pub async fn store(
         .files(tenants)
         .ready_chunks(SMALL_BATCH)
         .flat_map(|found| stream::iter(batches(found, base)))
-        .map(|batch| read(portal, limit, batch))
+        .map(|batch| read(portal, limit, &ctx.progress, batch))
         .buffered(READ_AHEAD);
     let (mut more_tables, mut more_files) = (true, true);
     while more_tables || more_files {
@@ -87,7 +89,7 @@ pub async fn store(
             },
             batch = batches.next(), if more_files => match batch {
                 Some(batch) => for file in batch? {
-                    lists.take(file, writer, ctx).await?;
+                    lists.take(file, portal, writer, ctx).await?;
                 },
                 None => more_files = false,
             },
@@ -103,6 +105,12 @@ struct Candidate {
 }
 
 impl Candidate {
+    /// Takes over what the file was when it was opened: it may have been replaced since it was listed.
+    fn opened(&mut self, now: FileMeta, progress: &Progress) {
+        progress.correct_total(now.size as i64 - self.file.file.size as i64);
+        self.file.file = now;
+    }
+
     /// Whether this is what the parent has, though its times or version have changed.
     fn is_old(&self, content: Sha256) -> bool {
         let known = self.old.as_ref().and_then(|old| old.sha256);
@@ -150,6 +158,10 @@ fn unread(entry: Result<PortalEntry, PortalError>, base: &Base) -> Batch {
     let file = match entry {
         Ok(PortalEntry::File(file)) => file,
         Ok(PortalEntry::Skipped(reason)) => return Batch::Known(Ok(Ready::Skipped(reason))),
+        Ok(PortalEntry::Denied(file, message)) => {
+            let error = FilesError::Denied { path: file.file.path.clone(), message };
+            return Batch::Known(Ok(Ready::Missing(file, error)));
+        }
         Err(error) => return Batch::Known(Err(error.into())),
     };
     let old = base.parent.as_ref().map(|parent| parent.file(&file.member, &file.file));
@@ -179,25 +191,38 @@ fn unread(entry: Result<PortalEntry, PortalError>, base: &Base) -> Batch {
     }
 }
 
-async fn read(portal: &Portal, limit: &Rate, batch: Batch) -> Result<Vec<Ready>, RunError> {
+async fn read(
+    portal: &Portal,
+    limit: &Rate,
+    progress: &Progress,
+    batch: Batch,
+) -> Result<Vec<Ready>, RunError> {
     match batch {
         Batch::Known(known) => Ok(vec![known?]),
-        Batch::Large(candidate) => Ok(vec![large(portal, limit, candidate).await?]),
+        Batch::Large(candidate) => Ok(vec![large(portal, limit, progress, candidate).await?]),
         Batch::Small(candidates) => {
             let (files, old): (Vec<_>, Vec<_>) =
                 candidates.into_iter().map(|candidate| (candidate.file, candidate.old)).unzip();
             let contents = portal.read_small(&files).await;
-            let read = contents.iter().flatten().map(Bytes::len).sum();
-            limit.take(read).await;
-            let whole = |((file, old), content)| small(Candidate { file, old }, content);
-            files.into_iter().zip(old).zip(contents).map(whole).collect()
+            let whole = |content: &(_, Option<Bytes>)| content.1.as_ref().map_or(0, Bytes::len);
+            limit.take(contents.iter().flatten().map(whole).sum()).await;
+            let ready = |((file, old), content)| small(Candidate { file, old }, content, progress);
+            files.into_iter().zip(old).zip(contents).map(ready).collect()
         }
     }
 }
 
-fn small(candidate: Candidate, content: Result<Bytes, FilesError>) -> Result<Ready, RunError> {
+fn small(
+    mut candidate: Candidate,
+    content: Result<Opened<Option<Bytes>>, FilesError>,
+    progress: &Progress,
+) -> Result<Ready, RunError> {
     let content = match content {
-        Ok(content) => content,
+        Ok((now, Some(content))) => {
+            candidate.opened(now, progress);
+            content
+        }
+        Ok((_, None)) => return Ok(Ready::Grown(candidate)),
         Err(error) => return missing(candidate.file, error),
     };
     if candidate.old.is_some()
@@ -206,25 +231,30 @@ fn small(candidate: Candidate, content: Result<Bytes, FilesError>) -> Result<Rea
     {
         return Ok(Ready::Same(candidate.file, old));
     }
-    let file = candidate.file;
-    let cut = content.len() as u64 >= file.file.size + GROWTH_SEEN;
-    let note =
-        cut.then(|| format!("grew while it was read; its first {} bytes are kept", content.len()));
-    Ok(Ready::Whole(file, content, note))
+    Ok(Ready::Whole(candidate.file, content))
 }
 
-async fn large(portal: &Portal, limit: &Rate, candidate: Candidate) -> Result<Ready, RunError> {
+async fn large(
+    portal: &Portal,
+    limit: &Rate,
+    progress: &Progress,
+    mut candidate: Candidate,
+) -> Result<Ready, RunError> {
     if candidate.old.is_some()
-        && let Ok(content) = portal.read(&candidate.file).await
+        && let Ok((now, content)) = portal.read(&candidate.file).await
         // Only its times have changed, as far as is known: it is read for its digest alone first.
         && let Ok(digest) = digest(content, limit).await
         && candidate.is_old(digest)
-        && let Some(old) = candidate.old
+        && let Some(old) = candidate.old.take()
     {
+        candidate.opened(now, progress);
         return Ok(Ready::Same(candidate.file, old));
     }
     match portal.read(&candidate.file).await {
-        Ok(content) => Ok(Ready::Stream(candidate.file, content)),
+        Ok((now, content)) => {
+            candidate.opened(now, progress);
+            Ok(Ready::Stream(candidate.file, content))
+        }
         Err(error) => missing(candidate.file, error),
     }
 }
@@ -253,7 +283,7 @@ async fn digest(mut content: Content, limit: &Rate) -> Result<Sha256, RunError> 
     Ok(digest)
 }
 
-/// Streams a file whose header promises the size that the listing saw. Returns why it is missing, if it
+/// Streams a file whose header promises the size that it was opened with. Returns why it is missing, if it
 /// vanished before its end.
 async fn append(
     file: &PortalFile,
@@ -357,6 +387,7 @@ impl Lists {
     async fn take(
         &mut self,
         ready: Ready,
+        portal: &Portal,
         writer: &mut Writer,
         ctx: &JobContext,
     ) -> Result<(), RunError> {
@@ -373,19 +404,18 @@ impl Lists {
                     self.stored(&file).await?;
                 }
             }
-            Ready::Whole(file, content, note) => {
-                if let Some(note) = &note {
-                    ctx.warn(format!("{}: it {note}", file.member));
-                }
+            Ready::Whole(file, content) => {
                 ctx.progress.current(&file.member);
-                ctx.progress.correct_total(content.len() as i64 - file.file.size as i64);
-                let entry = NewEntry { note, ..new_entry(&file, EntryKind::File) };
                 let size = content.len() as u64;
-                writer.begin(entry, size).await?;
+                writer.begin(new_entry(&file, EntryKind::File), size).await?;
                 writer.write(content).await?;
                 writer.end().await?;
                 ctx.progress.add(size);
                 self.stored(&file).await?;
+            }
+            Ready::Grown(candidate) => {
+                let file = large(portal, &self.limit, &ctx.progress, candidate).await?;
+                Box::pin(self.take(file, portal, writer, ctx)).await?;
             }
             Ready::Stream(file, content) => {
                 ctx.progress.current(&file.member);

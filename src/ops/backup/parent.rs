@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::run::RunError;
 use crate::source::files::FileMeta;
 
-pub use choice::{Choice, Wanted, candidates, choose};
+pub use choice::{Candidate, Choice, Wanted, candidates, choose, first_of};
 pub use known::{CHUNKS, Known, record as chunk_record};
 
 /// A file that was changed so shortly before the parent was begun may have been changed again within the same tick of

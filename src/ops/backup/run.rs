@@ -3,37 +3,30 @@
 use std::sync::Arc;
 
 use archive::{
-    DatabaseInfo, EntryKind, ManifestInfo, NewEntry, Summary, TenantInfo, Writer, WriterOptions,
+    DatabaseInfo, EntryKind, ManifestInfo, NewEntry, Ratio, Summary, TenantInfo, Writer,
+    WriterOptions,
 };
 use jiff::{Timestamp, Zoned, tz::TimeZone};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use uuid::Uuid;
 
 use super::chunked::Base;
 use super::index::CapturedIndex;
-use super::parent::{Choice, Wanted, choose};
+use super::parent::{Candidate, Choice, Wanted, choose, first_of};
+use super::sending::{Kept, RemainsJournal, Sending};
 use super::{BackupRequest, Mode, databases, files, index};
 use crate::app::App;
 use crate::catalog::ArchiveRecord;
 use crate::config::LayoutKind;
-use crate::encryption::{EncryptionError, Sealing, Stored};
-use crate::jobs::{CancelReason, Finished, Job, JobContext, JobFailure};
-use crate::limits::Rate;
+use crate::encryption::{EncryptionError, Stored};
+use crate::jobs::{Finished, Job, JobContext, JobFailure};
 use crate::ops::archives;
-use crate::ops::fingerprint::{Fingerprint, read_back};
 use crate::ops::schedules::mode_word;
-use crate::portal::{Portal, PortalError, Tenant};
+use crate::portal::{PortalError, Tenant};
 use crate::schedule::full_every;
 use crate::source::database::{self, DatabaseError, Snapshot};
-use crate::storage::{
-    self, JournalError, Remains, Storage, StorageError, StorageType, Upload, UploadHint,
-};
+use crate::storage::{self, Remains, Storage, StorageError, StorageType};
 
 /// How often a dump is begun anew because a table's definition changed under it.
 const MAX_RESTARTS: u32 = 3;
-/// DocSpace keeps archives of its own data store for a day.
-pub(super) const DATA_STORE_DAYS: i64 = 1;
 
 #[derive(Debug, thiserror::Error)]
 pub(in crate::ops) enum RunError {
@@ -58,8 +51,26 @@ pub(in crate::ops) enum RunError {
     Internal(String),
 }
 
+impl From<RunError> for JobFailure {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Cancelled => Self::Cancelled,
+            error => failed(error),
+        }
+    }
+}
+
 /// Runs the backup that a job asks for. Whatever it left in the storage when it fails is removed.
 pub(in crate::ops) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Finished, JobFailure> {
+    run_upon(app, ctx, None).await
+}
+
+/// The same; an increment adds to the first of `upon` that will do.
+pub(in crate::ops) async fn run_upon(
+    app: &Arc<App>,
+    ctx: &JobContext,
+    upon: Option<&[Candidate]>,
+) -> Result<Finished, JobFailure> {
     let request: BackupRequest =
         serde_json::from_value(ctx.job.request.clone()).map_err(|error| {
             JobFailure::Failed(format!("the job's request cannot be read: {error}"))
@@ -67,28 +78,28 @@ pub(in crate::ops) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Fini
     let params = app.unseal_params(&request.storage_params).map_err(failed)?;
     let storage = app.storages.resolve(request.storage_type, &params).map_err(failed)?;
     let mut restarts = 0;
+    let attempt = Attempt { app, ctx, request: &request, storage: &storage, upon };
     loop {
-        let attempt = Attempt { app, ctx, request: &request, storage: &storage };
-        let assembled = tokio::select! {
-            assembled = attempt.assemble() => assembled,
-            () = ctx.cancel.cancelled() => return Err(JobFailure::Cancelled),
-        };
-        let result = match assembled {
-            Ok(assembled) => attempt.store(assembled).await,
-            Err(error) => Err(error),
-        };
-        match result {
-            Ok(finished) => return Ok(finished),
-            Err(RunError::Cancelled) => return Err(JobFailure::Cancelled),
+        match attempt.run().await {
             Err(RunError::Database(error @ DatabaseError::DefinitionChanged { .. }))
                 if restarts < MAX_RESTARTS =>
             {
                 restarts += 1;
                 tracing::info!(job = %ctx.job.id, %error, "the dump is begun again");
             }
-            Err(error) => return Err(failed(error)),
+            ended => return Ok(ended?),
         }
     }
+}
+
+/// What the job of a new archive publishes: the archive, and where else it goes. Those of DocSpace's data store are gone
+/// after a day.
+pub(super) fn finished(app: &App, record: ArchiveRecord) -> Finished {
+    let copies = match record.storage_type {
+        StorageType::DataStore => Vec::new(),
+        _ => app.storages.copy_names(),
+    };
+    Finished { copies, ..Finished::archive(record) }
 }
 
 /// Removes what a dead or failed attempt left in its storage.
@@ -116,30 +127,100 @@ struct Attempt<'a> {
     ctx: &'a JobContext,
     request: &'a BackupRequest,
     storage: &'a Storage,
+    /// None: an increment adds to what lies in its own storage.
+    upon: Option<&'a [Candidate]>,
 }
 
-/// An archive whose every byte was sent, and which its storage does not show yet.
-struct Assembled {
-    started: Timestamp,
-    name: String,
-    upload: Upload,
-    sent: Fingerprint,
-    stored: Stored,
-    /// What it adds to.
-    parent: Option<Uuid>,
+/// What is to be read, and what it is compared with.
+struct Sources {
+    indexes: Vec<CapturedIndex>,
+    snapshots: Vec<Opened>,
+    base: Arc<Base>,
+    tenants: Vec<Tenant>,
+    /// About how much is to be read.
+    bytes: u64,
 }
 
 impl Attempt<'_> {
-    /// Reads the sources and sends the archive. May be dropped at any moment.
-    async fn assemble(&self) -> Result<Assembled, RunError> {
+    /// Makes the archive and reads it back.
+    async fn run(&self) -> Result<Finished, RunError> {
         let started = Timestamp::now();
-        let progress = &self.ctx.progress;
-        progress.restart();
-        progress.phase("preparing");
+        let Self { app, ctx, request, storage, .. } = *self;
+        // Warnings of an attempt that was given up are not of this archive.
+        ctx.forget_warnings();
+        ctx.progress.restart();
+        ctx.progress.phase("preparing");
+        // May be dropped at any moment: nothing is written yet.
+        let (sources, name) = tokio::select! {
+            prepared = self.prepare(started) => prepared?,
+            () = ctx.cancel.cancelled() => return Err(RunError::Cancelled),
+        };
+        let parent = sources.base.parent.as_ref().map(|parent| parent.id);
+        ctx.progress.add_total(sources.bytes);
+        let journal = Arc::new(RemainsJournal(ctx.clone()));
+        let expected = Ratio::default().of(sources.bytes);
+        let (sending, sink) = Sending::start(app, ctx, storage, name, expected, journal).await?;
+        let options = writer_options(app);
+        let mut writer = match parent {
+            None => Writer::new(options, sink),
+            Some(_) => Writer::increment(options, sink),
+        };
+        let later = sending.later();
+        ctx.progress.followed_by(writer.ratio(), later);
+        let write = async {
+            let info = self.write(&mut writer, sources, started).await?;
+            let Summary { bytes, sha256, .. } = writer.finish(info).await?;
+            Ok::<_, RunError>(Some(Stored { bytes, sha256 }))
+        };
+        let written = tokio::select! {
+            written = write => written,
+            () = ctx.cancel.cancelled() => Err(RunError::Cancelled),
+        };
+        let sent = sending.end(written).await?;
+        ctx.progress.follows(later * sent.stored.bytes);
+        let check = async {
+            let Some(parent) = parent else { return Ok(()) };
+            archives::get(app, None, parent).await.map(drop).map_err(|error| {
+                RunError::Failed(format!("what the increment adds to was removed: {error}"))
+            })
+        };
+        let kept = sent.store(app, ctx, storage, check).await?;
+        let Kept { name, url, id, locked_until, stored } = kept;
+        let record = ArchiveRecord {
+            // DocSpace's clients find a backup in the history by the id of its task.
+            id: ctx.job.id,
+            tenant_id: ctx.job.tenant_id,
+            url,
+            name,
+            storage_type: request.storage_type,
+            storage_params: storage::in_record(
+                &request.storage_params,
+                id.as_deref(),
+                locked_until,
+            ),
+            size: stored.bytes,
+            sha256: hex::encode(stored.sha256),
+            created_on: started,
+            expires_on: request.storage_type.expires_on(started),
+            dump: ctx.job.dump,
+            mode: mode_word(parent.map_or(Mode::Full, |_| Mode::Incremental)).to_owned(),
+            parent_id: parent,
+            verified_on: Some(Timestamp::now()),
+            proved_on: None,
+            removed_on: None,
+            missing_since: None,
+            warnings: ctx.warnings().len() as u64,
+            job_id: Some(ctx.job.id),
+            schedule_id: request.schedule_id,
+        };
+        Ok(finished(app, record))
+    }
+
+    /// Captures the indexes, then opens the snapshots, and counts all of it; the archive's name beside.
+    async fn prepare(&self, started: Timestamp) -> Result<(Sources, String), RunError> {
         let portal = &self.app.portal;
         let indexes = index::capture(self.app, self.ctx).await?;
         let base = Arc::new(self.base().await?);
-        let parent = base.parent.as_ref().map(|parent| parent.id);
         let plan = files::plan(portal, &portal.tenants().await?).await?;
         let snapshots = self.open_snapshots().await?;
         // Asked after the snapshots are open: a tenant that they hold has its files in the archive.
@@ -150,126 +231,16 @@ impl Attempt<'_> {
             .filter(|table| table.with_data)
             .map(|table| table.estimated_bytes)
             .sum();
-        let source_bytes = plan.bytes + table_bytes + index::bytes(&indexes);
-        // What is written is read back: that is work too. Two thirds is what office portals compress to.
-        let archive_guess = source_bytes / 3 * 2;
-        progress.add_total(source_bytes + archive_guess);
-
-        let keys = &self.app.keys;
+        let bytes = plan.bytes + table_bytes + index::bytes(&indexes);
         let name = match &self.request.file_name {
             // What reads it finds it by this name, and sees by its first bytes whether it is encrypted.
             Some(name) => name.clone(),
-            None => self.storage.unused_name(&keys.named(&self.archive_name(started))).await?,
-        };
-        let upload = self
-            .storage
-            .upload(
-                &name,
-                UploadHint { expected_bytes: archive_guess, memory: upload_memory(self.app) },
-                Arc::new(RemainsJournal(self.ctx.clone())),
-            )
-            .await?;
-        let (sink, chunks) = mpsc::channel(1);
-        let (chunks, sealing) = Sealing::start(keys, chunks);
-        let uploading = tokio::spawn(send(chunks, upload, self.app.limits.upload.clone()));
-        let options = writer_options(self.app);
-        let mut writer = match parent {
-            None => Writer::new(options, sink),
-            Some(_) => Writer::increment(options, sink),
-        };
-        let read = Read { indexes, snapshots, base };
-        let written = self.write(&mut writer, portal, &tenants, read, started).await;
-        let finished = match written {
-            Ok(info) => writer.finish(info).await.map_err(RunError::from),
-            Err(error) => {
-                drop(writer);
-                Err(error)
+            None => {
+                let name = self.app.keys.named(&self.archive_name(started));
+                self.storage.unused_name(&name).await?
             }
         };
-        progress.phase("storing");
-        let upload = joined(uploading).await;
-        match (sealed(sealing, finished).await, upload) {
-            (Ok(stored), Ok((upload, sent))) => {
-                progress.correct_total(stored.bytes as i64 - archive_guess as i64);
-                Ok(Assembled { started, name, upload, sent, stored, parent })
-            }
-            // The storage's own error says more than that the stream was closed.
-            (_, Err(error)) => Err(error),
-            (Err(error), Ok((upload, _))) => {
-                upload.abort().await?;
-                Err(error)
-            }
-        }
-    }
-
-    /// Makes the archive appear and reads it back. Not to be dropped: a storage that was told to complete an
-    /// upload may do so after we have stopped waiting, and nobody would know of the archive.
-    async fn store(&self, assembled: Assembled) -> Result<Finished, RunError> {
-        let Assembled { started, name, upload, sent, stored, parent } = assembled;
-        let progress = &self.ctx.progress;
-        let locked = upload.locked_until();
-        let id = upload.complete().await?;
-        let storage = self.storage.of_archive(id.as_deref());
-        progress.phase("verifying");
-        let read_back = async {
-            read_back(&storage, &name, &sent, progress, &self.app.limits.read)
-                .await
-                .map_err(RunError::Failed)?;
-            match parent {
-                Some(parent) => {
-                    archives::get(self.app, None, parent).await.map(drop).map_err(|error| {
-                        RunError::Failed(format!("what the increment adds to was removed: {error}"))
-                    })
-                }
-                None => Ok(()),
-            }
-        };
-        let read_back = tokio::select! {
-            result = read_back => result,
-            () = self.ctx.cancel.cancelled() => Err(RunError::Cancelled),
-        };
-        if let Err(error) = read_back {
-            // Nothing that is not whole, or not wanted, may look like an archive. After a lost lease it is
-            // another worker's to clean.
-            if self.ctx.cancel.reason() != Some(CancelReason::Lost) {
-                storage.delete(&name).await?;
-            }
-            return Err(error);
-        }
-        let now = Timestamp::now();
-        let record = ArchiveRecord {
-            // DocSpace's clients find a backup in the history by the id of its task.
-            id: self.ctx.job.id,
-            tenant_id: self.ctx.job.tenant_id,
-            url: storage.object_url(&name).to_string(),
-            name,
-            storage_type: self.request.storage_type,
-            storage_params: storage::in_record(&self.request.storage_params, id.as_deref(), locked),
-            size: stored.bytes,
-            sha256: hex::encode(stored.sha256),
-            created_on: started,
-            expires_on: (self.request.storage_type == StorageType::DataStore)
-                .then(|| started + jiff::SignedDuration::from_hours(24 * DATA_STORE_DAYS)),
-            dump: self.ctx.job.dump,
-            mode: mode_word(parent.map_or(Mode::Full, |_| Mode::Incremental)).to_owned(),
-            parent_id: parent,
-            verified_on: Some(now),
-            proved_on: None,
-            removed_on: None,
-            missing_since: None,
-            warnings: self.ctx.warnings().len() as u64,
-            job_id: Some(self.ctx.job.id),
-            schedule_id: self.request.schedule_id,
-        };
-        Ok(Finished { copies: self.copies(), ..Finished::archive(record) })
-    }
-
-    /// Where else the archive goes. Those of DocSpace's data store are gone after a day.
-    fn copies(&self) -> Vec<String> {
-        match self.request.storage_type {
-            StorageType::DataStore => Vec::new(),
-            _ => self.app.storages.copy_names(),
-        }
+        Ok((Sources { indexes, snapshots, base, tenants, bytes }, name))
     }
 
     /// What the backup adds to.
@@ -277,6 +248,12 @@ impl Attempt<'_> {
         let request = self.request;
         if request.mode == Mode::Full {
             return Base::new(None);
+        }
+        if let Some(upon) = self.upon {
+            return match first_of(self.app, upon).await {
+                Ok(parent) => Base::new(Some(parent)),
+                Err(why) => self.no_base(why),
+            };
         }
         let full_every = request.full_every.as_deref().map(full_every).transpose();
         let wanted = Wanted {
@@ -290,12 +267,16 @@ impl Attempt<'_> {
         match choose(self.app, &wanted, self.app.clock.now()).await? {
             Choice::Parent(parent) => Base::new(Some(*parent)),
             Choice::Due => Base::new(None),
-            Choice::None(why) => {
-                self.ctx
-                    .warn(format!("a full backup was made, for there is nothing to add to: {why}"));
-                Base::new(None)
-            }
+            Choice::None(why) => self.no_base(Some(why)),
         }
+    }
+
+    fn no_base(&self, why: Option<String>) -> Result<Base, RunError> {
+        if let Some(why) = why {
+            let text = format!("a full backup was made, for there is nothing to add to: {why}");
+            self.ctx.warn(text);
+        }
+        Base::new(None)
     }
 
     /// Opens the snapshots of all databases at once, so that they show one moment as nearly as servers allow.
@@ -324,9 +305,7 @@ impl Attempt<'_> {
     async fn write(
         &self,
         writer: &mut Writer,
-        portal: &Portal,
-        tenants: &[Tenant],
-        read: Read,
+        sources: Sources,
         started: Timestamp,
     ) -> Result<ManifestInfo, RunError> {
         let progress = &self.ctx.progress;
@@ -342,7 +321,7 @@ impl Attempt<'_> {
             };
             writer.append(marker, b"True").await?;
         }
-        let Read { indexes, snapshots, base } = read;
+        let Sources { indexes, snapshots, base, tenants, .. } = sources;
         let infos = snapshots.iter().map(Opened::info).collect();
         // Handed over, so that each snapshot is closed as soon as its tables are read.
         let databases = snapshots.into_iter().enumerate().map(|(position, opened)| {
@@ -359,21 +338,20 @@ impl Attempt<'_> {
         }
         progress.phase("database");
         // Files are read beside: the snapshots are open, so no row can refer to a file that was too new.
-        files::store(self.app, tenants, dumps, writer, self.ctx, &base, now).await?;
+        files::store(self.app, &tenants, dumps, writer, self.ctx, &base, now).await?;
         progress.phase("storing");
-        let info = self.manifest(portal, tenants, infos, &base, started).await?;
+        let info = self.manifest(&tenants, infos, &base, started).await?;
         Ok(ManifestInfo { indexes: index_names, ..info })
     }
 
     async fn manifest(
         &self,
-        portal: &Portal,
         tenants: &[Tenant],
         databases: Vec<DatabaseInfo>,
         base: &Base,
         started: Timestamp,
     ) -> Result<ManifestInfo, RunError> {
-        let config = &self.app.config.portal;
+        let (portal, config) = (&self.app.portal, &self.app.config.portal);
         let parent = base.parent.as_ref();
         Ok(ManifestInfo {
             program: format!("portal-backup {}", env!("CARGO_PKG_VERSION")),
@@ -382,8 +360,10 @@ impl Attempt<'_> {
             layout: self.app.layout_name().to_owned(),
             dump: self.ctx.job.dump,
             mode: mode_word(parent.map_or(Mode::Full, |_| Mode::Incremental)).to_owned(),
+            schedule: self.request.schedule_id.map(|id| id.to_string()),
             parent: parent.map(|parent| parent.id.to_string()),
             links: parent.map(|parent| parent.links.clone()).unwrap_or_default(),
+            resource: self.app.single.map(|id| id.to_string()),
             chunk_key: Some(base.key.clone()),
             tenants: tenants
                 .iter()
@@ -411,13 +391,6 @@ impl Attempt<'_> {
     }
 }
 
-/// What is to be read, and what it is compared with.
-struct Read {
-    indexes: Vec<CapturedIndex>,
-    snapshots: Vec<Opened>,
-    base: Arc<Base>,
-}
-
 struct Opened {
     name: String,
     snapshot: Arc<dyn Snapshot>,
@@ -435,16 +408,6 @@ impl Opened {
     }
 }
 
-/// Notes what an upload may leave behind with the job that makes it.
-pub(in crate::ops) struct RemainsJournal(pub JobContext);
-
-#[async_trait::async_trait]
-impl crate::storage::UploadJournal for RemainsJournal {
-    async fn record(&self, remains: &Remains) -> Result<(), JournalError> {
-        Ok(self.0.save_remains(serde_json::to_value(remains)?).await?)
-    }
-}
-
 /// How an archive is written: compressing it has two fifths of a job's memory.
 pub(super) fn writer_options(app: &App) -> WriterOptions {
     let config = &app.config.backup;
@@ -454,46 +417,4 @@ pub(super) fn writer_options(app: &App) -> WriterOptions {
         memory: config.memory.0 as usize / 5 * 2,
         temp_dir: config.temp_dir.clone(),
     }
-}
-
-/// What of a job's memory sending the archive has, in bytes.
-pub(super) fn upload_memory(app: &App) -> usize {
-    app.config.backup.memory.0 as usize / 5
-}
-
-/// Hands the archive's bytes to the storage as they come.
-pub(in crate::ops) async fn send(
-    mut chunks: mpsc::Receiver<bytes::Bytes>,
-    mut upload: Upload,
-    limit: Rate,
-) -> Result<(Upload, Fingerprint), RunError> {
-    let mut sent = Fingerprint::default();
-    while let Some(chunk) = chunks.recv().await {
-        sent.update(&chunk);
-        limit.take(chunk.len()).await;
-        if let Err(error) = upload.write(chunk).await {
-            if let Err(left) = upload.abort().await {
-                tracing::warn!(%left, "a failed upload could not be removed; it will be tried again");
-            }
-            return Err(error.into());
-        }
-    }
-    Ok((upload, sent))
-}
-
-/// What the storage got, after the writer has ended. An encryption that failed says more than the writer, whose bytes
-/// it no longer took.
-pub(super) async fn sealed(
-    sealing: Sealing,
-    written: Result<Summary, RunError>,
-) -> Result<Stored, RunError> {
-    let sealed = sealing.finish().await?;
-    let Summary { bytes, sha256, .. } = written?;
-    Ok(sealed.unwrap_or(Stored { bytes, sha256 }))
-}
-
-pub(in crate::ops) async fn joined(
-    task: JoinHandle<Result<(Upload, Fingerprint), RunError>>,
-) -> Result<(Upload, Fingerprint), RunError> {
-    task.await.map_err(|error| RunError::Internal(error.to_string()))?
 }

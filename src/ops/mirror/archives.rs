@@ -1,20 +1,21 @@
 //! Archives and `backup_backup`.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use percent_encoding::percent_decode_str;
 use uuid::Uuid;
 
+use super::Refused;
 use crate::app::App;
 use crate::catalog::ArchiveRecord;
 use crate::ops::OpError;
+use crate::ops::archives::{WHOSE_STORE, docspace_store};
 use crate::ops::schedules::{base_path, params_of, slot_id};
+use crate::portal::Tenant;
 use crate::portal::docspace::backups::{BackupRow, INSTALLATION};
 use crate::portal::docspace::identity::Identity;
-use crate::storage::{FILE_ID, StorageParams, StorageType, is_secret_param};
-
-/// So many in a row mean that the table takes none.
-const MOST_FAILURES: usize = 3;
+use crate::storage::{FILE_ID, StorageParams, StorageType, is_secret_param, of_tenant};
 
 /// Enters what DocSpace stored, and notes what it deleted.
 pub(super) async fn pull(app: &App, identity: &Identity) -> Result<(), OpError> {
@@ -22,12 +23,17 @@ pub(super) async fn pull(app: &App, identity: &Identity) -> Result<(), OpError> 
     let known: HashMap<Uuid, _> =
         upkeep.archive_states().await?.into_iter().map(|state| (state.id, state)).collect();
     let mut seen = HashSet::new();
+    let mut tenants = None;
     for row in identity.backups().await? {
         let Ok(id) = Uuid::try_parse(&row.id) else { continue };
         seen.insert(id);
         match known.get(&id) {
             None => {
-                let Some(record) = record(app, id, &row).await else { continue };
+                if tenants.is_none() {
+                    tenants = Some(app.portal.tenants().await?);
+                }
+                let tenants = tenants.as_deref().unwrap_or_default();
+                let Some(record) = record(app, id, &row, tenants).await else { continue };
                 if app.catalog.archives().insert(&record).await? {
                     tracing::info!(archive = %id, name = record.name, "a backup of DocSpace's was taken over");
                     // The table says of it what it is to say.
@@ -35,10 +41,10 @@ pub(super) async fn pull(app: &App, identity: &Identity) -> Result<(), OpError> 
                 }
             }
             Some(state) if state.stale => {}
-            Some(state) if row.removed && !state.removed && !state.missing => {
+            Some(state) if row.removed && !state.gone() => {
                 app.catalog.archives().mark_removed(id, app.clock.now()).await?;
             }
-            Some(state) if !row.removed && (state.removed || state.missing) => {
+            Some(state) if !row.removed && state.gone() => {
                 upkeep.archive_untold(id).await?;
             }
             Some(_) => {}
@@ -46,7 +52,7 @@ pub(super) async fn pull(app: &App, identity: &Identity) -> Result<(), OpError> 
     }
     // A restore has put back a table that does not know them.
     for state in known.values() {
-        if !state.stale && !state.removed && !state.missing && !seen.contains(&state.id) {
+        if !state.stale && !state.gone() && !seen.contains(&state.id) {
             upkeep.archive_untold(state.id).await?;
         }
     }
@@ -61,23 +67,18 @@ pub(super) async fn push(app: &App, identity: &Identity) -> Result<(), OpError> 
     }
     let tenants: HashSet<i64> =
         app.portal.tenants().await?.into_iter().map(|tenant| tenant.id).collect();
-    let mut failures = Vec::new();
+    let mut refused = Refused::default();
     for (record, changes) in stale {
         let row = row(&record, &app.unseal_params(&record.storage_params)?);
+        let made_here = record.job_id.is_some();
         // The table takes backups of tenants only.
-        if tenants.contains(&row.tenant_id)
-            && let Err(error) = identity.put_backup(&row).await
+        if !tenants.contains(&row.tenant_id)
+            || refused.note(identity.put_backup(&row, made_here).await)?
         {
-            // One that it does not take must not stand in the way of the others.
-            failures.push(error);
-            if failures.len() > MOST_FAILURES {
-                break;
-            }
-            continue;
+            app.catalog.upkeep().archive_told(record.id, changes).await?;
         }
-        app.catalog.upkeep().archive_told(record.id, changes).await?;
     }
-    failures.pop().map_or(Ok(()), |error| Err(error.into()))
+    refused.result()
 }
 
 /// An archive as DocSpace would record it. Secrets stay here.
@@ -102,25 +103,33 @@ fn row(record: &ArchiveRecord, params: &StorageParams) -> BackupRow {
         is_scheduled: record.schedule_id.is_some(),
         name: record.name.clone(),
         storage_type: record.storage_type as i64,
-        base_path: base_path(record.storage_type, &params),
+        base_path: match (record.storage_type, &path) {
+            // DocSpace knows absolute folders only.
+            (StorageType::Local, Some(path)) => {
+                Path::new(path).parent().map(|folder| folder.display().to_string())
+            }
+            _ => base_path(record.storage_type, &params),
+        },
         path: path.unwrap_or_else(|| record.name.clone()),
         created_on: record.created_on,
         expires_on: record.expires_on,
         params,
         // facts §6: "hash column = uppercase hex SHA-256".
         hash: record.sha256.to_ascii_uppercase(),
-        removed: record.removed_on.is_some() || record.missing_since.is_some(),
+        removed: record.removed_on.is_some()
+            || (record.missing_since.is_some() && record.job_id.is_some()),
     }
 }
 
 /// A backup of DocSpace's as the catalog keeps it. None: of no storage type that is known here.
-async fn record(app: &App, id: Uuid, row: &BackupRow) -> Option<ArchiveRecord> {
+async fn record(app: &App, id: Uuid, row: &BackupRow, tenants: &[Tenant]) -> Option<ArchiveRecord> {
+    let dump = row.tenant_id == INSTALLATION;
     let storage_type = storage_type(row.storage_type)?;
     let mut name = row.name.clone();
     let mut params = params_of(storage_type, row.base_path.as_deref(), &row.params);
     let mut url = format!("docspace:{}/{}", row.storage_type, row.path);
     if storage_type == StorageType::Local {
-        let path = std::path::Path::new(&row.path);
+        let path = Path::new(&row.path);
         if let (Some(folder), Some(file)) = (path.parent(), path.file_name()) {
             params = [("filePath".to_owned(), folder.display().to_string())].into();
             name = file.to_string_lossy().into_owned();
@@ -132,17 +141,30 @@ async fn record(app: &App, id: Uuid, row: &BackupRow) -> Option<ArchiveRecord> {
     if matches!(storage_type, StorageType::Documents | StorageType::ThirdpartyDocuments) {
         params.insert(FILE_ID.to_owned(), row.path.clone());
     }
+    of_tenant(storage_type, &mut params, row.tenant_id, dump);
     let mut size = 0;
     // Where the configuration does not reach, the record shows in the history all the same.
     if let Ok(storage) = app.storages.resolve(storage_type, &params) {
         url = storage.object_url(&name).to_string();
-        if !row.removed
-            && let Ok(Some(found)) = storage.size(&name).await
-        {
-            size = found;
+        if !row.removed {
+            match storage.size(&name).await {
+                Ok(Some(found)) => size = found,
+                Ok(None) if storage_type == StorageType::DataStore => {
+                    // Of a dump the row does not say which tenant asked for it.
+                    for tenant in tenants {
+                        let Some(own) = docspace_store(app, tenant.id) else { break };
+                        if let Ok(Some(found)) = own.size(&name).await {
+                            size = found;
+                            url = own.object_url(&name).to_string();
+                            params.insert(WHOSE_STORE.to_owned(), tenant.id.to_string());
+                            break;
+                        }
+                    }
+                }
+                _ => {}
+            }
         }
     }
-    let dump = row.tenant_id == INSTALLATION;
     Some(ArchiveRecord {
         id,
         tenant_id: row.tenant_id,

@@ -5,16 +5,17 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
+use super::Refused;
 use super::archives::storage_type;
 use crate::app::App;
 use crate::catalog::ScheduleRecord;
-use crate::ops::OpError;
-use crate::ops::schedules::{base_path, is_slot, params_of, portal_zone, slot_id};
-use crate::portal::Tenant;
+use crate::ops::schedules::{base_path, is_slot, params_of, portal_zone, slot_id, zone_of};
+use crate::ops::{Actor, OpError};
 use crate::portal::docspace::audit::Action;
 use crate::portal::docspace::backups::INSTALLATION;
 use crate::portal::docspace::identity::Identity;
 use crate::portal::docspace::schedules::ScheduleRow;
+use crate::portal::{PortalError, Tenant};
 use crate::schedule::retention::Rules;
 use crate::schedule::{Cron, due};
 use crate::storage::{StorageParams, StorageType, is_secret_param};
@@ -44,7 +45,7 @@ pub(super) async fn pull(
         if !ours {
             take_over(app, &tenants, &row, present).await?;
         } else if let Some(record) = present.filter(|record| record.stale == 0) {
-            note(app, record, &row.settings()).await?;
+            note(app, &tenants, record, &row).await?;
         }
     }
     for (_, mut record) in slots {
@@ -64,24 +65,43 @@ pub(super) async fn pull(
 /// Writes what the table does not show yet.
 pub(super) async fn push(app: &App, identity: &Identity) -> Result<(), OpError> {
     let records = app.catalog.schedules().all().await?;
+    let mut refused = Refused::default();
     for mut record in records.into_iter().filter(|record| record.stale > 0 && is_slot(record)) {
         if let Some(deleted) = record.deleted_on {
             let tenant = if record.dump { INSTALLATION } else { record.tenant_id };
-            identity.delete_schedule(tenant).await?;
-            if app.catalog.schedules().forget(record.id, record.revision).await? {
-                identity.audit(record.tenant_id, Action::ScheduleDeleted, deleted).await?;
+            // Told first: once the record is forgotten nobody knows of it.
+            if refused.note(delete(identity, &record, tenant, deleted).await)? {
+                app.catalog.schedules().forget(record.id, record.revision).await?;
             }
             continue;
         }
-        let row = row(&record, &app.unseal_params(&record.storage_params)?);
-        identity.put_schedule(&row).await?;
+        let row = row(app, &record)?;
+        if !refused.note(identity.put_schedule(&row).await)? {
+            continue;
+        }
         record.stale = 0;
-        record.mirrored = Some(row.settings());
+        // As the table took it: a server that is not strict cuts what is too long.
+        let read = identity.schedules().await?;
+        let read = read.into_iter().find(|read| read.tenant_id == row.tenant_id);
+        record.mirrored = Some(read.unwrap_or(row).settings());
         record.synced_on = Some(app.clock.now());
         // Changed meanwhile: the next look writes it again.
         app.catalog.schedules().save(&record).await?;
     }
-    Ok(())
+    refused.result()
+}
+
+/// Deletes a schedule's row, with a line in the audit trail.
+async fn delete(
+    identity: &Identity,
+    record: &ScheduleRecord,
+    tenant: i64,
+    at: Timestamp,
+) -> Result<(), PortalError> {
+    identity.delete_schedule(tenant).await?;
+    let actor = record.deleted_by.as_ref().map(Actor::read).unwrap_or_default();
+    let target = record.id.to_string();
+    identity.audit(record.tenant_id, Action::ScheduleDeleted, at, actor.who(), &target).await
 }
 
 /// Whether the table was put back to another time since both were equal.
@@ -92,16 +112,32 @@ fn was_restored(record: &ScheduleRecord, restored_on: Option<Timestamp>) -> bool
     }
 }
 
-/// After a restore, a row that differs is to be written again; one that is equal needs nothing.
-async fn note(app: &App, mut record: ScheduleRecord, settings: &str) -> Result<(), OpError> {
-    if record.mirrored.as_deref() != Some(settings) {
+/// After a restore, a row that differs is to be written again. A run that DocSpace made itself counts as one of
+/// ours.
+async fn note(
+    app: &App,
+    tenants: &[Tenant],
+    mut record: ScheduleRecord,
+    row: &ScheduleRow,
+) -> Result<(), OpError> {
+    if record.mirrored != Some(row.settings()) {
         record.stale += 1;
-        app.catalog.schedules().save(&record).await?;
+    } else if row.last_backup > record.last_run {
+        record.last_run = row.last_backup;
+        record.retry_on = None;
+        let zone = zone_of(app, tenants, &record);
+        let cron: Option<Cron> = record.cron.parse().ok();
+        record.next_run =
+            cron.and_then(|cron| due::taken_over(&cron, &zone, row.last_backup, app.clock.now()));
+    } else {
+        return Ok(());
     }
+    app.catalog.schedules().save(&record).await?;
     Ok(())
 }
 
-fn row(record: &ScheduleRecord, params: &StorageParams) -> ScheduleRow {
+fn row(app: &App, record: &ScheduleRecord) -> Result<ScheduleRow, OpError> {
+    let params = &app.unseal_params(&record.storage_params)?;
     let mut shown: StorageParams =
         params.clone().into_iter().filter(|(name, _)| !is_secret_param(name)).collect();
     if record.dump {
@@ -109,16 +145,25 @@ fn row(record: &ScheduleRecord, params: &StorageParams) -> ScheduleRow {
     }
     let rules = &record.retention;
     let stored = rules.backups_stored.or(rules.keep_last).map_or(30, |count| count.min(30));
-    ScheduleRow {
+    let folder = match record.storage_type {
+        // DocSpace knows absolute folders only.
+        StorageType::Local => {
+            app.storages.resolve(StorageType::Local, params).ok().and_then(|own| own.local_path())
+        }
+        _ => None,
+    };
+    Ok(ScheduleRow {
         tenant_id: if record.dump { INSTALLATION } else { record.tenant_id },
         cron: record.cron.clone(),
         backups_stored: i64::from(stored),
         storage_type: record.storage_type as i64,
-        base_path: base_path(record.storage_type, params),
+        base_path: folder
+            .map(|folder| folder.display().to_string())
+            .or_else(|| base_path(record.storage_type, params)),
         params: shown,
         last_backup: record.last_run,
         dump: record.dump,
-    }
+    })
 }
 
 /// Makes DocSpace's schedule ours.
@@ -176,6 +221,7 @@ async fn take_over(
         mirrored: Some(row.settings()),
         synced_on: Some(now),
         deleted_on: None,
+        deleted_by: None,
         revision: present.as_ref().map_or(0, |present| present.revision),
     };
     if app.catalog.schedules().save(&record).await? {

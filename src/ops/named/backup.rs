@@ -6,11 +6,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use super::folder::{ARCHIVE, FAILURE, Folder, STATE, document_name, increment_name};
 use super::location::Location;
 use super::sources::{self, NamedSource};
-use super::{NO_TENANT, document, operations};
+use super::{NO_TENANT, document, operations, telling};
 use crate::app::App;
 use crate::catalog::{Message, Operation, SourceKind, Task};
 use crate::config::RavenVersion;
@@ -18,10 +19,13 @@ use crate::jobs::{
     CancelReason, Cleaned, Finished, Job, JobContext, JobFailure, JobFilter, JobKind, NewJob,
 };
 use crate::ops::OpError;
-use crate::ops::backup::{self, BackupRequest, Mode};
+use crate::ops::backup::{self, BackupRequest, Candidate, Mode};
 
 /// How long a portal's restore is left alone before it is looked again whether it has ended.
 const AGAIN: Duration = Duration::from_millis(500);
+
+/// How many backups of a folder are looked at for one that can be added to.
+const LOOKED_AT: usize = 5;
 
 /// What a caller asks for.
 pub struct StartBackup {
@@ -81,7 +85,7 @@ pub async fn start(app: &App, wanted: StartBackup) -> Result<Operation, BackupRe
         return Err(BackupRefused::FailureMarker);
     }
     let setting = document::setting(
-        &document::current(app, &wanted.source),
+        &document::current(&wanted.source),
         "Raven/Voron/AllowIncrementalBackups",
     )
     .map(str::to_ascii_lowercase);
@@ -97,10 +101,11 @@ pub async fn start(app: &App, wanted: StartBackup) -> Result<Operation, BackupRe
         backup: BackupRequest {
             storage_type: target.storage_type,
             storage_params: target.storage_params.clone(),
-            mode: Mode::Full,
+            mode: if wanted.incremental { Mode::Incremental } else { Mode::Full },
             parent: None,
             full_every: None,
             schedule_id: None,
+            actor: None,
             file_name: Some(ARCHIVE.to_owned()),
         },
         source_kind: kind,
@@ -127,6 +132,29 @@ pub async fn start(app: &App, wanted: StartBackup) -> Result<Operation, BackupRe
     }
     let location = &wanted.location.shown;
     Ok(operations::begin(app, &enqueued.job, (Task::Backup, kind), &name, location).await?)
+}
+
+/// Those of a folder's backups that the catalog knows.
+async fn candidates(app: &App, root: &Folder, whole: &[Folder]) -> Result<Vec<Candidate>, OpError> {
+    let mut candidates = Vec::new();
+    for folder in whole {
+        if let Some(record) = app.catalog.archives().by_url(folder.archive_url()).await? {
+            candidates.push(Candidate { record, place: Some(folder.place_in(root)) });
+        }
+    }
+    Ok(candidates)
+}
+
+/// The archives that an unfinished backup may be adding to.
+pub(in crate::ops) async fn may_add_to(app: &App, job: &Job) -> Result<Vec<Uuid>, OpError> {
+    let request = request(job).map_err(OpError::internal)?;
+    if !request.incremental {
+        return Ok(Vec::new());
+    }
+    let root = Folder::open(app, &request.location)?;
+    let whole = root.whole(app, request.source_kind, LOOKED_AT).await?;
+    let candidates = candidates(app, &root, &whole).await?;
+    Ok(candidates.into_iter().map(|candidate| candidate.record.id).collect())
 }
 
 fn kind_word(kind: SourceKind) -> &'static str {
@@ -169,12 +197,18 @@ pub(in crate::ops) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Fini
         request.location.shown
     );
     app.catalog.operations().say(ctx.job.id, Message::now(text), true).await.map_err(failed)?;
-    let result = Run { app, ctx, request: &request }.run().await;
+    let result = telling::beside(app, ctx, Run { app, ctx, request: &request }.run()).await;
     for warning in ctx.warnings() {
         operations::say(app, ctx.job.id, Message::now(warning)).await;
     }
     match &result {
-        Ok(_) => operations::say(app, ctx.job.id, Message::now(operations::FINISHED)).await,
+        Ok(finished) => {
+            let added = finished.archive.as_ref().filter(|archive| archive.parent_id.is_some());
+            let pages = added.map(|archive| telling::pages(archive.size));
+            for text in pages.into_iter().chain([operations::FINISHED.to_owned()]) {
+                operations::say(app, ctx.job.id, Message::now(text)).await;
+            }
+        }
         Err(JobFailure::Failed(why)) if ctx.cancel.reason().is_none() => {
             mark_failure(app, &request, why).await;
         }
@@ -258,15 +292,22 @@ impl Run<'_> {
         Ok(finished)
     }
 
-    /// Makes the archive of this backup.
-    ///
-    /// The one place where an incremental backup is told from a full one: here its archive will build on that of
-    /// `root.newest(…)`. Until archives can build on others, each increment's stands by itself.
+    /// Makes the archive of this backup. The first increment of a folder without a full backup holds everything.
     async fn archive(&self, source: &NamedSource, root: &Folder) -> Result<Finished, JobFailure> {
-        let portal = source.portal(self.app);
-        let single =
-            self.app.with_portal(portal, std::slice::from_ref(root.url())).map_err(failed)?;
-        backup::run(&single, self.ctx).await
+        let single = source.single(self.app, std::slice::from_ref(root.url())).map_err(failed)?;
+        let kind = self.request.source_kind;
+        let whole = match self.request.incremental {
+            true => root.whole(self.app, kind, LOOKED_AT).await.map_err(failed)?,
+            false => Vec::new(),
+        };
+        let upon = candidates(self.app, root, &whole).await.map_err(failed)?;
+        let finished = backup::run_upon(&single, self.ctx, Some(&upon)).await?;
+        if upon.is_empty() && !whole.is_empty() {
+            self.ctx.warn(
+                "a full backup was made, for the catalog knows none of the backups of this folder",
+            );
+        }
+        Ok(finished)
     }
 
     /// Makes the folder this source's, or finds that it is another's.
@@ -304,18 +345,29 @@ impl Run<'_> {
             }
             None => None,
         };
-        let whole = supplied.unwrap_or_else(|| document::current(self.app, source));
+        let whole = supplied.unwrap_or_else(|| document::current(source));
         let kind = self.request.source_kind;
-        let with_secrets = self.app.config.ravendb.store_secrets;
-        let (stored, left_out) = document::stored(kind, whole, with_secrets);
         let name = document_name(kind);
-        if left_out {
-            self.ctx.warn(format!(
-                "Warning: secrets were left out of {name}; ravendb.store_secrets of the configuration allows them"
-            ));
+        let (mut stored, secrets) = document::stored(kind, whole.clone(), false);
+        let with_secrets = secrets && self.app.config.ravendb.store_secrets;
+        if with_secrets {
+            stored = document::stored(kind, whole, true).0;
         }
         let text = serde_json::to_string_pretty(&stored).map_err(failed)?;
-        target.write(name, text).await.map_err(failed)
+        if !secrets {
+            return target.write(name, text).await.map_err(failed);
+        }
+        self.ctx.warn(match (with_secrets, self.app.keys.encrypts()) {
+            (false, _) => format!(
+                "Warning: secrets were left out of {name}; ravendb.store_secrets of the configuration allows them"
+            ),
+            (true, true) => format!("Warning: {name} holds secrets, and is encrypted as the backup is"),
+            (true, false) => format!("Warning: {name} holds secrets in clear"),
+        });
+        match with_secrets {
+            true => target.write_sealed(name, text).await.map_err(failed),
+            false => target.write(name, text).await.map_err(failed),
+        }
     }
 
     /// A restore of the portal changes its sources under everybody's eyes.

@@ -4,7 +4,6 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::sources::{NamedSource, SourcePlace};
-use crate::app::App;
 use crate::catalog::SourceKind;
 use crate::storage::is_secret_param;
 
@@ -61,8 +60,15 @@ pub fn set(document: &mut Map<String, Value>, name: &str, value: &str) {
     }
 }
 
+/// Removes a setting.
+pub fn unset(document: &mut Map<String, Value>, name: &str) {
+    if let Some(Value::Object(settings)) = get_mut(document, "Settings") {
+        settings.retain(|key, _| !key.eq_ignore_ascii_case(name));
+    }
+}
+
 /// The document of a source as it is now, with its secrets.
-pub fn current(app: &App, source: &NamedSource) -> Map<String, Value> {
+pub fn current(source: &NamedSource) -> Map<String, Value> {
     if let Some(document) = &source.document {
         return document.clone();
     }
@@ -70,7 +76,7 @@ pub fn current(app: &App, source: &NamedSource) -> Map<String, Value> {
     let mut secured = Map::new();
     match &source.place {
         SourcePlace::Database { url } => {
-            if Url::parse(url.expose()).is_ok_and(|url| url.password().is_some()) {
+            if without_secrets(url.expose()) != url.expose() {
                 secured.insert("Portal-Backup/Url".to_owned(), url.expose().into());
             }
         }
@@ -85,9 +91,8 @@ pub fn current(app: &App, source: &NamedSource) -> Map<String, Value> {
     document.insert("Settings".to_owned(), json!({}));
     document.insert("Disabled".to_owned(), false.into());
     document.insert("Id".to_owned(), source.name.clone().into());
-    set(&mut document, data_dir(kind), &without_password(source.place.url()));
-    let indexes = app.config.portal.index.iter();
-    if let Some(index) = indexes.into_iter().find(|index| index.name == source.name) {
+    set(&mut document, data_dir(kind), &without_secrets(source.place.url()));
+    if let Some(index) = &source.index {
         set(&mut document, "Raven/IndexStoragePath", index.url.as_str());
     }
     document
@@ -108,43 +113,97 @@ pub fn stored(
             *secured = json!({});
             left_out = true;
         }
-        if let Some(Value::Object(settings)) = get_mut(&mut document, "Settings") {
-            let before = settings.len();
-            settings.retain(|name, _| !is_secret(name));
-            left_out |= settings.len() < before;
-            for value in settings.values_mut() {
-                let clean = value.as_str().map(without_password);
-                if let Some(clean) = clean.filter(|clean| Some(clean.as_str()) != value.as_str()) {
-                    *value = clean.into();
-                    left_out = true;
-                }
-            }
-        }
+        left_out |= clean_members(&mut document);
     }
     let (name, value) = storage_name(kind);
     set(&mut document, name, value);
     (document, left_out)
 }
 
-fn is_secret(name: &str) -> bool {
-    let last = name.rsplit('/').next().unwrap_or(name);
-    let lower = name.to_ascii_lowercase();
-    is_secret_param(last)
-        || ["password", "secret", "apikey", "encryption/key", "connectionstring", "oauthtokenkey"]
-            .iter()
-            .any(|word| lower.contains(word))
+/// Leaves secrets out, however deep they lie. True: there were any.
+fn clean(value: &mut Value) -> bool {
+    match value {
+        Value::Object(members) => clean_members(members),
+        Value::Array(items) => items.iter_mut().fold(false, |found, item| clean(item) | found),
+        Value::String(text) => {
+            let clean = without_secrets(text);
+            let found = clean != *text;
+            *text = clean;
+            found
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
-/// A URL without its password; any other text as it is.
-fn without_password(text: &str) -> String {
-    match Url::parse(text) {
-        Ok(mut url) if url.password().is_some() => {
-            // Fails only for URLs that have no password.
-            let _ = url.set_password(None);
-            url.to_string()
-        }
-        _ => text.to_owned(),
+fn clean_members(members: &mut Map<String, Value>) -> bool {
+    let before = members.len();
+    members.retain(|name, value| value.is_null() || !is_secret(name));
+    let left_out = members.len() < before;
+    members.values_mut().fold(left_out, |found, value| clean(value) | found)
+}
+
+/// Whatever has one of these in its name is secret.
+const WORDS: [&str; 8] = [
+    "password",
+    "passwd",
+    "pwd",
+    "secret",
+    "apikey",
+    "encryption/key",
+    "connectionstring",
+    "signature",
+];
+
+fn is_secret(name: &str) -> bool {
+    let last = name.trim().rsplit('/').next().unwrap_or(name);
+    let lower = name.trim().to_ascii_lowercase();
+    is_secret_param(last) || WORDS.iter().any(|word| lower.contains(word))
+}
+
+/// A URL or a connection string without what in it is secret; any other text as it is.
+pub fn without_secrets(text: &str) -> String {
+    let Ok(mut url) = Url::parse(text) else { return without_secret_pairs(text) };
+    if url.password().is_some() {
+        // Fails only for URLs that have no password.
+        let _ = url.set_password(None);
     }
+    if url.query_pairs().any(|(name, _)| is_secret(&name)) {
+        let kept: Vec<(String, String)> =
+            url.query_pairs().into_owned().filter(|(name, _)| !is_secret(name)).collect();
+        match kept.is_empty() {
+            true => url.set_query(None),
+            false => drop(url.query_pairs_mut().clear().extend_pairs(kept)),
+        }
+    }
+    // A URL that had none must stay as it was written.
+    match Url::parse(text).as_ref() == Ok(&url) {
+        true => without_secret_pairs(text),
+        false => without_secret_pairs(url.as_str()),
+    }
+}
+
+/// Of `Server=db;Password=x` or `host=db password=x`.
+fn without_secret_pairs(text: &str) -> String {
+    let is_secret_pair = |pair: &str| {
+        let name = pair.split_once('=').map_or("", |(name, _)| name);
+        is_secret(name.rsplit('/').next().unwrap_or(name))
+    };
+    let words = |part: &str| part.split_whitespace().any(is_secret_pair);
+    if !text.split(';').any(|part| is_secret_pair(part) || words(part)) {
+        return text.to_owned();
+    }
+    let kept = text.split(';').filter_map(|part| {
+        let kept: Vec<_> =
+            part.split_whitespace().take_while(|word| !is_secret_pair(word)).collect();
+        let cut = kept.len() < part.split_whitespace().count();
+        match (cut, is_secret_pair(part)) {
+            // What follows may belong to it.
+            (true, _) if !kept.is_empty() => Some(kept.join(" ")),
+            (true, _) | (false, true) => None,
+            (false, false) => Some(part.to_owned()),
+        }
+    });
+    kept.collect::<Vec<_>>().join(";")
 }
 
 #[cfg(test)]
@@ -192,7 +251,37 @@ mod tests {
         assert!(!left_out);
         assert_eq!(kept["securedSettings"]["Raven/Encryption/Key"], "x");
         assert_eq!(kept["Settings"]["Raven/FileSystem/Storage"], "voron");
-        let plain = map(json!({"SecuredSettings": {}, "Settings": {"a": "b"}}));
+        let plain = map(json!({"SecuredSettings": {}, "Settings": {"a": "b"}, "Password": null}));
         assert!(!stored(SourceKind::Database, plain, false).1);
+        let elsewhere = map(json!({
+            "Settings": {"a": "Server=db;Password=hunter2"},
+            "Replication": {"Destinations": [{"Url": "http://x", "ApiKey": "hunter2"}]},
+            "Token": "hunter2",
+        }));
+        let (kept, left_out) = stored(SourceKind::Database, elsewhere, false);
+        assert!(left_out);
+        assert_eq!(kept["Replication"]["Destinations"], json!([{"Url": "http://x"}]));
+        assert!(!Value::Object(kept).to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn texts_lose_what_is_secret_in_them() {
+        for (text, left) in [
+            ("mysql://u:p@h/d", "mysql://u@h/d"),
+            ("postgres://u@h/d?password=p", "postgres://u@h/d"),
+            ("postgres://u@h/d?sslmode=require&password=p", "postgres://u@h/d?sslmode=require"),
+            ("jdbc:postgresql://h/d?Password=p&x=1", "jdbc:postgresql://h/d?x=1"),
+            ("Server=db;Password=p;Database=x", "Server=db;Database=x"),
+            ("Server=db;User Id = sa; pwd = p", "Server=db;User Id = sa"),
+            ("host=db password='a b' dbname=x", "host=db"),
+            ("Url=http://x;ApiKey=k/p", "Url=http://x"),
+            ("sqlserver://h;user=sa;password=p", "sqlserver://h;user=sa"),
+            ("Password=p", ""),
+            ("file:///a%20b/c?", "file:///a%20b/c?"),
+            (r"~\Databases\a=b;c", r"~\Databases\a=b;c"),
+            ("two words", "two words"),
+        ] {
+            assert_eq!(without_secrets(text), left, "{text}");
+        }
     }
 }

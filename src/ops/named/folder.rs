@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 use super::location::Location;
 use crate::app::App;
 use crate::catalog::SourceKind;
-use crate::ops::OpError;
+use crate::encryption::{Keys, Opened, sealed};
+use crate::ops::{OpError, unopened};
 use crate::storage::{JournalError, Remains, Storage, UploadHint, UploadJournal};
 
 /// RavenDB's own name for the data of a full backup; by it a folder is known to hold one.
@@ -19,7 +20,8 @@ pub const ARCHIVE: &str = "RavenDB.Voron.Backup";
 pub const STATE: &str = "IncrementalBackupState.Document";
 /// RavenDB 3.5 leaves it where a backup failed.
 pub const FAILURE: &str = "Backup.Failure";
-const INCREMENT: &str = "Inc ";
+/// What the folders of increments are called.
+pub const INCREMENT: &str = "Inc ";
 /// Far more than any document.
 const LONGEST: u64 = 1 << 20;
 
@@ -37,18 +39,26 @@ pub fn increment_name(at: Timestamp) -> String {
 }
 
 /// One folder of a backup.
+#[derive(Clone)]
 pub struct Folder {
     pub location: Location,
     storage: Storage,
+    keys: Arc<Keys>,
 }
 
 impl Folder {
     pub fn open(app: &App, location: &Location) -> Result<Self, OpError> {
-        Ok(Self { location: location.clone(), storage: location.storage(app)? })
+        let keys = Arc::clone(&app.keys);
+        Ok(Self { location: location.clone(), storage: location.storage(app)?, keys })
     }
 
     pub fn url(&self) -> &url::Url {
         self.storage.url()
+    }
+
+    /// The address of its archive.
+    pub fn archive_url(&self) -> String {
+        self.storage.object_url(ARCHIVE).to_string()
     }
 
     /// Whether the folder is there; prefixes of buckets always are.
@@ -68,18 +78,20 @@ impl Folder {
         Ok(self.storage.size(name).await?.is_some())
     }
 
-    /// A JSON object; None: there is no such file.
+    /// A JSON object, encrypted or not; None: there is no such file.
     pub async fn read(&self, name: &str) -> Result<Option<Map<String, Value>>, OpError> {
         if !self.has(name).await? {
             return Ok(None);
         }
-        let object = self.storage.open(name).await?;
-        let size = archive::ReadAt::len(&object);
+        let object = Arc::new(self.storage.open(name).await?);
+        let opened = Opened::new(object, &self.keys).await.map_err(|e| unopened(name, &e))?;
+        let clear = opened.clear();
         let unreadable = |why: &str| OpError::Invalid(format!("{name}: {why}"));
-        if size > LONGEST {
+        if clear.len() > LONGEST {
             return Err(unreadable("it is too long"));
         }
-        let bytes = object.fetch(0..size).await?;
+        let bytes = clear.read_at(0..clear.len()).await;
+        let bytes = bytes.map_err(|error| OpError::Unavailable(format!("{name}: {error}")))?;
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
         serde_json::from_slice(bytes).map(Some).map_err(|error| unreadable(&error.to_string()))
     }
@@ -93,6 +105,12 @@ impl Folder {
         upload.write(content).await?;
         upload.complete().await?;
         Ok(())
+    }
+
+    /// Writes a small file that only those who can open archives can read.
+    pub async fn write_sealed(&self, name: &str, content: String) -> Result<(), OpError> {
+        let content = sealed(&self.keys, content.into()).await.map_err(OpError::internal)?;
+        self.write(name, content).await
     }
 
     pub async fn remove(&self, name: &str) -> Result<(), OpError> {
@@ -110,17 +128,41 @@ impl Folder {
             .collect()
     }
 
-    /// Where the newest backup lies that is whole: an increment, or else this folder. One that was interrupted has no
-    /// document, and nothing is built on it or restored from it.
+    /// Where the newest backup lies that is whole: an increment, or else this folder.
     pub async fn newest(&self, app: &App, kind: SourceKind) -> Result<Option<Self>, OpError> {
-        for location in self.increments().await?.iter().rev() {
-            let folder = Self::open(app, location)?;
+        Ok(self.whole(app, kind, 1).await?.pop())
+    }
+
+    /// The newest that are whole, the newest first. One that was interrupted has no document, and nothing is built on
+    /// it or restored from it.
+    pub async fn whole(
+        &self,
+        app: &App,
+        kind: SourceKind,
+        limit: usize,
+    ) -> Result<Vec<Self>, OpError> {
+        let mut whole = Vec::new();
+        let increments = self.increments().await?.into_iter().rev();
+        for location in increments.chain([self.location.clone()]) {
+            if whole.len() == limit {
+                break;
+            }
+            let folder = Self::open(app, &location)?;
             if folder.is_whole(kind).await? {
-                return Ok(Some(folder));
+                whole.push(folder);
             }
         }
-        let whole = self.is_whole(kind).await?;
-        Ok(whole.then(|| Self { location: self.location.clone(), storage: self.storage.clone() }))
+        Ok(whole)
+    }
+
+    /// Where its archive lies as seen from an increment of `root`.
+    pub fn place_in(&self, root: &Self) -> String {
+        let name =
+            self.location.shown.rsplit('/').next().filter(|_| self.location != root.location);
+        match name {
+            Some(name) => format!("../{name}/{ARCHIVE}"),
+            None => format!("../{ARCHIVE}"),
+        }
     }
 
     async fn is_whole(&self, kind: SourceKind) -> Result<bool, OpError> {

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::catalog::{Ending, Message, Operation, SourceKind, Task};
+use crate::config::RavenVersion;
 use crate::jobs::{Job, JobFilter, JobKind, JobState};
 use crate::ops::OpError;
 
@@ -12,8 +13,8 @@ use crate::ops::OpError;
 const RECENT: u32 = 500;
 
 /// An operation as it is now; its end is taken note of when its job has ended.
-pub async fn get(app: &App, id: i64) -> Result<Option<Operation>, OpError> {
-    match app.catalog.operations().get(id).await? {
+pub async fn numbered(app: &App, number: i64) -> Result<Option<Operation>, OpError> {
+    match app.catalog.operations().numbered(number).await? {
         Some(operation) => settled(app, operation).await.map(Some),
         None => Ok(None),
     }
@@ -82,6 +83,7 @@ pub(super) async fn begin(
 ) -> Result<Operation, OpError> {
     let new = Operation {
         id: 0,
+        number: None,
         job_id: Some(job.id),
         task,
         kind,
@@ -93,7 +95,9 @@ pub(super) async fn begin(
         ending: None,
         error: None,
     };
-    Ok(app.catalog.operations().begin(&new).await?)
+    // Backups of 3.0 are no operations to its clients.
+    let numbered = task == Task::Restore || app.config.ravendb.version == RavenVersion::V35;
+    Ok(app.catalog.operations().begin(&new, numbered).await?)
 }
 
 /// Tells the clients of a job's operation; that it cannot be told must not end the job.

@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::folder::{ARCHIVE, FAILURE, Folder, document_name};
 use super::location::Location;
-use super::sources::{self, SourcePlace};
+use super::sources::{self, RestoredIndex, SourcePlace};
 use super::target::{self, Archived};
 use super::{NO_TENANT, document, operations};
 use crate::app::App;
@@ -95,10 +96,8 @@ pub async fn start(app: &App, wanted: StartRestore) -> Result<Operation, Restore
     if !root.exists() {
         return Err(RestoreRefused::NoBackup(wanted.backup.shown));
     }
-    let document = match root.newest(app, kind).await? {
-        Some(newest) => newest.read(document_name(kind)).await?,
-        None => root.read(document_name(kind)).await?,
-    };
+    let newest = root.newest(app, kind).await?;
+    let document = newest.as_ref().unwrap_or(&root).read(document_name(kind)).await?;
     if kind == SourceKind::Filesystem {
         if !root.has_document(app, kind).await? {
             return Err(RestoreRefused::NoDocument(document_name(kind), wanted.backup.shown));
@@ -133,7 +132,14 @@ pub async fn start(app: &App, wanted: StartRestore) -> Result<Operation, Restore
         journals: wanted.journals,
         defrag: wanted.defrag,
     };
-    let job = enqueue(app, &request, wanted.timeout).await?;
+    let archive = match newest {
+        Some(newest) => {
+            app.catalog.archives().by_url(newest.archive_url()).await.map_err(OpError::from)?
+        }
+        None => None,
+    };
+    let archive = archive.map(|record| record.id);
+    let job = enqueue(app, &request, archive, wanted.timeout).await?;
     let location = &wanted.backup.shown;
     Ok(operations::begin(app, &job, (Task::Restore, kind), &name, location).await?)
 }
@@ -163,6 +169,7 @@ async fn note_refusal(
     let now = Timestamp::now();
     let refusal = Operation {
         id: 0,
+        number: None,
         job_id: None,
         task: Task::Restore,
         kind,
@@ -174,7 +181,7 @@ async fn note_refusal(
         ending: Some(crate::catalog::Ending::Failed),
         error: Some(refused.to_string()),
     };
-    app.catalog.operations().begin(&refusal).await?;
+    app.catalog.operations().begin(&refusal, false).await?;
     Ok(())
 }
 
@@ -182,6 +189,7 @@ async fn note_refusal(
 async fn enqueue(
     app: &App,
     request: &Request,
+    archive_id: Option<Uuid>,
     timeout: Option<u32>,
 ) -> Result<Job, RestoreRefused> {
     let began = Instant::now();
@@ -192,7 +200,7 @@ async fn enqueue(
         dump: false,
         request: serde_json::to_value(request).map_err(OpError::internal)?,
         exclusive: Some(EXCLUSIVE.to_owned()),
-        archive_id: None,
+        archive_id,
     };
     loop {
         let busy = match operations::restoring(app).await? {
@@ -238,11 +246,12 @@ pub(in crate::ops) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Fini
     app.catalog.operations().say(ctx.job.id, Message::now(text), true).await.map_err(failed)?;
     let run = Run { app, ctx, request: &request };
     let finished = run.run().await?;
-    app.catalog.sources().set_ready(ctx.job.id).await.map_err(failed)?;
+    app.catalog.sources().set_ready(ctx.job.id, true).await.map_err(failed)?;
     for warning in ctx.warnings() {
         operations::say(app, ctx.job.id, Message::now(warning)).await;
     }
-    run.afterwards().await;
+    let record = app.catalog.sources().of_job(ctx.job.id).await.map_err(failed)?;
+    run.afterwards(record.is_some_and(|record| record.restored_index.is_some())).await;
     Ok(finished)
 }
 
@@ -257,14 +266,23 @@ pub(in crate::ops) async fn clean(
     let source = sources::restored(app, &record).map_err(|error| error.to_string())?;
     let mut cleaned = Cleaned::Gone;
     if remains.get("making").is_none() {
-        let single = app.with_portal(source.portal(app), &[]).map_err(|error| error.to_string())?;
+        let single = source.single(app, &[]).map_err(|error| error.to_string())?;
         cleaned = portal::clean_into(&single, job, None, remains).await?;
     }
     match cleaned {
         Cleaned::Succeeded(_) => {
-            app.catalog.sources().set_ready(job.id).await.map_err(|error| error.to_string())?;
+            app.catalog
+                .sources()
+                .set_ready(job.id, true)
+                .await
+                .map_err(|error| error.to_string())?;
         }
         Cleaned::Gone | Cleaned::Undone(_) => {
+            let index = sources::restored_index(app, &record);
+            let index = index.map_err(|error| error.to_string())?;
+            if let Some(index) = index.filter(|index| index.made) {
+                target::discard_folder(&index.url);
+            }
             if record.made {
                 target::discard(app, &record.name, &source.place).await?;
             }
@@ -288,10 +306,19 @@ struct Run<'a> {
 impl Run<'_> {
     async fn run(&self) -> Result<Finished, JobFailure> {
         let (folder, document) = self.backup().await?;
-        let archived = self.archived(&folder).await?;
-        let Request { name, target, .. } = self.request;
+        let (archived, index) = self.archived(&folder).await?;
+        let Request { name, target, indexes, .. } = self.request;
         let place = target::choose(self.app, name, target.as_ref(), &archived).map_err(failed)?;
-        self.record(&place, document).await?;
+        let index = match index {
+            Some(index) => {
+                let url = target::choose_index(self.app, name, indexes.as_ref(), &place);
+                let url = url.map_err(failed)?;
+                let made = url.to_file_path().is_ok_and(|path| !path.exists());
+                Some(RestoredIndex { name: index, url, made })
+            }
+            None => None,
+        };
+        self.record(&place, index.as_ref(), document).await?;
         // From here on `clean` removes what is made.
         let journalled = self.ctx.save_remains(json!({"making": true})).await;
         if let Err(error) = journalled {
@@ -301,10 +328,13 @@ impl Run<'_> {
         if target::make(self.app, name, &place).await.map_err(failed)? {
             self.app.catalog.sources().set_made(self.ctx.job.id).await.map_err(failed)?;
         }
+        if let Some(index) = &index {
+            target::make_index(&index.url).map_err(failed)?;
+        }
         let record = self.app.catalog.sources().of_job(self.ctx.job.id).await.map_err(failed)?;
         let record = record.ok_or_else(|| failed("its record is gone"))?;
         let source = sources::restored(self.app, &record).map_err(failed)?;
-        let single = self.app.with_portal(source.portal(self.app), &[]).map_err(failed)?;
+        let single = source.single(self.app, &[]).map_err(failed)?;
         let from = RestoreRequest::of(ArchiveChoice::Stored {
             storage_type: folder.location.storage_type,
             storage_params: folder.location.storage_params.clone(),
@@ -344,8 +374,8 @@ impl Run<'_> {
         failed(format!("{} doesn't look like a valid backup", self.request.backup.shown))
     }
 
-    /// What the archive holds: one source of the kind that is asked for.
-    async fn archived(&self, folder: &Folder) -> Result<Archived, JobFailure> {
+    /// What the archive holds: one source of the kind that is asked for; and what it calls its index, if it has one.
+    async fn archived(&self, folder: &Folder) -> Result<(Archived, Option<String>), JobFailure> {
         let storage = folder.location.storage(self.app).map_err(failed)?;
         let object = storage.open(ARCHIVE).await.map_err(failed)?;
         let opened = Opened::new(Arc::new(object), &self.app.keys).await;
@@ -362,13 +392,15 @@ impl Run<'_> {
                 info.filesystems.first().map(|name| Archived::Filesystem { name: name.clone() })
             }
         };
-        archived.ok_or_else(|| self.no_backup())
+        let archived = archived.ok_or_else(|| self.no_backup())?;
+        Ok((archived, info.indexes.first().cloned()))
     }
 
     /// The name is taken from here on, also for other processes.
     async fn record(
         &self,
         place: &SourcePlace,
+        index: Option<&RestoredIndex>,
         mut document: Map<String, Value>,
     ) -> Result<(), JobFailure> {
         let (kind, name) = (self.request.source_kind, &self.request.name);
@@ -389,15 +421,16 @@ impl Run<'_> {
         document.insert("Id".to_owned(), id.into());
         let shown = match &self.request.target {
             Some(target) => target.shown.clone(),
-            None => redacted(place.url()),
+            None => document::without_secrets(place.url()),
         };
         document::set(&mut document, document::data_dir(kind), &shown);
         for (setting, location) in [
             ("Raven/IndexStoragePath", &self.request.indexes),
             ("Raven/TransactionJournalsPath", &self.request.journals),
         ] {
-            if let Some(location) = location {
-                document::set(&mut document, setting, &location.shown);
+            match location {
+                Some(location) => document::set(&mut document, setting, &location.shown),
+                None => document::unset(&mut document, setting),
             }
         }
         let options = match place {
@@ -411,6 +444,10 @@ impl Run<'_> {
             url: seal(place.url())?,
             options: seal(&serde_json::to_string(&options.0).map_err(failed)?)?,
             document: seal(&Value::Object(document).to_string())?,
+            restored_index: match index {
+                Some(index) => Some(seal(&serde_json::to_string(index).map_err(failed)?)?),
+                None => None,
+            },
             job_id: self.ctx.job.id,
             ready: false,
             made: false,
@@ -423,7 +460,7 @@ impl Run<'_> {
     }
 
     /// What is done to a source that is there already, so that its failing is only told.
-    async fn afterwards(&self) {
+    async fn afterwards(&self, has_index: bool) {
         let say = async |text: String| {
             operations::say(self.app, self.ctx.job.id, Message::now(text)).await;
         };
@@ -434,7 +471,7 @@ impl Run<'_> {
             ))
             .await;
         }
-        if let Some(indexes) = &self.request.indexes {
+        if let Some(indexes) = self.request.indexes.as_ref().filter(|_| !has_index) {
             say(format!("IndexesLocation {} was ignored: the backup has no index", indexes.shown))
                 .await;
         }
@@ -456,16 +493,5 @@ impl Run<'_> {
         };
         let database = target::database(self.app, name, &url).map_err(|e| e.to_string())?;
         database.compact().await.map(|()| true).map_err(|error| error.to_string())
-    }
-}
-
-fn redacted(url: &str) -> String {
-    match url::Url::parse(url) {
-        Ok(mut url) => {
-            // Fails only for URLs that have none.
-            let _ = url.set_password(None);
-            url.to_string()
-        }
-        Err(_) => String::new(),
     }
 }

@@ -1,5 +1,8 @@
 //! Databases and filesystems by their names: those of the configuration, and those that restores made.
 
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
 use uuid::Uuid;
@@ -19,6 +22,18 @@ pub struct NamedSource {
     pub place: SourcePlace,
     /// The document that was restored with it; None for those of the configuration.
     pub document: Option<Map<String, Value>>,
+    /// Of one of the configuration: the index of its name; else the one that was restored with it.
+    pub index: Option<IndexConfig>,
+}
+
+/// An index as a restored source's record has it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct RestoredIndex {
+    /// As the backup calls it.
+    pub name: String,
+    pub url: Url,
+    /// Whether the restore made its folder.
+    pub made: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -48,15 +63,21 @@ impl NamedSource {
         self.document.is_none()
     }
 
-    /// A portal of this source alone, with its index if one of its name is configured.
-    pub fn portal(&self, app: &App) -> PortalConfig {
-        let configured = &app.config.portal;
-        let index: Vec<IndexConfig> =
-            configured.index.iter().filter(|index| index.name == self.name).cloned().collect();
+    /// The application for this source and its index alone. `exclude`: storages that may lie in it.
+    pub fn single(&self, app: &App, exclude: &[Url]) -> Result<Arc<App>, OpError> {
+        let own = self.index.as_ref().map(|index| &index.url);
+        // Other indexes may lie in it, too: files that their writers change all the time.
+        let others = app.config.portal.index.iter().map(|index| &index.url);
+        let others = others.filter(|url| Some(*url) != own);
+        let exclude: Vec<Url> = exclude.iter().chain(others).cloned().collect();
+        app.with_portal(self.resource_id(app)?, self.portal(), &exclude).map_err(OpError::internal)
+    }
+
+    fn portal(&self) -> PortalConfig {
         let mut portal = PortalConfig {
             layout: LayoutKind::Plain,
             name: self.name.clone(),
-            index,
+            index: self.index.iter().cloned().collect(),
             ..PortalConfig::default()
         };
         let name = self.name.clone();
@@ -102,7 +123,12 @@ pub async fn names(app: &App, kind: SourceKind) -> Result<Vec<String>, OpError> 
 
 pub(super) fn configured(app: &App, kind: SourceKind) -> Vec<NamedSource> {
     let portal = &app.config.portal;
-    let of = |name: &String, place| NamedSource { name: name.clone(), place, document: None };
+    let of = |name: &String, place| NamedSource {
+        name: name.clone(),
+        place,
+        document: None,
+        index: portal.index.iter().find(|index| index.name == *name).cloned(),
+    };
     match kind {
         SourceKind::Database => {
             let databases = portal.database.iter();
@@ -132,5 +158,19 @@ pub(super) fn restored(app: &App, record: &SourceRecord) -> Result<NamedSource, 
     };
     let document =
         serde_json::from_str(&app.unseal_text(&record.document)?).map_err(OpError::internal)?;
-    Ok(NamedSource { name: record.name.clone(), place, document: Some(document) })
+    let index = restored_index(app, record)?.map(|index| IndexConfig {
+        name: index.name,
+        url: index.url,
+        options: Options::default(),
+    });
+    Ok(NamedSource { name: record.name.clone(), place, document: Some(document), index })
+}
+
+/// The index that a restore made, or is making, with a source.
+pub(super) fn restored_index(
+    app: &App,
+    record: &SourceRecord,
+) -> Result<Option<RestoredIndex>, OpError> {
+    let Some(sealed) = &record.restored_index else { return Ok(None) };
+    serde_json::from_str(&app.unseal_text(sealed)?).map(Some).map_err(OpError::internal)
 }

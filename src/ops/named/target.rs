@@ -11,7 +11,7 @@ use crate::catalog::SourceKind;
 use crate::config::{DatabaseConfig, Options, Secret};
 use crate::ops::OpError;
 use crate::source::database::{self, Database};
-use crate::source::files::{Filesystem, Listed};
+use crate::source::files::Filesystem;
 use crate::storage::StorageType;
 
 /// Everything of a path that a URL could take for something else.
@@ -19,6 +19,8 @@ const PATH: AsciiSet =
     NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b' ');
 /// Longest name: a staging schema's adds the attempt to it, and servers take 63 or 64 bytes.
 const LONGEST_NAME: usize = 48;
+const INDEX_NOT_EMPTY: &str =
+    "IndexesLocation is not empty. Point to non-existing or empty directory.";
 /// Servers' own.
 const RESERVED: [&str; 8] = [
     "mysql",
@@ -203,6 +205,67 @@ fn at(app: &App, location: &Location) -> Result<Options, OpError> {
     Ok(found.map(|(_, options)| options.clone()).unwrap_or_default())
 }
 
+/// The folder of a restored index: where the request says, or else beside the data.
+pub fn choose_index(
+    app: &App,
+    name: &str,
+    location: Option<&Location>,
+    place: &SourcePlace,
+) -> Result<Url, OpError> {
+    let file = match place {
+        SourcePlace::Database { url } => crate::catalog::sqlite_file(url.expose()),
+        SourcePlace::Filesystem { url, .. } => url.to_file_path().ok(),
+    };
+    let folder = match (location, file) {
+        (Some(location), _) => location.storage(app)?.local_path().ok_or_else(|| {
+            let text = format!("{}: an index cannot lie in an object store", location.shown);
+            OpError::Invalid(text)
+        })?,
+        (None, Some(file)) => file.with_file_name(format!("{name}.Indexes")),
+        (None, None) => local_folder(app, &Location::parse(app, &format!("Indexes/{name}"))?)?,
+    };
+    let url = Url::parse(&path_url("file", &folder)).map_err(OpError::internal)?;
+    let own = Filesystem::open(&url, &Options::default()).map_err(OpError::internal)?;
+    match app.portal.holds(&app.config, &own) {
+        Some(_) => Err(OpError::Conflict(INDEX_NOT_EMPTY.to_owned())),
+        None => Ok(url),
+    }
+}
+
+/// Makes the folder of an index. `Conflict`: it holds something.
+pub fn make_index(url: &Url) -> Result<(), OpError> {
+    let (_, empty) = make_folder(url)?;
+    if empty { Ok(()) } else { Err(OpError::Conflict(INDEX_NOT_EMPTY.to_owned())) }
+}
+
+/// Whether the folder was made, and whether it is empty.
+fn make_folder(url: &Url) -> Result<(bool, bool), OpError> {
+    let path = url.to_file_path().map_err(|()| OpError::internal("it is no path"))?;
+    let failed = |error: std::io::Error| OpError::Unavailable(error.to_string());
+    let made = !path.exists();
+    std::fs::create_dir_all(&path).map_err(failed)?;
+    Ok((made, std::fs::read_dir(&path).map_err(failed)?.next().is_none()))
+}
+
+/// Removes an empty folder.
+pub fn discard_folder(url: &Url) {
+    if let Ok(path) = url.to_file_path() {
+        // What is not empty stays, and what is gone is gone.
+        let _ = std::fs::remove_dir(path);
+    }
+}
+
+/// Removes a folder and all that is in it.
+pub async fn remove_folder(url: &Url) -> Result<(), OpError> {
+    let path = url.to_file_path().map_err(|()| OpError::internal("it is no path"))?;
+    match tokio::fs::remove_dir_all(&path).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(OpError::Unavailable(format!("{}: {error}", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn sibling(url: &Url, name: &str) -> Result<Url, OpError> {
     let mut sibling = url.clone();
     let top = url.path_segments().is_none_or(|mut parts| parts.all(str::is_empty));
@@ -235,20 +298,14 @@ pub async fn make(app: &App, name: &str, place: &SourcePlace) -> Result<bool, Op
             (made, live.tables.is_empty() && live.objects.is_empty())
         }
         SourcePlace::Filesystem { url, options } => match url.to_file_path() {
-            Ok(path) if url.scheme() == "file" => {
-                let made = !path.exists();
-                std::fs::create_dir_all(&path).map_err(|error| failed(error.to_string()))?;
-                let mut found =
-                    std::fs::read_dir(&path).map_err(|error| failed(error.to_string()))?;
-                (made, found.next().is_none())
-            }
+            Ok(_) if url.scheme() == "file" => make_folder(url)?,
             _ => {
                 let bucket =
                     Filesystem::open(url, options).map_err(|error| failed(error.to_string()))?;
                 let mut listing = bucket.list("");
                 let used = match listing.next().await {
                     None => false,
-                    Some(Ok(Listed::File(_) | Listed::Skipped(_))) => true,
+                    Some(Ok(_)) => true,
                     Some(Err(error)) => return Err(failed(error.to_string())),
                 };
                 (false, !used)
@@ -266,13 +323,10 @@ pub async fn discard(app: &App, name: &str, place: &SourcePlace) -> Result<(), S
     match place {
         SourcePlace::Database { url } => {
             let database = database(app, name, url).map_err(|error| error.to_string())?;
-            database.discard().await.map_err(|error| error.to_string())
+            database.discard(false).await.map_err(|error| error.to_string())
         }
         SourcePlace::Filesystem { url, .. } => {
-            if let Ok(path) = url.to_file_path() {
-                // What is not empty stays, and what is gone is gone.
-                let _ = std::fs::remove_dir(path);
-            }
+            discard_folder(url);
             Ok(())
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use archive::{Archive, LocalFile, ReadAt};
+use futures::TryStreamExt;
 use uuid::Uuid;
 
 use super::{ArchiveChoice, RestoreRequest};
@@ -86,7 +87,7 @@ async fn by_id(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<Found, OpE
 
 async fn in_storage(app: &App, storage: &Storage, name: String) -> Result<Found, OpError> {
     let url = storage.object_url(&name).to_string();
-    let stored = Arc::new(storage.open(&name).await?);
+    let stored = Arc::new(storage.open(&name).await?.limited(&app.limits.read));
     let record = app.catalog.archives().by_url(url).await?;
     Ok(Found { stored, near: Near::Storage(storage.clone()), name, record, notice: None })
 }
@@ -106,6 +107,27 @@ impl Chosen {
         let archive = chain::open(Some(app), &self.keys, &self.near, &self.opened).await?;
         archive.check_links().await?;
         Ok(archive)
+    }
+
+    /// About how many bytes its contents have, before it is verified. Ours say so; others are taken to be compressed as
+    /// office portals are, to two thirds.
+    pub async fn contents_bytes(&self, app: &App) -> u64 {
+        let guess = self.size() / 2 * 3;
+        match chain::open(Some(app), &self.keys, &self.near, &self.opened).await {
+            Ok(archive) if archive.links().is_empty() => archive.tar_bytes().unwrap_or(guess),
+            Ok(archive) => {
+                let sum = async |sum, entry: archive::EntryRecord| Ok(sum + entry.size);
+                archive.entries().try_fold(0, sum).await.unwrap_or(guess)
+            }
+            // Verification says what is wrong with it.
+            Err(_) => guess,
+        }
+    }
+
+    /// Whether reading it may need the portal's own API: an increment's parents may lie anywhere.
+    pub fn is_read_through_portal(&self, archive: &Archive) -> bool {
+        let documents = matches!(&self.near, Near::Storage(storage) if storage.is_documents());
+        documents || !archive.links().is_empty()
     }
 
     /// Bytes of the file as it is stored.

@@ -1,17 +1,20 @@
 //! What an archive holds: read once, before anything is done with it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use archive::{Archive, EntryKind, EntryRecord, Format, ManifestInfo, Piece};
+use archive::{Archive, EntryKind, EntryRecord, Format, ManifestInfo};
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 
+use super::count::{Counted, Counter, Repeated};
+use super::foreign;
 use crate::portal::{EXTRA_INDEX, INDEXES, Placed, Placing};
-use crate::source::database::ObjectText;
+use crate::source::database::{ObjectText, member_of_table, table_of_member};
 
-/// More than this in one definition of a table is no definition.
-const LONGEST_SCHEME: u64 = 16 << 20;
-const RESTORE_INFO: &str = "storage/restore_info";
+/// More than this is no definition: a portal of a million large objects has some ten MiB.
+const LONGEST_SCHEME: u64 = 64 << 20;
+pub(super) const RESTORE_INFO: &str = "storage/restore_info";
 /// How many sentences of one kind are told.
 const TOLD: usize = 20;
 
@@ -25,6 +28,12 @@ pub struct Contents {
     pub databases: Vec<ArchivedDatabase>,
     /// Files and bytes for each configured filesystem, by its position.
     pub files: BTreeMap<usize, Counted>,
+    /// Names of members that it has more than once.
+    pub repeated: Repeated,
+    /// How many files of the portal's own filesystem belong nowhere, though their modules are known.
+    pub unplaced: u64,
+    /// The last migration of DocSpace's database in it.
+    pub last_migration: Option<String>,
     pub warnings: Vec<String>,
     pub placing: Placing,
 }
@@ -47,10 +56,14 @@ pub struct ArchivedTable {
     pub data: Option<EntryRecord>,
 }
 
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Counted {
-    pub files: u64,
-    pub bytes: u64,
+impl ArchivedTable {
+    /// Whether it is an empty one for databases that have none of its name.
+    pub fn is_for_want_of_one(&self) -> bool {
+        const START: &str = "CREATE TABLE IF NOT EXISTS ";
+        let scheme = self.scheme.as_deref().unwrap_or_default().trim_start();
+        let start = scheme.get(..START.len());
+        self.data.is_none() && start.is_some_and(|start| start.eq_ignore_ascii_case(START))
+    }
 }
 
 /// Which part of a database a member is.
@@ -70,7 +83,7 @@ pub fn database_member(path: &str) -> Option<DatabaseMember> {
         None => (None, path.strip_prefix("databases/")?),
     };
     let (part, table) = rest.split_once('/')?;
-    let table = table.to_owned();
+    let table = table_of_member(table);
     match part {
         "scheme" => Some(DatabaseMember::Scheme { database, table }),
         "data" => Some(DatabaseMember::Data { database, table }),
@@ -122,16 +135,19 @@ impl Only {
             None => "databases".to_owned(),
             Some(name) => format!("extra/databases/{name}"),
         };
+        let table = member_of_table(table);
         self.wants(&format!("{folder}/scheme/{table}"))
             || self.wants(&format!("{folder}/data/{table}"))
     }
 }
 
-/// Lists the archive. Errors with a sentence for the user.
+/// Lists the archive. Errors with a sentence for the user. `temp_dir`: where the list of one that can only be read
+/// from its start waits.
 pub async fn read(
     archive: &Archive,
     mut placing: Placing,
     only: &Only,
+    temp_dir: &Path,
 ) -> Result<Contents, String> {
     let mut list = Lister::default();
     match archive.format() {
@@ -159,85 +175,32 @@ pub async fn read(
             }
         }
         Format::GzipTar | Format::PlainTar => {
-            let entries = foreign(archive, &mut placing, &mut list, only).await?;
-            placing.learned();
-            for (path, kind, size) in entries {
-                list.file(&path, kind, size, &mut placing, only);
-            }
+            foreign::list(archive, &mut placing, &mut list, only, temp_dir).await?;
         }
     }
     list.finish(archive, placing, only)
 }
 
-/// Reads an archive that can only be read from its start. Returns what may be files, which cannot be placed yet.
-async fn foreign(
-    archive: &Archive,
-    placing: &mut Placing,
-    list: &mut Lister,
-    only: &Only,
-) -> Result<Vec<(String, EntryKind, u64)>, String> {
-    enum Reading {
-        Nothing,
-        Scheme(String, BytesMut),
-        Info,
-    }
-    let mut files = Vec::new();
-    let mut reading = Reading::Nothing;
-    let mut pieces = Box::pin(archive.contents());
-    while let Some(piece) = pieces.try_next().await.map_err(text)? {
-        match piece {
-            Piece::Entry(entry) => {
-                reading = if list.is_scheme(&entry, only)? {
-                    Reading::Scheme(entry.path.clone(), BytesMut::new())
-                } else if entry.path == RESTORE_INFO {
-                    Reading::Info
-                } else {
-                    Reading::Nothing
-                };
-                if matches!(entry.kind, EntryKind::File | EntryKind::Directory)
-                    && database_member(&entry.path).is_none()
-                {
-                    files.push((entry.path, entry.kind, entry.size));
-                } else {
-                    list.take(entry, placing, only)?;
-                }
-            }
-            Piece::Data(data) => match &mut reading {
-                Reading::Scheme(_, content) => content.extend_from_slice(&data),
-                Reading::Info => placing.learn(&data)?,
-                Reading::Nothing => {}
-            },
-            Piece::End => {
-                if let Reading::Scheme(path, content) =
-                    std::mem::replace(&mut reading, Reading::Nothing)
-                {
-                    list.scheme(&path, content.freeze())?;
-                }
-            }
-            Piece::Warning(warning) => list.warn(warning),
-        }
-    }
-    Ok(files)
-}
-
-fn text(error: archive::Error) -> String {
+pub(super) fn text(error: archive::Error) -> String {
     error.to_string()
 }
 
 #[derive(Default)]
-struct Lister {
+pub(super) struct Lister {
     dump: bool,
     databases: BTreeMap<Option<String>, ArchivedDatabase>,
     /// By the names of their databases.
     objects: BTreeMap<String, Vec<ObjectText>>,
-    files: BTreeMap<usize, Counted>,
+    files: Counter,
+    pub repeated: Repeated,
+    pub last_migration: Option<String>,
     warnings: Vec<String>,
     omitted: usize,
     unplaced: u64,
 }
 
 impl Lister {
-    fn is_scheme(&self, entry: &EntryRecord, only: &Only) -> Result<bool, String> {
+    pub fn is_scheme(&self, entry: &EntryRecord, only: &Only) -> Result<bool, String> {
         match database_member(&entry.path) {
             Some(DatabaseMember::Scheme { database, table })
                 if only.wants_table(database.as_deref(), &table) =>
@@ -251,7 +214,7 @@ impl Lister {
         }
     }
 
-    fn scheme(&mut self, path: &str, content: Bytes) -> Result<(), String> {
+    pub fn scheme(&mut self, path: &str, content: Bytes) -> Result<(), String> {
         let Some(DatabaseMember::Scheme { database, table }) = database_member(path) else {
             return Ok(());
         };
@@ -286,7 +249,7 @@ impl Lister {
         database.tables.entry(table).or_default()
     }
 
-    fn take(
+    pub fn take(
         &mut self,
         entry: EntryRecord,
         placing: &mut Placing,
@@ -308,28 +271,41 @@ impl Lister {
         Ok(())
     }
 
-    fn file(&mut self, path: &str, kind: EntryKind, size: u64, placing: &mut Placing, only: &Only) {
+    pub fn file(
+        &mut self,
+        path: &str,
+        kind: EntryKind,
+        size: u64,
+        placing: &mut Placing,
+        only: &Only,
+    ) {
         if !matches!(kind, EntryKind::File | EntryKind::Directory) || !only.wants(path) {
             return;
         }
         match placing.place(path) {
             Placed::Files(places) => {
+                let again = self.repeated.contains(path);
                 for place in places {
-                    let counted = self.files.entry(place.filesystem).or_default();
-                    if kind == EntryKind::File {
-                        counted.files += 1;
-                        counted.bytes += size;
+                    match kind {
+                        EntryKind::File => self.files.file(&place, size, again),
+                        _ => self.files.meet(place.filesystem),
                     }
                 }
             }
             Placed::Skipped(why) => {
-                self.unplaced += 1;
+                let module = path.strip_prefix("storage/").and_then(|rest| rest.split_once('/'));
+                let unknown = placing.unknown_modules();
+                if kind == EntryKind::File
+                    && module.is_some_and(|(module, _)| !unknown.iter().any(|name| name == module))
+                {
+                    self.unplaced += 1;
+                }
                 self.warn(why);
             }
         }
     }
 
-    fn warn(&mut self, warning: String) {
+    pub fn warn(&mut self, warning: String) {
         if self.warnings.len() < TOLD {
             self.warnings.push(warning);
         } else {
@@ -373,7 +349,9 @@ impl Lister {
             }
         }
         let dump = info.as_ref().map_or(self.dump, |info| info.dump);
-        if !only.is_everything() && self.databases.is_empty() && self.files.is_empty() {
+        let last_migration = info.as_ref().and_then(|info| info.last_migration.clone());
+        let files = self.files.counted();
+        if !only.is_everything() && self.databases.is_empty() && files.is_empty() {
             return Err("the archive has nothing of what was asked for".to_owned());
         }
         Ok(Contents {
@@ -381,7 +359,10 @@ impl Lister {
             info,
             dump,
             databases: self.databases.into_values().collect(),
-            files: self.files,
+            files,
+            repeated: self.repeated,
+            unplaced: self.unplaced,
+            last_migration: last_migration.or(self.last_migration),
             warnings: self.warnings,
             placing,
         })

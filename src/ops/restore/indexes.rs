@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::contents::{Contents, Only};
 use super::plan::RestorePlan;
+use super::space::Needs;
 use super::targets::{FilesystemTarget, Targets};
 use crate::portal::{EXTRA_INDEX, INDEXES};
 
@@ -46,7 +47,13 @@ pub fn action(
 }
 
 /// Adds to a plan what becomes of the indexes.
-pub async fn judge(contents: &Contents, only: &Only, targets: &Targets, plan: &mut RestorePlan) {
+pub async fn judge(
+    contents: &Contents,
+    only: &Only,
+    targets: &Targets,
+    needs: &mut Needs,
+    plan: &mut RestorePlan,
+) {
     for target in &targets.filesystems {
         let Some(action) = action(contents, only, targets, target) else { continue };
         let counted = contents.files.get(&target.position).copied().unwrap_or_default();
@@ -60,18 +67,10 @@ pub async fn judge(contents: &Contents, only: &Only, targets: &Targets, plan: &m
                  is started; stop it until the restore has ended"
             ),
         });
-        if let Some(free) = target.filesystem.free_space().await
-            && free < counted.bytes
-        {
-            plan.problems.push(format!(
-                "not enough space for index {name}: {} bytes are needed, {free} are free",
-                counted.bytes
-            ));
-        }
+        needs.add(format!("index {name}"), counted.bytes, target.filesystem.space().await);
         if let Err(error) = target.filesystem.check_writable().await {
             plan.problems.push(format!("index {name}: {error}"));
         }
-        plan.space_needed += counted.bytes;
         plan.indexes.push(IndexPlan {
             name: name.clone(),
             action,

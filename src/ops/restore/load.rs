@@ -1,9 +1,8 @@
 //! From the archive into the staging places: tables and files side by side where the archive can be read at random,
 //! in one pass where it cannot.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use archive::{Archive, EntryKind, EntryRecord, Format, Piece};
 use bytes::Bytes;
@@ -12,11 +11,13 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::contents::{ArchivedTable, Counted, DatabaseMember, Only, database_member};
+use super::contents::{ArchivedTable, DatabaseMember, Only, database_member};
+use super::count::{Counted, Counter, Repeated};
+use super::health::Sample;
 use super::run::RunError;
 use crate::jobs::Progress;
 use crate::portal::FilePlace;
-use crate::source::database::{Staging, Trust};
+use crate::source::database::{Staging, Statements, Trust};
 use crate::source::files::{Content, FileMeta, FilesError, FilesStaging};
 
 /// Files being written at once: enough to hide the waiting for a distant archive or bucket.
@@ -35,6 +36,8 @@ pub struct LoadingDatabase {
     pub staging: Arc<Box<dyn Staging>>,
     pub tables: Arc<BTreeMap<String, ArchivedTable>>,
     pub trust: Trust,
+    /// How many rows each table has that is loaded.
+    pub rows: Arc<Mutex<BTreeMap<String, u64>>>,
 }
 
 /// Says where a member that is a file or a folder goes.
@@ -44,8 +47,9 @@ pub struct Loader {
     pub archive: Archive,
     pub databases: Vec<LoadingDatabase>,
     /// The filesystems being staged, by position.
-    pub files: HashMap<usize, Arc<FilesStaging>>,
+    pub files: BTreeMap<usize, Arc<FilesStaging>>,
     pub place: Place,
+    pub repeated: Repeated,
     pub only: Only,
     pub progress: Arc<Progress>,
 }
@@ -56,6 +60,8 @@ pub struct Loaded {
     pub rows: u64,
     pub tables: u64,
     pub files: BTreeMap<usize, Counted>,
+    /// Some of the files.
+    pub sample: Sample,
 }
 
 impl Loader {
@@ -69,7 +75,7 @@ impl Loader {
     }
 
     async fn at_random(self) -> Result<Loaded, RunError> {
-        let Self { archive, databases, files, place, only, progress } = self;
+        let Self { archive, databases, files, place, only, progress, .. } = self;
         let tables = AbortOnDropHandle::new(tokio::spawn(load_databases(
             archive.clone(),
             databases,
@@ -78,7 +84,8 @@ impl Loader {
         let files =
             AbortOnDropHandle::new(tokio::spawn(load_files(archive, files, place, only, progress)));
         let (tables, files) = futures::future::try_join(joined(tables), joined(files)).await?;
-        Ok(Loaded { files, ..tables })
+        let (files, sample) = files;
+        Ok(Loaded { files, sample, ..tables })
     }
 
     /// In the archive's order, because it can only be read from its start.
@@ -91,23 +98,26 @@ impl Loader {
             }
         }
         let mut writing = JoinSet::new();
-        let (hasher, mut seen) = (RandomState::new(), HashSet::new());
+        let mut counter = Counter::default();
         let mut takers: Vec<mpsc::Sender<Bytes>> = Vec::new();
         let mut pieces = Box::pin(self.archive.contents());
         while let Some(piece) = pieces.try_next().await? {
             match piece {
                 Piece::Entry(entry) => {
-                    while writing.len() >= BEHIND {
+                    // Two members of one name go to one place, the later over the earlier.
+                    let again = self.repeated.contains(&entry.path);
+                    let behind = if again { 0 } else { BEHIND - 1 };
+                    while writing.len() > behind {
                         loaded.rows += ended(&mut writing).await?.unwrap_or(0);
                     }
                     self.progress.current(&entry.path);
                     takers = self.begin(&entry, &mut writing, |place| {
-                        let counted = loaded.files.entry(place.filesystem).or_default();
-                        if entry.kind == EntryKind::File
-                            && seen.insert(hasher.hash_one((place.filesystem, &place.path)))
-                        {
-                            counted.files += 1;
-                            counted.bytes += entry.size;
+                        if entry.kind != EntryKind::File {
+                            return counter.meet(place.filesystem);
+                        }
+                        counter.file(place, entry.size, again);
+                        if !again {
+                            loaded.sample.take(place, &entry);
                         }
                     });
                 }
@@ -128,6 +138,7 @@ impl Loader {
         while let Some(rows) = ended(&mut writing).await? {
             loaded.rows += rows;
         }
+        loaded.files = counter.counted();
         Ok(loaded)
     }
 
@@ -151,8 +162,7 @@ impl Loader {
                 let statements = received(receiver).map(Ok).boxed();
                 writing.spawn(async move {
                     let nothing = |_| ();
-                    let staging = &loading.staging;
-                    Ok(staging.data(&table, statements, loading.trust, &nothing).await?)
+                    loading.load(&table, statements, &nothing).await
                 });
                 vec![sender]
             }
@@ -215,6 +225,18 @@ impl LoadingDatabase {
         let sql = table.scheme.as_deref().unwrap_or_default();
         Ok(self.staging.scheme(name, sql, self.trust).await?)
     }
+
+    async fn load(
+        &self,
+        name: &str,
+        statements: Statements,
+        told: &(dyn for<'a> Fn(u64) + Send + Sync),
+    ) -> Result<u64, RunError> {
+        let rows = self.staging.data(name, statements, self.trust, told).await?;
+        let mut counted = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        counted.insert(name.to_owned(), rows);
+        Ok(rows)
+    }
 }
 
 /// Each table by itself, the largest first, so that the loaders end together.
@@ -246,8 +268,7 @@ async fn load_databases(
                 let statements =
                     archive.read(&entry, None).map_err(std::io::Error::other).boxed();
                 let told = |bytes| progress.add(bytes);
-                let rows =
-                    database.staging.data(&name, statements, database.trust, &told).await?;
+                let rows = database.load(&name, statements, &told).await?;
                 match entry.rows {
                     Some(expected) if expected != rows => Err(RunError::Failed(format!(
                         "table {name} has {rows} rows after it was loaded, the archive says {expected}"
@@ -265,12 +286,12 @@ async fn load_databases(
 
 async fn load_files(
     archive: Archive,
-    stagings: HashMap<usize, Arc<FilesStaging>>,
+    stagings: BTreeMap<usize, Arc<FilesStaging>>,
     mut place: Place,
     only: Only,
     progress: Arc<Progress>,
-) -> Result<BTreeMap<usize, Counted>, RunError> {
-    let mut counted: BTreeMap<usize, Counted> = BTreeMap::new();
+) -> Result<(BTreeMap<usize, Counted>, Sample), RunError> {
+    let (mut counter, mut sample) = (Counter::default(), Sample::default());
     let mut writing = JoinSet::new();
     let mut entries = Box::pin(archive.entries());
     while let Some(entry) = entries.try_next().await? {
@@ -281,9 +302,8 @@ async fn load_files(
         for place in place(&entry.path) {
             let Some(staging) = stagings.get(&place.filesystem).cloned() else { continue };
             if entry.kind == EntryKind::File {
-                let counted = counted.entry(place.filesystem).or_default();
-                counted.files += 1;
-                counted.bytes += entry.size;
+                counter.file(&place, entry.size, false);
+                sample.take(&place, &entry);
             }
             while writing.len() >= FILES_AT_ONCE {
                 ended(&mut writing).await?;
@@ -300,7 +320,7 @@ async fn load_files(
         }
     }
     while ended(&mut writing).await?.is_some() {}
-    Ok(counted)
+    Ok((counter.counted(), sample))
 }
 
 /// The content of a file; the archive checks its digest at the end.

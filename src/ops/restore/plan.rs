@@ -9,8 +9,10 @@ use serde::Serialize;
 
 use super::RestoreRequest;
 use super::chosen::Chosen;
-use super::contents::{ArchivedDatabase, Contents, Counted, Only};
+use super::contents::{ArchivedDatabase, Contents, Only};
+use super::count::Counted;
 use super::indexes::{self, IndexAction, IndexPlan};
+use super::space::Needs;
 use super::targets::{DatabaseTarget, FilesystemTarget, Targets};
 use crate::app::App;
 use crate::catalog::is_own_table;
@@ -99,7 +101,7 @@ pub async fn make(
     request: &RestoreRequest,
     only: &Only,
     chosen: &Chosen,
-    contents: &Contents,
+    contents: &mut Contents,
     targets: &Targets,
     trust: Trust,
 ) -> Result<RestorePlan, OpError> {
@@ -117,8 +119,9 @@ pub async fn make(
         warnings: contents.warnings.clone(),
         ..RestorePlan::default()
     };
-    judge_archive(app, request, contents, &mut plan).await;
-    for database in &contents.databases {
+    judge_archive(app, request, contents, targets, &mut plan).await;
+    let mut needs = Needs::default();
+    for database in &mut contents.databases {
         let Some(target) = targets.database(database.name.as_deref()) else {
             if targets.live {
                 let name = database.name.as_deref().unwrap_or("of the portal");
@@ -126,14 +129,15 @@ pub async fn make(
             }
             continue;
         };
-        judge_database(database, target, only, trust, &mut plan).await;
+        judge_database(database, target, only, trust, &mut needs, &mut plan).await;
     }
     for (&position, counted) in &contents.files {
         let target = targets.filesystem(position).filter(|_| position < INDEXES);
         let Some(target) = target else { continue };
-        judge_filesystem(app, only, contents, *counted, target, &mut plan).await?;
+        judge_filesystem(app, only, contents, *counted, target, &mut needs, &mut plan).await;
     }
-    indexes::judge(contents, only, targets, &mut plan).await;
+    indexes::judge(contents, only, targets, &mut needs, &mut plan).await;
+    needs.tell(&mut plan);
     plan.rows = plan.tables.iter().filter_map(|table| table.rows).sum();
     // Reading the archive, loading rows and writing files, as slow as slow discs are.
     let bytes = plan.size / 200_000_000 + contents.data_bytes() / 10_000_000;
@@ -142,7 +146,7 @@ pub async fn make(
     let has_index = plan.indexes.iter().any(|index| index.action == IndexAction::Replace);
     // A source of its own may well be empty.
     let empty = plan.tables.is_empty() && plan.filesystems.is_empty() && !has_index;
-    if empty && !app.single {
+    if empty && app.single.is_none() {
         plan.problems.push("the archive has nothing that could be restored here".to_owned());
     }
     Ok(plan)
@@ -152,6 +156,7 @@ async fn judge_archive(
     app: &App,
     request: &RestoreRequest,
     contents: &Contents,
+    targets: &Targets,
     plan: &mut RestorePlan,
 ) {
     if let Some(dump) = request.dump
@@ -183,15 +188,18 @@ async fn judge_archive(
                 .to_owned(),
         );
     }
-    if !contents.placing.can_place() && contents.files.contains_key(&0) {
+    if layout == LayoutKind::Docspace
+        && targets.filesystem(0).is_some()
+        && contents.unplaced > 0
+        && !contents.files.contains_key(&0)
+    {
         plan.problems.push(
             "the archive has files, but storage/restore_info does not say whose they are"
                 .to_owned(),
         );
     }
-    let Some(info) = &contents.info else { return };
-    if let (Some(theirs), Some(ours)) =
-        (&info.machine_key_fingerprint, portal.machine_key_fingerprint())
+    let fingerprint = contents.info.as_ref().and_then(|info| info.machine_key_fingerprint.as_ref());
+    if let (Some(theirs), Some(ours)) = (fingerprint, portal.machine_key_fingerprint())
         && *theirs != ours
     {
         plan.warnings.push(
@@ -200,7 +208,8 @@ async fn judge_archive(
                 .to_owned(),
         );
     }
-    if let (Some(theirs), Ok(Some(ours))) = (&info.last_migration, portal.last_migration().await)
+    if let (Some(theirs), Ok(Some(ours))) =
+        (&contents.last_migration, portal.last_migration().await)
         && *theirs > ours
     {
         plan.warnings.push(format!(
@@ -210,10 +219,11 @@ async fn judge_archive(
 }
 
 async fn judge_database(
-    database: &ArchivedDatabase,
+    database: &mut ArchivedDatabase,
     target: &DatabaseTarget,
     only: &Only,
     trust: Trust,
+    needs: &mut Needs,
     plan: &mut RestorePlan,
 ) {
     let live = match target.database.live().await {
@@ -233,6 +243,10 @@ async fn judge_database(
     }
     plan.problems.extend(live.problems);
     let exists: HashSet<&str> = live.tables.iter().map(|table| table.name.as_str()).collect();
+    // Of some tables DocSpace's archives carry no rows, and say that they are made only where they are missing.
+    database
+        .tables
+        .retain(|name, table| !(table.is_for_want_of_one() && exists.contains(name.as_str())));
     for (name, table) in &database.tables {
         if is_own_table(name) {
             continue;
@@ -259,15 +273,7 @@ async fn judge_database(
     judge_objects(database, target, &live.objects, trust, plan);
     let needed: u64 =
         database.tables.values().filter_map(|t| t.data.as_ref()).map(|d| d.size * 2).sum();
-    plan.space_needed += needed;
-    if let Some(free) = live.free_space
-        && free < needed
-    {
-        plan.problems.push(format!(
-            "not enough space for database {}: some {needed} bytes are needed, {free} are free",
-            target.name
-        ));
-    }
+    needs.add(format!("database {}", target.name), needed + live.copied, live.space);
 }
 
 /// What becomes of views, triggers and the like.
@@ -318,22 +324,11 @@ async fn judge_filesystem(
     contents: &Contents,
     counted: Counted,
     target: &FilesystemTarget,
+    needs: &mut Needs,
     plan: &mut RestorePlan,
-) -> Result<(), OpError> {
-    let free = target.filesystem.free_space().await;
-    plan.space_needed += counted.bytes;
-    plan.space_available = match (plan.space_available, free) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    };
-    if let Some(free) = free
-        && free < counted.bytes
-    {
-        plan.problems.push(format!(
-            "not enough space in filesystem {}: {} bytes are needed, {free} are free",
-            target.name, counted.bytes
-        ));
-    }
+) {
+    let space = target.filesystem.space().await;
+    needs.add(format!("filesystem {}", target.name), counted.bytes, space);
     if let Err(error) = target.filesystem.check_writable().await {
         plan.problems.push(error.to_string());
     }
@@ -348,7 +343,6 @@ async fn judge_filesystem(
         replaced,
         removed: None,
     });
-    Ok(())
 }
 
 /// The folders of a target that a restore of everything replaces.
@@ -383,7 +377,7 @@ pub async fn count_removed(
         let Some(target) = target else { continue };
         let mut removed = 0;
         for folder in &described.replaced {
-            let mut listing = target.filesystem.list_except(folder, target.kept.clone());
+            let mut listing = target.filesystem.list_except(folder, target.kept_now());
             while let Some(listed) = listing.next().await {
                 if let Ok(Listed::File(file)) = listed
                     && !file.is_directory

@@ -1,6 +1,7 @@
 //! Proof without a restore: the archive is loaded into a scratch database and folder, compared, and dropped.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,13 +16,14 @@ use super::chosen;
 use super::contents::{self, Contents, Only};
 use super::load::{Loader, LoadingDatabase};
 use super::run::{RunError, verified};
+use super::space::Needs;
 use super::targets::Targets;
 use crate::app::App;
 use crate::config::Options;
 use crate::jobs::Progress;
 use crate::portal::FilePlace;
-use crate::source::files::{FileMeta, Filesystem, Replaced};
-use crate::source::restore::AttemptId;
+use crate::source::files::{FileMeta, Filesystem, Replaced, STAGING_FOLDER};
+use crate::source::restore::{AttemptId, Space};
 
 /// What a proof compared.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -35,9 +37,20 @@ pub struct Proof {
     pub warnings: Vec<String>,
 }
 
-/// Where the files of a proof go while it runs.
-fn scratch(app: &App, attempt: &AttemptId) -> PathBuf {
-    app.config.backup.temp_dir.join(format!("portal-backup-proof-{attempt}"))
+/// Where the files of a proof may go while it runs: beside the portal's own, where backups do not look and a portal's
+/// worth of room is most probable, or else where spill files go.
+fn scratches(app: &App, attempt: &AttemptId) -> Vec<PathBuf> {
+    let own = app.config.portal.filesystem.first();
+    let own = own.and_then(|own| own.url.to_file_path().ok()).filter(|root| root.is_dir());
+    let beside = own.map(|root| root.join(STAGING_FOLDER).join(format!("proof-{attempt}")));
+    let temporary = app.config.backup.temp_dir.join(format!("portal-backup-proof-{attempt}"));
+    beside.into_iter().chain([temporary]).collect()
+}
+
+/// Where a member lies there: a bucket may have both `a` and `a/b`, and longer names than a folder takes.
+fn scratch_name(member: &str) -> String {
+    let hash = hex::encode(Sha256::digest(member.as_bytes()));
+    format!("{}/{hash}", &hash[..2])
 }
 
 /// Loads an archive beside the portal and compares every table and file with what the archive says. Whatever happens,
@@ -49,14 +62,20 @@ pub async fn prove(
     progress: &Arc<Progress>,
 ) -> Result<Proof, RunError> {
     let chosen = chosen::find(app, None, request).await?;
-    progress.add_total(chosen.size());
+    let expected = chosen.contents_bytes(app).await;
+    progress.add_total(chosen.size() + 2 * expected);
     let verified = verified(app, &chosen, request.trust, progress).await?;
     let only = Only::default();
-    let mut contents = contents::read(&verified.archive, app.portal.placing(), &only)
+    let temp_dir = &app.config.backup.temp_dir;
+    let mut contents = contents::read(&verified.archive, app.portal.placing(), &only, temp_dir)
         .await
         .map_err(RunError::Failed)?;
-    progress.add_total(2 * contents.bytes());
+    progress.correct_total(2 * (contents.bytes() as i64 - expected as i64));
     let mut proof = Proof::default();
+    let mut needs = Needs::default();
+    let (folder, files) = scratch_folder(app, attempt).await?;
+    let bytes = contents.files.values().map(|counted| counted.bytes).sum();
+    needs.add("the files of a proof".to_owned(), bytes, Space::of(&folder));
 
     let targets = Targets::resolve(app, None)?;
     let mut loading = Vec::new();
@@ -78,23 +97,32 @@ pub async fn prove(
                 live.server.engine.as_str()
             )));
         }
+        let mut tables = database.tables;
+        let data = tables.values().filter_map(|table| table.data.as_ref());
+        let bytes = data.map(|data| 2 * data.size).sum();
+        needs.add(format!("a copy of database {}", target.name), bytes, live.space);
+        tables.retain(|name, _| !crate::catalog::is_own_table(name));
         let staging = target.database.stage(attempt).await?;
         staging.objects(database.objects, verified.trust).await?;
         loading.push(LoadingDatabase {
             archived: database.name,
             staging: Arc::new(staging),
-            tables: Arc::new(database.tables),
+            tables: Arc::new(tables),
             trust: verified.trust,
+            rows: Arc::default(),
         });
     }
-    let (folder, files) = scratch_folder(app, attempt).await?;
+    if let Some(problem) = needs.problems().into_iter().next() {
+        return Err(RunError::Failed(problem));
+    }
     let staging = Arc::new(files.stage(attempt).await?);
     let loader = Loader {
         archive: verified.archive.clone(),
         databases: loading.clone(),
-        files: HashMap::from([(0, Arc::clone(&staging))]),
-        // Nothing is placed: every member lies under its own name.
-        place: Box::new(|member| vec![FilePlace { filesystem: 0, path: member.to_owned() }]),
+        files: BTreeMap::from([(0, Arc::clone(&staging))]),
+        // Nothing is placed: every member lies under a name made of its own.
+        place: Box::new(|member| vec![FilePlace { filesystem: 0, path: scratch_name(member) }]),
+        repeated: contents.repeated.clone(),
         only,
         progress: Arc::clone(progress),
     };
@@ -107,7 +135,13 @@ pub async fn prove(
         // Keys, views, routines and the like: whether they can be made with what was loaded.
         let staging = Arc::into_inner(staging)
             .ok_or_else(|| RunError::Internal("a staging place is still in use".to_owned()))?;
-        proof.warnings.extend(staging.ready().await?.1);
+        match staging.ready().await {
+            Ok((_, warnings)) => proof.warnings.extend(warnings),
+            // The archive is whole all the same; a later one fits again what was changed since.
+            Err(error) => proof.warnings.push(format!(
+                "it could not be put in the place of what the live database has now: {error}"
+            )),
+        }
     }
     let staging = Arc::into_inner(staging)
         .ok_or_else(|| RunError::Internal("a staging place is still in use".to_owned()))?;
@@ -123,19 +157,33 @@ pub async fn clean(app: &App, attempt: &AttemptId) -> Result<(), RunError> {
     for target in Targets::resolve(app, None)?.databases {
         target.database.staged(attempt).await?.roll_back().await?;
     }
-    let folder = scratch(app, attempt);
-    match tokio::fs::remove_dir_all(&folder).await {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(RunError::Failed(format!("{}: {error}", folder.display())))
+    for folder in scratches(app, attempt) {
+        match tokio::fs::remove_dir_all(&folder).await {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(RunError::Failed(format!("{}: {error}", folder.display())));
+            }
+            _ => {}
         }
-        _ => Ok(()),
+        if let Some(staging) = folder.parent().filter(|above| above.ends_with(STAGING_FOLDER)) {
+            // Others may have something in it.
+            tokio::fs::remove_dir(staging).await.ok();
+        }
     }
+    Ok(())
 }
 
+/// Makes the folder, for our eyes only.
 async fn scratch_folder(app: &App, attempt: &AttemptId) -> Result<(PathBuf, Filesystem), RunError> {
-    let folder = scratch(app, attempt);
+    let (mut folder, mut made) = (PathBuf::new(), Ok(()));
+    for candidate in scratches(app, attempt) {
+        made = tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(&candidate).await;
+        folder = candidate;
+        if made.is_ok() {
+            break;
+        }
+    }
     let unusable = |why: String| RunError::Failed(format!("{}: {why}", folder.display()));
-    tokio::fs::create_dir_all(&folder).await.map_err(|error| unusable(error.to_string()))?;
+    made.map_err(|error| unusable(error.to_string()))?;
     let absolute = std::path::absolute(&folder).map_err(|error| unusable(error.to_string()))?;
     let url = Url::from_file_path(absolute).map_err(|()| unusable("no path".to_owned()))?;
     Ok((folder.clone(), Filesystem::open(&url, &Options::default())?))
@@ -180,14 +228,14 @@ async fn compare_files(
         }
         progress.current(&entry.path);
         let file = FileMeta {
-            path: entry.path.clone(),
+            path: scratch_name(&entry.path),
             size: entry.size,
             modified: entry.mtime,
             is_directory: false,
             version: None,
         };
         let (mut digest, mut size) = (Sha256::new(), 0);
-        let mut content = files.read(&file).await?;
+        let (_, mut content) = files.read(&file).await?;
         while let Some(piece) = content.try_next().await? {
             size += piece.len() as u64;
             progress.add(piece.len() as u64);

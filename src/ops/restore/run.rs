@@ -1,6 +1,6 @@
 //! One restore, from the archive to the old state dropped.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::chosen::{self, Chosen};
 use super::contents::{self, Contents, Only};
+use super::health::{self, Expected};
+use super::kept::Kept;
 use super::load::{Loaded, Loader, LoadingDatabase};
 use super::targets::Targets;
 use super::{ArchiveChoice, RestoreRequest, indexes, plan};
@@ -16,7 +18,7 @@ use crate::app::App;
 use crate::jobs::{CancelReason, Cleaned, Finished, Job, JobContext, JobFailure};
 use crate::ops::{OpError, chain, uploads, verify};
 use crate::portal::docspace::restoring;
-use crate::portal::{Placed, PortalError};
+use crate::portal::{INDEXES, Placed, PortalError};
 use crate::source::database::{DatabaseError, Staging, Trust};
 use crate::source::files::{FilesError, FilesStaging, Replaced};
 use crate::source::restore::{AttemptId, RestoreError, Staged};
@@ -125,12 +127,15 @@ fn request(app: &App, job: &Job) -> Result<RestoreRequest, String> {
     request.unsealed(app).map_err(|error| error.to_string())
 }
 
+/// All that an attempt may have staged, in the order in which it is swapped: indexes, databases, files.
 async fn staged(targets: &Targets, attempt: &AttemptId) -> Result<Vec<Box<dyn Staged>>, RunError> {
-    let mut all = Vec::new();
+    let (files, indexes): (Vec<_>, Vec<_>) =
+        targets.filesystems.iter().partition(|target| target.position < INDEXES);
+    let mut all: Vec<_> = indexes.iter().map(|target| target.filesystem.staged(attempt)).collect();
     for target in &targets.databases {
         all.push(target.database.staged(attempt).await?);
     }
-    all.extend(targets.filesystems.iter().map(|target| target.filesystem.staged(attempt)));
+    all.extend(files.iter().map(|target| target.filesystem.staged(attempt)));
     Ok(all)
 }
 
@@ -223,18 +228,18 @@ struct Ready {
     remains: Remains,
     sources: Vec<Box<dyn Staged>>,
     loaded: Loaded,
-    /// Tables that must be there afterwards: which database, which name.
-    tables: Vec<(usize, String)>,
+    /// What the databases must have afterwards, by their positions.
+    tables: Vec<(usize, Expected)>,
     /// For each filesystem its replaced folders.
-    folders: HashMap<usize, Vec<String>>,
+    folders: BTreeMap<usize, Vec<String>>,
 }
 
 impl Attempt<'_> {
     async fn run(&self) -> Result<Finished, RunError> {
-        let targets = Targets::resolve(self.app, self.request.into.as_deref())?;
+        let mut targets = Targets::resolve(self.app, self.request.into.as_deref())?;
         // Until the swap begins, the portal is untouched, and the work may be dropped anywhere.
         let ready = tokio::select! {
-            ready = self.stage(&targets) => ready?,
+            ready = self.stage(&mut targets) => ready?,
             () = self.ctx.cancel.cancelled() => return Err(RunError::Cancelled),
         };
         let mut remains = ready.remains.clone();
@@ -259,6 +264,9 @@ impl Attempt<'_> {
         if let ArchiveChoice::Uploaded { tenant } = self.request.archive {
             uploads::remove(self.app, tenant).await;
         }
+        if remains.closed {
+            self.ctx.warn(restoring::AFTERWARDS);
+        }
         tracing::info!(
             job = %self.ctx.job.id, tables = ready.loaded.tables, rows = ready.loaded.rows,
             "the portal is as the archive says"
@@ -273,104 +281,121 @@ impl Attempt<'_> {
     }
 
     /// Verifies the archive and stages all of it. Nothing that is live is touched.
-    async fn stage(&self, targets: &Targets) -> Result<Ready, RunError> {
+    async fn stage(&self, targets: &mut Targets) -> Result<Ready, RunError> {
         let (app, ctx) = (self.app, self.ctx);
         let only = Only::new(&self.request.only).map_err(RunError::Failed)?;
         ctx.progress.restart();
         let chosen = chosen::find(app, None, self.request).await?;
         chosen.notice.iter().for_each(|notice| ctx.warn(notice.clone()));
-        ctx.progress.add_total(chosen.size());
+        // Loading is the longer part: it is counted from the start.
+        let expected = chosen.contents_bytes(app).await;
+        ctx.progress.add_total(chosen.size() + expected);
         let verified = verified(app, &chosen, self.request.trust, &ctx.progress).await?;
         let placing = app.portal.placing();
-        let mut contents =
-            contents::read(&verified.archive, placing, &only).await.map_err(RunError::Failed)?;
+        let temp_dir = &app.config.backup.temp_dir;
+        let contents = contents::read(&verified.archive, placing, &only, temp_dir).await;
+        let mut contents = contents.map_err(RunError::Failed)?;
+        let backups = match only.is_everything() {
+            true => targets.keep_backups(app).await?,
+            false => Vec::new(),
+        };
         let trust = verified.trust;
-        let plan = plan::make(app, self.request, &only, &chosen, &contents, targets, trust).await?;
+        let plan =
+            plan::make(app, self.request, &only, &chosen, &mut contents, targets, trust).await?;
         for warning in &plan.warnings {
             ctx.warn(warning.clone());
         }
         if !plan.problems.is_empty() {
             return Err(RunError::Failed(plan.problems.join("; ")));
         }
-        ctx.progress.add_total(contents.bytes());
+        ctx.progress.correct_total(contents.bytes() as i64 - expected as i64);
 
         let own = contents.databases.iter().any(|database| database.name.is_none());
-        let closed = targets.live && only.is_everything() && own && app.portal.identity().is_some();
-        let remains = self.close_tenants(closed).await?;
+        let closes = targets.live && only.is_everything() && own && app.portal.identity().is_some();
+        let mut remains = self.begin().await?;
+        // DocSpace answers nobody while its tenants are closed, and its API may be where the archive is read.
+        if closes && !chosen.is_read_through_portal(&verified.archive) {
+            self.close_tenants(&mut remains).await?;
+        }
         let databases =
             self.stage_databases(targets, &mut contents, &remains, verified.trust).await?;
         let (files, folders) = self.stage_files(targets, &contents, &remains, &only).await?;
-        let tables: Vec<(usize, String)> = databases
-            .iter()
-            .flat_map(|(position, loading)| {
-                loading.tables.keys().map(|name| (*position, name.clone()))
-            })
-            .collect();
+        let mut tables = Vec::new();
         contents.placing.restart();
         let mut placing = contents.placing;
-        // A storage that lies in a source now may not have done so when the archive was made.
-        let kept: Vec<(usize, String)> = targets
-            .filesystems
-            .iter()
-            .flat_map(|target| target.kept.iter().map(|kept| (target.position, kept.clone())))
-            .collect();
+        let kept = Arc::new(Kept::of(targets));
+        let keeps = Arc::clone(&kept);
         let loaded = Loader {
             archive: verified.archive,
             databases: databases.iter().map(|(_, loading)| loading.clone()).collect(),
             files: files.clone(),
             place: Box::new(move |member| match placing.place(member) {
                 Placed::Files(mut places) => {
-                    places.retain(|place| {
-                        !kept.iter().any(|(position, kept)| {
-                            *position == place.filesystem && archive::is_at_or_in(&place.path, kept)
-                        })
-                    });
+                    places.retain(|place| keeps.yields(place));
                     places
                 }
                 Placed::Skipped(_) => Vec::new(),
             }),
+            repeated: contents.repeated,
             only: only.clone(),
             progress: Arc::clone(&ctx.progress),
         }
         .run()
         .await?;
+        if closes && !remains.closed {
+            self.close_tenants(&mut remains).await?;
+        }
         ctx.progress.phase("preparing the swap");
+        let mut indexes: Vec<Box<dyn Staged>> = Vec::new();
         let mut sources: Vec<Box<dyn Staged>> = Vec::new();
-        for (_, loading) in databases {
-            if closed && loading.archived.is_none() {
-                for adjustment in restoring::adjustments() {
+        for (position, loading) in databases {
+            let mut adjusted = Vec::new();
+            if closes && loading.archived.is_none() {
+                for adjustment in restoring::adjustments(backups.clone()) {
                     loading.staging.adjust(&adjustment).await?;
+                    adjusted.push(adjustment.table().to_owned());
                 }
             }
+            tables.push((position, Expected::of(&loading, &adjusted).await?));
             let (staged, warnings) = unshared(loading.staging)?.ready().await?;
             warnings.into_iter().for_each(|warning| ctx.warn(warning));
             sources.push(staged);
         }
         for (position, staging) in files {
-            let target = targets.filesystem(position);
-            let kept = target.map(|target| target.kept.clone()).unwrap_or_default();
+            let kept = kept.paths(position);
             let replaced = match folders.get(&position) {
                 Some(folders) => Replaced::Folders { folders: folders.clone(), kept },
                 None => Replaced::Staged,
             };
-            sources.push(unshared(staging)?.ready(replaced).await?);
+            let ready = unshared(staging)?.ready(replaced).await?;
+            if position < INDEXES { &mut sources } else { &mut indexes }.push(ready);
         }
-        Ok(Ready { remains, sources, loaded, tables, folders })
+        indexes.append(&mut sources);
+        Ok(Ready { remains, sources: indexes, loaded, tables, folders })
     }
 
-    /// Notes that the restore begins, and closes the tenants that are open.
-    async fn close_tenants(&self, closed: bool) -> Result<Remains, RunError> {
+    /// Notes that the restore begins.
+    async fn begin(&self) -> Result<Remains, RunError> {
         let attempt = self.attempt_id()?;
-        let mut remains = Remains { attempt, phase: Phase::Staging, closed, tenants: Vec::new() };
-        let identity = self.app.portal.identity().filter(|_| closed);
-        if let Some(identity) = identity {
-            remains.tenants = identity.open_tenants().await?;
-        }
+        let phase = Phase::Staging;
+        let remains = Remains { attempt, phase, closed: false, tenants: Vec::new() };
         self.note(&remains).await?;
-        if let Some(identity) = identity {
-            identity.close_tenants(&remains.tenants).await?;
-        }
         Ok(remains)
+    }
+
+    /// Closes the tenants that are open.
+    async fn close_tenants(&self, remains: &mut Remains) -> Result<(), RunError> {
+        let Some(identity) = self.app.portal.identity() else { return Ok(()) };
+        remains.tenants = identity.open_tenants().await?;
+        remains.closed = true;
+        self.note(remains).await?;
+        let closed = identity.close_tenants(&remains.tenants).await;
+        if let Err(PortalError::Locked(_)) = closed {
+            // Nothing is to be undone where nothing can be done.
+            remains.closed = false;
+            self.note(remains).await?;
+        }
+        Ok(closed?)
     }
 
     /// Unique for the job; a later attempt drops what an earlier one of the same name left.
@@ -404,6 +429,7 @@ impl Attempt<'_> {
                     staging: Arc::new(staging),
                     tables: Arc::new(tables),
                     trust,
+                    rows: Arc::default(),
                 },
             ));
         }
@@ -418,8 +444,8 @@ impl Attempt<'_> {
         contents: &Contents,
         remains: &Remains,
         only: &Only,
-    ) -> Result<(HashMap<usize, Arc<FilesStaging>>, HashMap<usize, Vec<String>>), RunError> {
-        let (mut stagings, mut folders) = (HashMap::new(), HashMap::new());
+    ) -> Result<(BTreeMap<usize, Arc<FilesStaging>>, BTreeMap<usize, Vec<String>>), RunError> {
+        let (mut stagings, mut folders) = (BTreeMap::new(), BTreeMap::new());
         for target in &targets.filesystems {
             let is_index = indexes::action(contents, only, targets, target).is_some();
             if !is_index && !contents.has_filesystem(target.position, &target.name, only) {
@@ -437,40 +463,41 @@ impl Attempt<'_> {
     /// Whether the portal is now what the archive says.
     async fn check(&self, targets: &Targets, ready: &Ready) -> Result<(), RunError> {
         let unhealthy = |why: String| RunError::Failed(format!("after the swap {why}"));
-        for (position, target) in targets.databases.iter().enumerate() {
-            let wanted: Vec<_> = ready.tables.iter().filter(|(of, _)| *of == position).collect();
-            if wanted.is_empty() {
-                continue;
-            }
-            let live = target.database.live().await?;
-            for (_, name) in wanted {
-                if !live.tables.iter().any(|table| table.name == *name) {
-                    return Err(unhealthy(format!("table {name} is missing")));
-                }
-            }
+        let (mut faults, mut changes) = (Vec::new(), Vec::new());
+        for (position, expected) in &ready.tables {
+            let (missing, changed) = expected.compare(&targets.databases[*position]).await?;
+            faults.extend(missing);
+            changes.extend(changed);
         }
         for (position, counted) in &ready.loaded.files {
-            let (Some(target), Some(folders)) =
-                (targets.filesystem(*position), ready.folders.get(position))
-            else {
-                continue;
-            };
-            let (files, bytes) = super::health::count(target, folders).await?;
+            let Some(target) = targets.filesystem(*position) else { continue };
+            changes.extend(ready.loaded.sample.compare(target).await);
+            let Some(folders) = ready.folders.get(position) else { continue };
+            let (files, bytes) = health::count(target, folders).await?;
             // Others may have written new ones since.
             if files < counted.files || bytes < counted.bytes {
-                return Err(unhealthy(format!(
+                faults.push(format!(
                     "filesystem {} has {files} files of {bytes} bytes, and the archive {} of {}",
                     target.name, counted.files, counted.bytes
-                )));
+                ));
             }
+        }
+        // Where the portal is open, its users may be at work again.
+        match ready.remains.closed {
+            true => faults.append(&mut changes),
+            false => changes.iter().for_each(|changed| {
+                self.ctx.warn(format!("soon after it was put in place, {changed}"));
+            }),
         }
         if let Some(identity) = self.app.portal.identity()
             && ready.remains.closed
-            && let Some(fault) = identity.faults().await?.into_iter().next()
         {
-            return Err(unhealthy(fault));
+            faults.extend(identity.faults().await?);
         }
-        Ok(())
+        match faults.into_iter().next() {
+            Some(fault) => Err(unhealthy(fault)),
+            None => Ok(()),
+        }
     }
 }
 

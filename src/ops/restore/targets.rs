@@ -5,7 +5,7 @@ use url::Url;
 use crate::app::App;
 use crate::config::{DatabaseConfig, Options, Secret};
 use crate::ops::OpError;
-use crate::portal::INDEXES;
+use crate::portal::{INDEXES, KeptBackups, PortalError};
 use crate::source::database::{self, Database};
 use crate::source::files::Filesystem;
 
@@ -30,8 +30,17 @@ pub struct FilesystemTarget {
     pub position: usize,
     pub name: String,
     pub filesystem: Filesystem,
-    /// What must not be moved, relative to the root.
+    /// What must not be moved, relative to the root: storages, the catalog.
     pub kept: Vec<String>,
+    /// Folders of backups that are kept too, unless the archive has something else there.
+    pub backups: Vec<String>,
+}
+
+impl FilesystemTarget {
+    /// All that stays as far as is known before the archive is read.
+    pub fn kept_now(&self) -> Vec<String> {
+        [self.kept.as_slice(), &self.backups].concat()
+    }
 }
 
 impl Targets {
@@ -106,8 +115,21 @@ impl Targets {
             name: "target".to_owned(),
             filesystem,
             kept: Vec::new(),
+            backups: Vec::new(),
         };
         Ok(Self { databases: Vec::new(), filesystems: vec![target], live: false })
+    }
+
+    /// Keeps the backups that lie in DocSpace's documents from being replaced; returns these documents' ids.
+    pub async fn keep_backups(&mut self, app: &App) -> Result<Vec<String>, PortalError> {
+        if !self.live {
+            return Ok(Vec::new());
+        }
+        let KeptBackups { ids, folders } = app.portal.kept_backups().await?;
+        if let Some(own) = self.filesystems.iter_mut().find(|target| target.position == 0) {
+            own.backups = folders;
+        }
+        Ok(ids)
     }
 
     pub fn database(&self, archived: Option<&str>) -> Option<&DatabaseTarget> {
@@ -135,6 +157,7 @@ fn filesystem(app: &App, archived: usize, position: usize) -> Option<FilesystemT
         name: app.config.portal.filesystem.get(position)?.name.clone(),
         filesystem: app.portal.filesystem(position)?.clone(),
         kept: app.portal.kept(position),
+        backups: Vec::new(),
     })
 }
 
@@ -145,5 +168,6 @@ fn index(app: &App, position: usize) -> Option<FilesystemTarget> {
         name: source.name.clone(),
         filesystem: source.folder.clone(),
         kept: source.kept.clone(),
+        backups: Vec::new(),
     })
 }

@@ -1,6 +1,7 @@
 //! DocSpace knows one schedule a tenant and one of the installation. Each has an id that is always the same,
 //! so that its archives stay its own when it is deleted and made anew, here or by DocSpace.
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::catalog::ScheduleRecord;
@@ -17,6 +18,12 @@ pub fn slot_id(tenant_id: i64, dump: bool) -> Uuid {
 /// Whether a schedule is the one that DocSpace knows.
 pub fn is_slot(record: &ScheduleRecord) -> bool {
     record.id == slot_id(record.tenant_id, record.dump)
+}
+
+/// Whether a schedule's time has come, and nothing of it runs.
+pub fn is_due(record: &ScheduleRecord, now: Timestamp) -> bool {
+    let come = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
+    !record.awaited && record.enabled && (come(record.next_run) || come(record.retry_on))
 }
 
 /// What DocSpace keeps as `storage_base_path`.

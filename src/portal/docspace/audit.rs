@@ -1,5 +1,7 @@
 //! DocSpace's audit trail, `audit_events` (`facts.md` §8).
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 use mysql_async::params;
 
@@ -22,24 +24,38 @@ pub enum Action {
     RestoreCancelled = 5133,
 }
 
-/// Who did it, where DocSpace would name a person.
+/// Who did it, where no user of the portal did.
 const INITIATOR: &str = "Portal Backup";
 
+/// Who did it, as far as that is known.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Who<'a> {
+    pub user_id: Option<&'a str>,
+    pub address: Option<IpAddr>,
+}
+
 impl Identity {
-    /// Writes that something happened.
+    /// Writes that something happened to `target`, unless that stands there already.
     pub async fn audit(
         &self,
         tenant: i64,
         action: Action,
         at: Timestamp,
+        by: Who<'_>,
+        target: &str,
     ) -> Result<(), PortalError> {
-        let sql = "INSERT INTO audit_events (action, date, initiator, tenant_id) \
-            VALUES (:action, :date, :initiator, :tenant)";
+        let sql = "INSERT INTO audit_events (action, date, initiator, ip, tenant_id, user_id, target) \
+            SELECT :action, :date, :initiator, :ip, :tenant, :user, :target FROM DUAL \
+            WHERE NOT EXISTS (SELECT 1 FROM audit_events WHERE tenant_id = :tenant AND date = :date \
+                AND action = :action AND target = :target)";
         let params = params! {
             "action" => action as i64,
             "date" => moment::to_column(Some(at)),
-            "initiator" => INITIATOR,
+            "initiator" => by.user_id.is_none().then_some(INITIATOR),
+            "ip" => by.address.map(|address| address.to_string()),
             "tenant" => tenant,
+            "user" => by.user_id,
+            "target" => target,
         };
         self.database().execute(sql, params).await
     }

@@ -45,13 +45,24 @@ impl Identity {
         rows.into_iter().map(read).collect()
     }
 
-    /// Writes a backup into the table, over what it says of it.
-    pub async fn put_backup(&self, row: &BackupRow) -> Result<(), PortalError> {
+    /// The backups that lie in DocSpace's documents now: the tenant (-1: any may have it) and the document's id. None
+    /// in a database that is still empty.
+    pub async fn backups_in_documents(&self) -> Result<Vec<(i64, i64)>, PortalError> {
+        let sql = "SELECT DISTINCT tenant_id, CAST(storage_path AS SIGNED) FROM backup_backup \
+                   WHERE storage_type = 0 AND removed = 0 AND storage_path REGEXP '^[0-9]{1,18}$'";
+        Ok(self.database().rows_if_table(sql).await?.unwrap_or_default())
+    }
+
+    /// Writes a backup into the table, over what it says of it. `ours`: the table may call one removed that is
+    /// there after all; what DocSpace itself has removed stays so.
+    pub async fn put_backup(&self, row: &BackupRow, ours: bool) -> Result<(), PortalError> {
         let sql = "INSERT INTO backup_backup (id, tenant_id, is_scheduled, name, storage_type, \
             storage_base_path, storage_path, created_on, expires_on, storage_params, hash, removed, paid) \
             VALUES (:id, :tenant, :scheduled, :name, :type, :base, :path, :created, :expires, :params, \
             :hash, :removed, 0) ON DUPLICATE KEY UPDATE name = VALUES(name), \
-            storage_path = VALUES(storage_path), expires_on = VALUES(expires_on), removed = VALUES(removed)";
+            storage_path = VALUES(storage_path), storage_params = VALUES(storage_params), \
+            hash = VALUES(hash), expires_on = VALUES(expires_on), \
+            removed = IF(:ours, VALUES(removed), GREATEST(removed, VALUES(removed)))";
         let params = params! {
             "id" => &row.id,
             "tenant" => row.tenant_id,
@@ -65,6 +76,7 @@ impl Identity {
             "params" => serde_json::to_string(&row.params).unwrap_or_default(),
             "hash" => &row.hash,
             "removed" => row.removed,
+            "ours" => ours,
         };
         self.database().execute(sql, params).await
     }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::future::ready;
 use futures::{StreamExt, TryStreamExt, stream};
 
+use super::elsewhere;
 use super::identity::Identity;
 use super::layout::{Keeping, MODULES, Module, member, other_member};
 use crate::portal::sources::Source;
@@ -24,7 +25,9 @@ pub fn files(sources: Arc<[Source]>, identity: &Identity, tenants: &[Tenant]) ->
     let own = async move {
         // Which files hold earlier backups: those of a tenant, and of the installation (-1).
         let backups = identity.backup_files().await?;
-        Ok::<_, PortalError>(of_modules(first, ids, backups))
+        let warnings = elsewhere::warnings(&identity, &first).await?.into_iter();
+        let warnings = stream::iter(warnings.map(|warning| Ok(PortalEntry::Skipped(warning))));
+        Ok::<_, PortalError>(warnings.chain(of_modules(first, ids, backups)))
     };
     stream::once(own).try_flatten().chain(plain::others(sources)).boxed()
 }
@@ -88,16 +91,23 @@ struct Folder {
 
 impl Folder {
     fn entry(&self, keeping: Keeping, listed: Listed, names: &mut Members) -> Option<PortalEntry> {
-        let file = match listed {
-            Listed::File(file) => file,
+        let (file, denied) = match listed {
+            Listed::File(file) => (file, None),
+            Listed::Denied(file, why) => (file, Some(why)),
             Listed::Skipped(reason) => return Some(PortalEntry::Skipped(reason)),
         };
         let path = file.path.strip_prefix(&self.prefix)?.strip_prefix('/')?.to_owned();
         // DocSpace makes folders as it needs them.
-        if file.is_directory || !self.module.carries(keeping, &path, &self.backups) {
+        if (file.is_directory && denied.is_none())
+            || !self.module.carries(keeping, &path, &self.backups)
+        {
             return None;
         }
-        Some(PortalEntry::File(self.named(file, path, names)))
+        let file = self.named(file, path, names);
+        Some(match denied {
+            None => PortalEntry::File(file),
+            Some(why) => PortalEntry::Denied(file, why),
+        })
     }
 
     fn named(&self, file: FileMeta, path: String, names: &mut Members) -> PortalFile {

@@ -3,7 +3,7 @@
 mod credentials;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::keys::{self, KeyHasher, Scopes};
@@ -49,6 +49,8 @@ struct Inner {
     host_name: String,
     logins: LoginReader,
     directory: Answers<(), Arc<Directory>>,
+    /// The last one that was read.
+    known: Mutex<Option<Arc<Directory>>>,
     owners: Answers<(i64, String), Option<LiveKey>>,
     live_logins: Answers<LoginToken, bool>,
     admins: Answers<(i64, String), bool>,
@@ -83,11 +85,15 @@ impl Identity {
         let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         Ok(Self(Arc::new(Inner {
             database: PortalDatabase::open(url)?,
-            hasher: KeyHasher::new(portal.docspace.machine_key.clone()),
+            hasher: KeyHasher::new(
+                portal.docspace.machine_key.clone(),
+                &portal.docspace.password_salt,
+            ),
             configured_domain: portal.docspace.base_domain.clone(),
             host_name: host_name.trim().to_owned(),
             logins: LoginReader::new(&portal.docspace.machine_key),
             directory: answers(),
+            known: Mutex::default(),
             owners: answers(),
             live_logins: answers(),
             admins: answers(),
@@ -108,8 +114,25 @@ impl Identity {
     }
 
     async fn directory(&self) -> Result<Arc<Directory>, PortalError> {
-        let read = |own: Self| async move { own.read_directory().await.map(Arc::new) };
+        let read = |own: Self| async move {
+            let directory = Arc::new(own.read_directory().await?);
+            *own.known() = Some(Arc::clone(&directory));
+            Ok(directory)
+        };
         self.ask(&self.0.directory, (), read).await
+    }
+
+    /// The tenant by what was known last, whether it is in service or not.
+    pub fn last_tenant_of(&self, hosts: &RequestHosts<'_>) -> Option<i64> {
+        match self.known().as_ref()?.tenant(hosts) {
+            Ok(tenant) => Some(tenant.id),
+            Err(TenantError::Busy(tenant)) => Some(tenant.id),
+            Err(TenantError::NotFound | TenantError::Portal(_)) => None,
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<Arc<Directory>>> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is known already, else what the database says.
@@ -125,7 +148,7 @@ impl Identity {
             let answer = ask(identity);
             async move {
                 answer.await.map_err(|error| match error {
-                    PortalError::Database(message) => message,
+                    PortalError::Database(message) | PortalError::Refused(message) => message,
                     other => other.to_string(),
                 })
             }

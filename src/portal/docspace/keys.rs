@@ -61,16 +61,20 @@ pub fn is_key(text: &str) -> bool {
 /// Hashes keys off the async threads and remembers those that proved valid, by their SHA-256.
 pub struct KeyHasher {
     machine_key: Secret,
+    /// None yet: it is to be made of the machine key.
     salt: Arc<OnceLock<String>>,
     known: TtlCache<[u8; 32], String>,
     slots: Semaphore,
 }
 
 impl KeyHasher {
-    pub fn new(machine_key: Secret) -> Self {
+    /// `configured`: DocSpace's own salt; empty where it makes one of its machine key.
+    pub fn new(machine_key: Secret, configured: &Secret) -> Self {
+        let configured = Some(configured.expose().trim()).filter(|salt| !salt.is_empty());
+        let salt = configured.map_or_else(OnceLock::new, |salt| OnceLock::from(salt.to_owned()));
         Self {
             machine_key,
-            salt: Arc::default(),
+            salt: Arc::new(salt),
             known: TtlCache::new(REMEMBERED_KEYS),
             slots: Semaphore::new(hashed_at_once()),
         }
@@ -196,7 +200,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_hasher_hashes_as_the_function_does() {
-        let hasher = KeyHasher::new(Secret::new(MACHINE_KEY));
+        let hasher = KeyHasher::new(Secret::new(MACHINE_KEY), &Secret::default());
         let key = format!("sk-{}", "0".repeat(64));
         let hash = hasher.hash(&key).await.unwrap();
         assert_eq!(hash, hash_key(&key, &salt(MACHINE_KEY)));

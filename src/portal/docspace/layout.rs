@@ -79,6 +79,12 @@ fn is_backup(path: &str, backups: &[String]) -> bool {
     ids.any(|id| backups.iter().any(|backup| backup == id))
 }
 
+/// The folder that holds a document's versions.
+pub fn document_folder(keeping: Keeping, tenant: i64, id: i64) -> String {
+    let documents = MODULES[0].prefix(keeping, tenant);
+    format!("{documents}/folder_{}/file_{id}", (id / 1000 + 1) * 1000)
+}
+
 /// The member of a file in the archive.
 pub fn member(module: &str, path: &str) -> String {
     format!("storage/{module}/{path}")

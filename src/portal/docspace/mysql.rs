@@ -3,18 +3,26 @@
 use std::time::Duration;
 
 use mysql_async::prelude::{FromRow, Queryable};
-use mysql_async::{
-    Error, Opts, OptsBuilder, Params, Pool, PoolConstraints, PoolOpts, Row, from_row_opt,
-};
+use mysql_async::{Error, OptsBuilder, Params, Pool, PoolConstraints, PoolOpts, Row, from_row_opt};
 
 use crate::portal::PortalError;
+use crate::source::database::mysql_options;
 
 const MAX_CONNECTIONS: usize = 4;
+/// Prepared once for each connection; few are asked again and again.
+const STATEMENTS: usize = 32;
 const IDLE: Duration = Duration::from_secs(60);
 /// A server that does not answer must not hold requests for ever.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How many seconds the server waits for a table that others hold. Less than we wait for its answer: a statement must
+/// not take effect when nobody expects it any more.
+const LOCK_WAIT: u64 = 8;
 /// Error of a statement on a table that does not exist.
 const NO_SUCH_TABLE: u16 = 1146;
+/// Of one that waited for too long.
+const LOCKED: u16 = 1205;
+/// Answers to a connection, not to a statement.
+const NOT_LET_IN: &[u16] = &[1040, 1044, 1045, 1049, 1129, 1130, 1203, 1226, 1698];
 
 /// A figure of `/metrics`: polling must not become load on the portal.
 pub const QUERIES: &str = "portal_backup_portal_queries_total";
@@ -27,23 +35,23 @@ pub struct PortalDatabase {
 impl PortalDatabase {
     /// Connects with the first question.
     pub fn open(url: &str) -> Result<Self, PortalError> {
-        let url = match url.strip_prefix("mariadb://") {
-            Some(rest) => format!("mysql://{rest}"),
-            None => url.to_owned(),
-        };
-        // The error would quote parts of the URL, which may be the password.
-        let options = Opts::from_url(&url).map_err(|_| {
-            PortalError::Invalid(
-                "the url of the portal's database must be mysql://USER:PASSWORD@HOST:PORT/DATABASE"
-                    .to_owned(),
-            )
+        let options = mysql_options(url).map_err(|why| {
+            PortalError::Invalid(format!(
+                "the url of the portal's database must be mysql://USER:PASSWORD@HOST:PORT/DATABASE: {why}"
+            ))
         })?;
         let constraints = PoolConstraints::new(0, MAX_CONNECTIONS).unwrap_or_default();
         let pool = PoolOpts::default()
             .with_constraints(constraints)
             .with_inactive_connection_ttl(IDLE)
             .with_reset_connection(false);
-        Ok(Self { pool: Pool::new(OptsBuilder::from_opts(options).pool_opts(pool)) })
+        let options = OptsBuilder::from_opts(options)
+            .pool_opts(pool)
+            .stmt_cache_size(STATEMENTS)
+            .setup(vec![format!(
+                "SET SESSION lock_wait_timeout={LOCK_WAIT}, innodb_lock_wait_timeout={LOCK_WAIT}"
+            )]);
+        Ok(Self { pool: Pool::new(options) })
     }
 
     pub async fn rows<T: FromRow + Send + 'static>(
@@ -99,5 +107,11 @@ fn typed<T: FromRow>(row: Row) -> Result<T, PortalError> {
 
 /// The server's or the driver's own words; neither knows the password's text.
 fn database_error(error: Error) -> PortalError {
-    PortalError::Database(error.to_string())
+    match error {
+        Error::Server(error) if error.code == LOCKED => PortalError::Locked(LOCK_WAIT),
+        Error::Server(error) if !NOT_LET_IN.contains(&error.code) => {
+            PortalError::Refused(error.to_string())
+        }
+        other => PortalError::Database(other.to_string()),
+    }
 }

@@ -11,8 +11,14 @@ const TWO_FACTOR: [&str; 2] =
 const ACTIVE: &str = "0";
 const RESTORING: &str = "4";
 
+/// What an administrator has to do, because nothing tells DocSpace's services: what their caches have in them, and
+/// under which names, is not documented.
+pub const AFTERWARDS: &str = "DocSpace's services keep parts of the old state in their caches: restart them (in Docker: \
+    docker compose restart, for Redis too)";
+
 /// Changes to the loaded tables before they go live. Tenants stay closed until the restore has been checked.
-pub fn adjustments() -> Vec<Adjustment> {
+/// `backups`: the documents that hold backups.
+pub fn adjustments(backups: Vec<String>) -> Vec<Adjustment> {
     vec![
         Adjustment::Delete {
             table: "webstudio_settings".to_owned(),
@@ -21,7 +27,13 @@ pub fn adjustments() -> Vec<Adjustment> {
         },
         // DocSpace builds its search index again for what is not listed here.
         Adjustment::Empty { table: "webstudio_index".to_owned() },
-        Adjustment::KeepNewer { table: "backup_backup".to_owned(), key: "id".to_owned() },
+        Adjustment::KeepNewer { table: "backup_backup".to_owned(), key: "id".to_owned(), of: None },
+        // Without its row a document would lose its content and its number to the next one that is uploaded.
+        Adjustment::KeepNewer {
+            table: "files_file".to_owned(),
+            key: "id".to_owned(),
+            of: Some(backups),
+        },
         Adjustment::Replace {
             table: "tenants_tenants".to_owned(),
             column: "status".to_owned(),
@@ -38,7 +50,7 @@ impl Identity {
         Ok(self.database().rows_if_table::<i64>(sql).await?.unwrap_or_default())
     }
 
-    /// Closes open tenants: DocSpace answers nobody meanwhile.
+    /// Closes open tenants, all or none: DocSpace answers nobody meanwhile.
     pub async fn close_tenants(&self, tenants: &[i64]) -> Result<(), PortalError> {
         self.set_status(tenants, ACTIVE, RESTORING).await
     }
@@ -57,9 +69,12 @@ impl Identity {
     }
 
     async fn set_status(&self, tenants: &[i64], from: &str, to: &str) -> Result<(), PortalError> {
-        for tenant in tenants {
-            let sql = "UPDATE tenants_tenants SET status = ? WHERE id = ? AND status = ?";
-            self.database().execute(sql, (to, tenant, from)).await?;
+        if !tenants.is_empty() {
+            let ids: Vec<_> = tenants.iter().map(i64::to_string).collect();
+            let ids = ids.join(",");
+            let sql =
+                format!("UPDATE tenants_tenants SET status = ? WHERE id IN ({ids}) AND status = ?");
+            self.database().execute(&sql, (to, from)).await?;
         }
         self.forget().await;
         Ok(())

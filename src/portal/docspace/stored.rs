@@ -51,10 +51,6 @@ impl StoredIndex {
         self.entries.sort_by_key(|entry| entry.hash);
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// The tenants that have files, in ascending order.
     pub fn tenants(&self) -> Vec<i64> {
         let mut tenants = self.tenants.clone();

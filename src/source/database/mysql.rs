@@ -72,6 +72,14 @@ impl Database for MySql {
         restore::live(&self.target).await
     }
 
+    async fn count(&self, tables: &[String]) -> Result<Vec<Option<u64>>, DatabaseError> {
+        restore::count(&self.target, tables).await
+    }
+
+    async fn digest(&self, table: &str) -> Result<Option<[u8; 32]>, DatabaseError> {
+        restore::digest(&self.target, table).await
+    }
+
     async fn stage(&self, attempt: &AttemptId) -> Result<Box<dyn Staging>, DatabaseError> {
         restore::stage(&self.target, attempt).await
     }
@@ -84,13 +92,18 @@ impl Database for MySql {
         making::create(&self.target).await
     }
 
-    async fn discard(&self) -> Result<(), DatabaseError> {
-        making::discard(&self.target).await
+    async fn discard(&self, with_content: bool) -> Result<(), DatabaseError> {
+        making::discard(&self.target, with_content).await
     }
 
     async fn compact(&self) -> Result<(), DatabaseError> {
         making::compact(&self.target).await
     }
+}
+
+/// See [`super::mysql_options`].
+pub(super) fn options(url: &str) -> Result<Opts, String> {
+    Ok(url::parse(url)?.opts)
 }
 
 async fn open(name: &str, opts: &Opts) -> Result<(Session, ServerInfo), DatabaseError> {

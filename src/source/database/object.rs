@@ -5,6 +5,35 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 /// What a member's name cannot have, or not without changing its meaning.
 const ODD: &AsciiSet = &CONTROLS.add(b'%').add(b'/').add(b'\\');
 
+/// The name of a table's members: any name has one of its own, which is one part of a path.
+pub fn member_of_table(name: &str) -> String {
+    match name {
+        "" => "%".to_owned(),
+        "." | ".." => name.replace('.', "%2E"),
+        // As it is otherwise: people and other programs look for a table's members by its name.
+        _ => {
+            let mut member = String::with_capacity(name.len());
+            for letter in name.chars() {
+                match letter.is_ascii() {
+                    true => {
+                        member.extend(utf8_percent_encode(letter.encode_utf8(&mut [0; 4]), ODD))
+                    }
+                    false => member.push(letter),
+                }
+            }
+            member
+        }
+    }
+}
+
+/// The reverse of [`member_of_table`]; names that others wrote are hardly ever changed by it.
+pub fn table_of_member(name: &str) -> String {
+    match name {
+        "%" => String::new(),
+        _ => percent_decode_str(name).decode_utf8_lossy().into_owned(),
+    }
+}
+
 /// Definitions that belong to no one table: the member `extra/objects/{database}/{kind}/{name}.sql`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectText {
@@ -35,6 +64,23 @@ impl ObjectText {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_table_has_members_of_its_own() {
+        let names =
+            ["plain", "a/b", "a//b", "x", "x/", "/x", ".", "..", "", "%", "50%", "%2F", "é\n\\"];
+        let members: std::collections::BTreeSet<_> =
+            names.iter().map(|name| member_of_table(name)).collect();
+        assert_eq!(members.len(), names.len());
+        for name in names {
+            let path = format!("databases/data/{}", member_of_table(name));
+            assert_eq!(archive::clean_path(&path).unwrap(), path);
+            assert_eq!(table_of_member(&member_of_table(name)), name);
+        }
+        for same in ["core_user", "таблица 1", "表"] {
+            assert_eq!(member_of_table(same), same);
+        }
+    }
 
     #[test]
     fn any_name_has_a_member_of_its_own() {

@@ -52,6 +52,14 @@ impl Database for Postgres {
         restore::live(&self.target).await
     }
 
+    async fn count(&self, tables: &[String]) -> Result<Vec<Option<u64>>, DatabaseError> {
+        restore::count(&self.target, tables).await
+    }
+
+    async fn digest(&self, table: &str) -> Result<Option<[u8; 32]>, DatabaseError> {
+        restore::digest(&self.target, table).await
+    }
+
     async fn stage(&self, attempt: &AttemptId) -> Result<Box<dyn Staging>, DatabaseError> {
         restore::stage(&self.target, attempt).await
     }
@@ -64,8 +72,8 @@ impl Database for Postgres {
         making::create(&self.target).await
     }
 
-    async fn discard(&self) -> Result<(), DatabaseError> {
-        making::discard(&self.target).await
+    async fn discard(&self, with_content: bool) -> Result<(), DatabaseError> {
+        making::discard(&self.target, with_content).await
     }
 
     async fn compact(&self) -> Result<(), DatabaseError> {

@@ -73,6 +73,17 @@ impl Database for Sqlite {
         blocking(&self.source, move || restore::live(&source)).await?
     }
 
+    async fn count(&self, tables: &[String]) -> Result<Vec<Option<u64>>, DatabaseError> {
+        let (source, tables) = (self.source.clone(), tables.to_vec());
+        blocking(&self.source, move || restore::count(&source, &tables)).await?
+    }
+
+    async fn digest(&self, table: &str) -> Result<Option<[u8; 32]>, DatabaseError> {
+        let (source, table) = (self.source.clone(), table.to_owned());
+        let read = move || restore::digest(&source, &open::database(&source)?, &table);
+        blocking(&self.source, read).await?
+    }
+
     async fn stage(&self, attempt: &AttemptId) -> Result<Box<dyn Staging>, DatabaseError> {
         let (source, attempt) = (self.source.clone(), attempt.clone());
         Ok(Box::new(blocking(&self.source, move || restore::stage(source, &attempt)).await??))
@@ -87,9 +98,9 @@ impl Database for Sqlite {
         blocking(&self.source, move || making::create(&source)).await?
     }
 
-    async fn discard(&self) -> Result<(), DatabaseError> {
+    async fn discard(&self, with_content: bool) -> Result<(), DatabaseError> {
         let source = self.source.clone();
-        blocking(&self.source, move || making::discard(&source)).await?
+        blocking(&self.source, move || making::discard(&source, with_content)).await?
     }
 
     async fn compact(&self) -> Result<(), DatabaseError> {

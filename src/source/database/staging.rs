@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 use super::{DatabaseError, ObjectText, ServerInfo};
-use crate::source::restore::Staged;
+use crate::source::restore::{Space, Staged};
 
 /// What a restore finds.
 #[derive(Debug, Clone)]
@@ -14,8 +14,10 @@ pub struct Live {
     pub tables: Vec<LiveTable>,
     /// Views, triggers, routines, events and the like.
     pub objects: Vec<LiveObject>,
-    /// Bytes that can still be written, where that can be found out.
-    pub free_space: Option<u64>,
+    /// The room on its volume, where that can be found out.
+    pub space: Option<Space>,
+    /// Bytes that the live state takes a second time while it is kept; none where it is moved aside.
+    pub copied: u64,
     /// Why a restore into it would fail (permissions, read-only …), each a sentence.
     pub problems: Vec<String>,
 }
@@ -51,10 +53,22 @@ pub enum Adjustment {
     Empty { table: String },
     /// Deletes the rows whose `column` has one of `values`.
     Delete { table: String, column: String, values: Vec<String> },
-    /// Copies from the live table the rows whose `key` the loaded one lacks (columns that both have).
-    KeepNewer { table: String, key: String },
+    /// Copies from the live table the rows whose `key` the loaded one lacks (columns that both have). `of`: only those
+    /// whose key is one of these.
+    KeepNewer { table: String, key: String, of: Option<Vec<String>> },
     /// Sets `column` from one value to another.
     Replace { table: String, column: String, from: String, to: String },
+}
+
+impl Adjustment {
+    pub fn table(&self) -> &str {
+        match self {
+            Self::Empty { table }
+            | Self::Delete { table, .. }
+            | Self::KeepNewer { table, .. }
+            | Self::Replace { table, .. } => table,
+        }
+    }
 }
 
 /// The pieces of one member, in order.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
-use rustix::fs::{Advice, FileType};
+use rustix::fs::{Advice, FileType, Stat};
 use rustix::io::Errno;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -18,7 +18,9 @@ use url::Url;
 
 use super::beneath::{self, NotAFile};
 use super::walk::{Walk, meta};
-use super::{Content, Excluded, FileMeta, FilesError, GROWTH_SEEN, Listed, Listing, PIECE, parts};
+use super::{
+    Content, Excluded, FileMeta, FilesError, GROWTH, Listed, Listing, Opened, PIECE, parts,
+};
 use crate::config::Options;
 
 /// How many entries of a listing cross threads together.
@@ -147,21 +149,21 @@ impl LocalFolder {
         }
     }
 
-    pub async fn read(self: Arc<Self>, path: &str) -> Result<Content, FilesError> {
+    pub async fn read(self: Arc<Self>, path: &str) -> Result<Opened<Content>, FilesError> {
         let owned = path.to_owned();
-        let (file, first) = blocking(path.to_owned(), move || {
-            let (mut file, size) = Opener::new(&self).open(&owned)?;
-            if size > PIECE as u64 {
+        let (now, file, first) = blocking(path.to_owned(), move || {
+            let (mut file, now) = Opener::new(&self).open(&owned)?;
+            if now.size > PIECE as u64 {
                 // Only speed depends on it.
                 let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
             }
             let first = piece(&mut file).map_err(|error| read_error(&owned, error))?;
-            Ok((file, first))
+            Ok((now, file, first))
         })
         .await?;
         if first.len() < PIECE {
             let whole = (!first.is_empty()).then_some(Ok(first));
-            return Ok(stream::iter(whole).boxed());
+            return Ok((now, stream::iter(whole).boxed()));
         }
         let path = path.to_owned();
         // The next piece is read while the caller works on this one.
@@ -179,10 +181,13 @@ impl LocalFolder {
                 }
             }
         });
-        Ok(stream::once(async move { Ok(first) }).chain(rest).boxed())
+        Ok((now, stream::once(async move { Ok(first) }).chain(rest).boxed()))
     }
 
-    pub async fn read_small(self: Arc<Self>, files: &[FileMeta]) -> Vec<Result<Bytes, FilesError>> {
+    pub async fn read_small(
+        self: Arc<Self>,
+        files: &[FileMeta],
+    ) -> Vec<Result<Opened<Option<Bytes>>, FilesError>> {
         let wanted: Vec<_> = files.iter().map(|file| (file.path.clone(), file.size)).collect();
         let read = spawn_blocking(move || {
             let mut opener = Opener::new(&self);
@@ -206,7 +211,7 @@ impl<'a> Opener<'a> {
         Self { folder, last: None }
     }
 
-    fn open(&mut self, path: &str) -> Result<(File, u64), FilesError> {
+    fn open(&mut self, path: &str) -> Result<(File, FileMeta), FilesError> {
         let opened = match self.open_directly(path) {
             Err(NotAFile::Link) => match self.folder.through_link(path) {
                 Ok(target) => self.open_directly(&target.path),
@@ -214,10 +219,11 @@ impl<'a> Opener<'a> {
             },
             other => other,
         };
-        opened.map_err(|error| files_error(path, error))
+        let (file, stat) = opened.map_err(|error| files_error(path, error))?;
+        Ok((file, meta(path.to_owned(), &stat)))
     }
 
-    fn open_directly(&mut self, path: &str) -> Result<(File, u64), NotAFile> {
+    fn open_directly(&mut self, path: &str) -> Result<(File, Stat), NotAFile> {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         if self.last.as_ref().is_none_or(|(last, _)| last != parent) {
             let names = parts(parent).ok_or(Errno::NOENT)?;
@@ -226,17 +232,24 @@ impl<'a> Opener<'a> {
         }
         let Some((_, fd)) = &self.last else { return Err(Errno::NOENT.into()) };
         let (fd, stat) = beneath::file(fd.as_fd(), OsStr::new(name))?;
-        Ok((File::from(fd), u64::try_from(stat.st_size).unwrap_or(0)))
+        Ok((File::from(fd), stat))
     }
 
-    fn read_whole(&mut self, path: &str, size: u64) -> Result<Bytes, FilesError> {
-        let (file, now) = self.open(path)?;
+    /// `size`: what the listing saw.
+    fn read_whole(&mut self, path: &str, size: u64) -> Result<Opened<Option<Bytes>>, FilesError> {
+        let (file, mut now) = self.open(path)?;
+        let limit = size + GROWTH;
+        if now.size >= limit {
+            return Ok((now, None));
+        }
         // One more than there should be, so that the end of the file is seen without growing.
-        let mut content = Vec::with_capacity(now.min(size + GROWTH_SEEN) as usize + 1);
-        file.take(size + GROWTH_SEEN)
-            .read_to_end(&mut content)
-            .map_err(|error| read_error(path, error))?;
-        Ok(Bytes::from(content))
+        let mut content = Vec::with_capacity(now.size as usize + 1);
+        file.take(limit).read_to_end(&mut content).map_err(|error| read_error(path, error))?;
+        if content.len() as u64 == limit {
+            return Ok((now, None));
+        }
+        now.size = content.len() as u64;
+        Ok((now, Some(Bytes::from(content))))
     }
 }
 

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt};
 
 use super::{Backend, Content, FileMeta, FilesError, Filesystem, STAGING_FOLDER};
-use crate::source::restore::{AttemptId, Staged};
+use crate::source::restore::{AttemptId, Space, Staged};
 
 use bucket::BucketStaging;
 use bucket_swap::BucketStaged;
@@ -80,14 +80,11 @@ impl Filesystem {
         }
     }
 
-    /// Bytes that can still be written, where that can be found out: in folders, by the space that this user has.
-    pub async fn free_space(&self) -> Option<u64> {
+    /// The room on its volume; None in buckets.
+    pub async fn space(&self) -> Option<Space> {
         let Backend::Local(folder) = &self.0 else { return None };
         let folder = Arc::clone(folder);
-        let found = tokio::task::spawn_blocking(move || {
-            let stat = rustix::fs::statvfs(folder.nearest_existing()).ok()?;
-            Some(stat.f_bavail.saturating_mul(stat.f_frsize))
-        });
+        let found = tokio::task::spawn_blocking(move || Space::of(folder.nearest_existing()));
         found.await.ok().flatten()
     }
 

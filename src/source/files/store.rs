@@ -1,17 +1,18 @@
 //! A bucket with a prefix, through `object_store`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures::future::ready;
 use futures::stream::{self, BoxStream};
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use object_store::{GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt};
 use url::Url;
 
 use super::{
-    Content, Excluded, FileMeta, FilesError, GROWTH_SEEN, Listed, Listing, PIECE, once, quoted,
+    Content, Excluded, FileMeta, FilesError, GROWTH, Listed, Listing, Opened, PIECE, once, quoted,
 };
 use crate::cloud::{ClientConfig, Context, Provider, Unnamable, is_no_bucket};
 use crate::config::Options;
@@ -101,6 +102,7 @@ impl Bucket {
         let (root, store, url) = (self.prefix.clone(), self.store.clone(), self.url.clone());
         let words = self.words.clone();
         let of_everything = full == root;
+        let mut empty = HashSet::new();
         let found = self.store.list(Some(&full));
         let files = found
             .map_err(move |error| invalid(&url, words.explain("cannot list", &error)))
@@ -110,14 +112,22 @@ impl Bucket {
                 listed(store.clone(), object, path)
             })
             .try_buffered(CONCURRENT)
-            .try_filter_map(|listed| ready(Ok(listed)));
+            .try_filter_map(move |listed| {
+                // `a` and `a/` have one path.
+                ready(Ok(listed.filter(|listed| match listed {
+                    Listed::File(file) if file.size == 0 => empty.insert(file.path.clone()),
+                    _ => true,
+                })))
+            });
         let (unnamable, prefix) = (self.unnamable.clone(), full.to_string());
-        let left_out = stream::once(async move { stream::iter(unnamable.take(&prefix)) });
-        let left_out = left_out.flatten().map(|key| {
-            let what = "is left out: object stores' paths cannot hold such a name";
-            Ok(Listed::Skipped(format!("{} {what}", quoted(&key))))
+        let left_out = stream::once(async move {
+            let (keys, more) = unnamable.take(&prefix);
+            let what = "left out: object stores' paths cannot hold such a name";
+            let keys = keys.into_iter().map(move |key| format!("{} is {what}", quoted(&key)));
+            let more = (more > 0).then(|| format!("{more} more keys are {what}s"));
+            stream::iter(keys.chain(more).map(|text| Ok(Listed::Skipped(text))))
         });
-        let files = files.chain(left_out);
+        let files = files.chain(left_out.flatten());
         match of_everything {
             true => warn_if_empty(files.boxed(), self.url.to_string()),
             false => files.boxed(),
@@ -128,39 +138,39 @@ impl Bucket {
         let full = self.full(path)?;
         let object =
             self.store.head(&full).await.map_err(|error| self.words.failed(path, &error))?;
-        Ok(FileMeta {
-            path: path.to_owned(),
-            size: object.size,
-            modified: object.last_modified.timestamp(),
-            is_directory: false,
-            version: object.e_tag.or(object.version),
-        })
+        Ok(meta(path.to_owned(), object))
     }
 
-    pub async fn read(&self, path: &str) -> Result<Content, FilesError> {
+    pub async fn read(&self, path: &str) -> Result<Opened<Content>, FilesError> {
         let full = self.full(path)?;
         let found = self.store.get(&full).await;
         let found = found.map_err(|error| self.words.failed(path, &error))?;
+        let now = meta(path.to_owned(), found.meta.clone());
         let (path, words) = (path.to_owned(), self.words.clone());
-        let raw = found.into_stream().map_err(move |error| words.failed(&path, &error));
-        Ok(pieces(raw.boxed()))
+        let raw = resumed(self.store.clone(), full, found);
+        Ok((now, pieces(raw.map_err(move |error| words.failed(&path, &error)).boxed())))
     }
 
-    pub async fn read_small(&self, files: &[FileMeta]) -> Vec<Result<Bytes, FilesError>> {
+    pub async fn read_small(
+        &self,
+        files: &[FileMeta],
+    ) -> Vec<Result<Opened<Option<Bytes>>, FilesError>> {
         // Made beforehand: a closure over borrowed files would tie the future to their lifetime.
         let reads: Vec<_> = files.iter().map(|file| self.read_whole(file)).collect();
         stream::iter(reads).buffered(CONCURRENT).collect().await
     }
 
-    async fn read_whole(&self, file: &FileMeta) -> Result<Bytes, FilesError> {
-        let limit = (file.size + GROWTH_SEEN) as usize;
-        let mut content = self.read(&file.path).await?;
+    async fn read_whole(&self, file: &FileMeta) -> Result<Opened<Option<Bytes>>, FilesError> {
+        let (mut now, mut content) = self.read(&file.path).await?;
+        if now.size >= file.size + GROWTH {
+            return Ok((now, None));
+        }
         let mut whole = BytesMut::new();
         while let Some(piece) = content.try_next().await? {
-            if whole.is_empty() && piece.len() as u64 == file.size {
+            if whole.is_empty() && piece.len() as u64 == now.size {
                 // The usual case needs no copy; a second piece makes one below.
                 match content.try_next().await? {
-                    None => return Ok(piece),
+                    None => return Ok((now, Some(piece))),
                     Some(more) => {
                         whole.extend_from_slice(&piece);
                         whole.extend_from_slice(&more);
@@ -169,12 +179,9 @@ impl Bucket {
             } else {
                 whole.extend_from_slice(&piece);
             }
-            if whole.len() >= limit {
-                whole.truncate(limit);
-                break;
-            }
         }
-        Ok(whole.freeze())
+        now.size = whole.len() as u64;
+        Ok((now, Some(whole.freeze())))
     }
 
     /// The key of a path.
@@ -248,15 +255,34 @@ async fn listed(
     path: Option<String>,
 ) -> Result<Option<Listed>, FilesError> {
     let Some(path) = path else { return Ok(None) };
-    let is_directory = object.size == 0 && is_marker(&*store, &object).await;
-    let modified = object.last_modified.timestamp();
-    let version = object.e_tag.or(object.version);
-    Ok(Some(Listed::File(FileMeta { path, size: object.size, modified, is_directory, version })))
+    let is_directory = match object.size {
+        0 => match marks(&*store, &object).await {
+            Some(is_directory) => is_directory,
+            None => return Ok(None),
+        },
+        _ => false,
+    };
+    Ok(Some(Listed::File(FileMeta { is_directory, ..meta(path, object) })))
 }
 
-/// An empty object whose own name answers nothing is `name/`, which consoles make to show a folder.
-async fn is_marker(store: &dyn ObjectStore, object: &ObjectMeta) -> bool {
-    matches!(store.head(&object.location).await, Err(object_store::Error::NotFound { .. }))
+fn meta(path: String, object: ObjectMeta) -> FileMeta {
+    FileMeta {
+        path,
+        size: object.size,
+        modified: object.last_modified.timestamp(),
+        is_directory: false,
+        version: object.e_tag.or(object.version),
+    }
+}
+
+/// An empty object whose own name answers nothing is `name/`, which consoles make to show a folder; None: it is that,
+/// beside a file of the name.
+async fn marks(store: &dyn ObjectStore, object: &ObjectMeta) -> Option<bool> {
+    match store.head(&object.location).await {
+        Err(object_store::Error::NotFound { .. }) => Some(true),
+        Ok(file) if file.size > 0 => None,
+        _ => Some(false),
+    }
 }
 
 /// A mistyped prefix lists as nothing at all; nobody should find that out at the restore.
@@ -271,6 +297,46 @@ fn warn_if_empty(files: Listing, url: String) -> Listing {
         }
     });
     warned.boxed()
+}
+
+/// An object's content, asked for again from where an answer broke off: one answer may take no longer than a request
+/// may, and a large object takes longer. Gives up when a whole request brought nothing.
+fn resumed(
+    store: Arc<dyn ObjectStore>,
+    key: Path,
+    found: GetResult,
+) -> impl Stream<Item = object_store::Result<Bytes>> {
+    let (size, e_tag) = (found.meta.size, found.meta.e_tag.clone());
+    let state = (found.into_stream(), 0, 0);
+    stream::try_unfold(state, move |(mut answer, mut at, mut began)| {
+        let (store, key, e_tag) = (store.clone(), key.clone(), e_tag.clone());
+        async move {
+            loop {
+                match answer.next().await {
+                    Some(Ok(piece)) => {
+                        at += piece.len() as u64;
+                        return Ok(Some((piece, (answer, at, began))));
+                    }
+                    None => return Ok(None),
+                    Some(Err(_)) if at == size => return Ok(None),
+                    // Without its mark nobody could tell that it is still the same object.
+                    Some(Err(error)) if at == began || e_tag.is_none() => return Err(error),
+                    Some(Err(error)) => {
+                        tracing::info!(%key, at, %error, "an answer broke off; the rest is asked for");
+                        began = at;
+                        let range = Some(GetRange::Bounded(at..size));
+                        let if_match = e_tag.clone();
+                        let options = GetOptions { range, if_match, ..GetOptions::default() };
+                        let found = store.get_opts(&key, options).await?;
+                        if found.meta.e_tag != e_tag {
+                            return Err(error);
+                        }
+                        answer = found.into_stream();
+                    }
+                }
+            }
+        }
+    })
 }
 
 /// Cuts and joins what the network brings into pieces of 1 MiB.

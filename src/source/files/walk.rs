@@ -210,8 +210,15 @@ impl<'a> Walk<'a> {
         self.send(Ok(Listed::Skipped(sentence)))
     }
 
+    /// What lies deeper and is closed to us is named; of the prefix itself nothing would be left.
     fn failed(&mut self, path: &str, errno: Errno) -> Result<(), Ended> {
         match errno {
+            Errno::ACCESS | Errno::PERM if !self.chain.is_empty() => {
+                let is_directory = true;
+                let path = path.to_owned();
+                let file = FileMeta { path, size: 0, modified: 0, is_directory, version: None };
+                self.send(Ok(Listed::Denied(file, errno.to_string())))
+            }
             Errno::NOENT => {
                 self.skip(format!("{} vanished while the files were listed", quoted(path)))
             }

@@ -29,6 +29,8 @@ const PIECE: usize = 1 << 20;
 /// tick some 4 milliseconds.
 const FRESH: Duration = Duration::from_millis(50);
 const TICK: Duration = Duration::from_millis(10);
+/// A commit point without a checksum is taken for complete when nobody has written to it for so long.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// What tells that a file was written to or replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,8 +56,12 @@ impl Seen {
     }
 
     fn is_fresh(self) -> bool {
+        self.is_younger(FRESH)
+    }
+
+    fn is_younger(self, age: Duration) -> bool {
         let now = jiff::Timestamp::now().as_nanosecond();
-        now.abs_diff(self.modified()) < FRESH.as_nanos()
+        now.abs_diff(self.modified()) < age.as_nanos()
     }
 
     pub fn is_of(self, path: &Path) -> bool {
@@ -358,7 +364,10 @@ impl One<'_, '_> {
         if !names.files().any(|name| lucene::generation(name).is_some()) {
             return Err(Trouble::Gone);
         }
-        let (commit, seen) = self.newest(&names)?.ok_or(Trouble::Moved)?;
+        let (newest, seen) = self.newest(&names)?.ok_or(Trouble::Moved)?;
+        // Listed again: a listing during which a commit is made may show its commit point and not all of its files.
+        let names = Names::read(&self.from).map_err(|errno| self.failed("", errno))?;
+        let commit = newest.clone().among(names.files());
         // What is younger than the commit is of a later one, and may still be written to: it is no harm, but must not
         // be linked. (Only when a clock was put back may the commit need it.)
         let is_later = |name: &str, file: Seen| {
@@ -377,7 +386,7 @@ impl One<'_, '_> {
         copies.extend(self.pinned(&commit.name, |_, _| false)?);
         // Asked last.
         let names_now = Names::read(&self.from).map_err(|errno| self.failed("", errno))?;
-        if self.newest(&names_now)?.is_none_or(|(newest, _)| newest != commit) {
+        if self.newest(&names_now)?.is_none_or(|(now, _)| now != newest) {
             return Err(Trouble::Moved);
         }
         for (name, file) in copies {
@@ -389,22 +398,27 @@ impl One<'_, '_> {
         Ok(())
     }
 
-    /// The newest complete commit of a folder.
+    /// The newest complete commit of a folder; where none has a checksum, the newest if it has settled.
     fn newest(&self, names: &Names) -> Result<Option<(Commit, Seen)>, Trouble> {
         let mut commits: Vec<_> =
             names.files().filter_map(|name| Some((lucene::generation(name)?, name))).collect();
         commits.sort_unstable();
+        let mut settled = None;
         for (_, name) in commits.into_iter().rev() {
             let Some((file, stat)) = self.open(name)? else { return Err(Trouble::Moved) };
             let mut content = Vec::new();
             file.take(lucene::LONGEST)
                 .read_to_end(&mut content)
                 .map_err(|error| self.failed(name, error))?;
-            if let Some(commit) = Commit::new(name, content) {
-                return Ok(Some((commit, Seen::of(&stat))));
+            let seen = Seen::of(&stat);
+            let is_newest = settled.is_none();
+            match Commit::new(name, content.clone()) {
+                Some(commit) => return Ok(Some((commit, seen))),
+                None if is_newest => settled = Some((Commit::unreadable(name, content), seen)),
+                None => {}
             }
         }
-        Ok(None)
+        Ok(settled.filter(|(_, seen)| !seen.is_younger(SETTLED)))
     }
 
     /// None when it is gone.

@@ -12,6 +12,8 @@ pub const LONGEST: u64 = 64 << 20;
 pub struct Commit {
     pub name: String,
     content: Vec<u8>,
+    /// Whether it can be told which segments it names.
+    readable: bool,
 }
 
 /// The N of `segments_N`.
@@ -40,7 +42,20 @@ impl Commit {
     pub fn new(name: &str, content: Vec<u8>) -> Option<Self> {
         let (body, sum) = content.split_last_chunk::<8>()?;
         let complete = u64::from_be_bytes(*sum) == u64::from(libdeflater::crc32(body));
-        complete.then(|| Self { name: name.to_owned(), content })
+        complete.then(|| Self { name: name.to_owned(), content, readable: true })
+    }
+
+    /// One that has no checksum and is not being written either: other writers' and old Lucene's.
+    pub fn unreadable(name: &str, content: Vec<u8>) -> Self {
+        Self { name: name.to_owned(), content, readable: false }
+    }
+
+    /// The same, of a folder with these files: where it names no segment of all that are there, it names them in
+    /// another way than Lucene does.
+    #[must_use]
+    pub fn among<'n>(mut self, mut files: impl Iterator<Item = &'n str>) -> Self {
+        self.readable &= files.any(|file| segment(file).is_some_and(|segment| self.names(segment)));
+        self
     }
 
     pub fn role(&self, file: &str) -> Role {
@@ -56,7 +71,7 @@ impl Commit {
             return Role::Foreign;
         }
         match segment(file) {
-            Some(segment) if self.names(segment) => Role::Committed,
+            Some(segment) if !self.readable || self.names(segment) => Role::Committed,
             Some(_) => Role::Foreign,
             None => Role::Beside,
         }
@@ -118,6 +133,20 @@ mod tests {
         for length in 0..whole.len() {
             assert!(Commit::new("segments_1", whole[..length].to_vec()).is_none(), "{length}");
         }
+    }
+
+    #[test]
+    fn of_a_commit_that_cannot_be_read_all_segments_are() {
+        let text = Commit::unreadable("segments_2", b"_0 _1".to_vec());
+        let strange = commit(&["_7"]).among(["_0.cfs", "segments_2"].into_iter());
+        for commit in [text, strange] {
+            assert_eq!(commit.role("_0.cfs"), Role::Committed);
+            assert_eq!(commit.role("segments_2"), Role::Committed);
+            assert_eq!(commit.role("segments_1"), Role::Foreign);
+            assert_eq!(commit.role("write.lock"), Role::Foreign);
+        }
+        let known = commit(&["_0"]).among(["_0.cfs", "_1.cfs"].into_iter());
+        assert_eq!(known.role("_1.cfs"), Role::Foreign);
     }
 
     #[test]

@@ -9,6 +9,8 @@ const LEAST: u64 = 5 * MIB;
 const LARGEST: u64 = 5 << 30;
 /// More parts at once than this gain nothing where one connection fills a line.
 const MOST_AT_ONCE: usize = 4;
+/// Of so few parts the last quarter is too few to make up for anything.
+const FEW: u64 = 8;
 
 /// Equal parts for an upload of about the expected size, because some providers (R2) insist on equal
 /// ones. Only when three quarters of all parts are used, and the estimate was therefore far too low,
@@ -29,7 +31,9 @@ impl PartPlan {
         // Two parts at least: one is collected while the other travels.
         let affordable = (memory / 2).max(LEAST);
         let comfortable = expected.saturating_add(expected / 2).div_ceil(max_parts);
-        let needed = expected.saturating_add(expected / 16).div_ceil(max_parts);
+        // Few parts never grow, so there must be room for what was not expected.
+        let room = if max_parts <= FEW { expected / 5 * 3 } else { expected / 16 };
+        let needed = expected.saturating_add(room).div_ceil(max_parts);
         let size = comfortable.max(SMALLEST).min(affordable).max(needed);
         Self { size: size.next_multiple_of(MIB).clamp(LEAST, LARGEST), max_parts, memory }
     }
@@ -40,7 +44,8 @@ impl PartPlan {
         let mut size = self.size;
         // Every time that the remaining quarter is halved, parts are four times as large.
         let mut share = 4;
-        while self.max_parts > 8 && left.saturating_mul(share) <= self.max_parts && size < LARGEST {
+        while self.max_parts > FEW && left.saturating_mul(share) <= self.max_parts && size < LARGEST
+        {
             size = size.saturating_mul(4);
             share *= 2;
         }
@@ -91,6 +96,15 @@ mod tests {
     fn the_limit_of_parts_comes_before_memory() {
         let plan = PartPlan::new(1000 * GIB, 32 << 20, 1_000);
         assert!(plan.size(0).unwrap() * 1_000 >= 1000 * GIB);
+    }
+
+    #[test]
+    fn few_parts_have_room_for_half_as_much_again() {
+        for max_parts in [1, 2, 4, 8] {
+            let plan = PartPlan::new(GIB, 64 << 20, max_parts);
+            let total: u64 = (0..max_parts as usize).filter_map(|i| plan.size(i)).sum();
+            assert!(total >= GIB + GIB / 2, "{max_parts}: {total}");
+        }
     }
 
     #[test]

@@ -15,6 +15,10 @@ const PAGE: usize = 100;
 const MOST_FILES: usize = 100_000;
 /// `FolderType` of the recycle bin.
 const TRASH: i64 = 3;
+/// DocSpace's own `files:uploader:chunk-size`.
+const USUAL_CHUNK: u64 = 10_485_760;
+/// What DocSpace itself serves beside its API: uploads of older versions, and contents of files.
+const HANDLERS: [&str; 2] = ["chunkeduploader.ashx", "filehandler.ashx"];
 const TRIES: u32 = 4;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// For questions; what carries an archive's bytes has time by itself.
@@ -72,8 +76,8 @@ impl Api {
         url
     }
 
-    /// An address that DocSpace gave, on the configured host: nothing is ever sent to another. Its scheme and
-    /// port may be those that people use from outside, so ours are kept.
+    /// An address that DocSpace gave, on the configured host: nothing is ever sent to another. DocSpace names the host
+    /// that people use from outside, so one of its own handlers is asked where we reach DocSpace.
     pub(super) fn own(&self, text: &str) -> Result<Url, StorageError> {
         let foreign = || {
             StorageError::Other(
@@ -83,10 +87,9 @@ impl Api {
         };
         let given = self.base.join(text).map_err(|_| foreign())?;
         let plain = given.username().is_empty() && given.password().is_none();
-        if !matches!(given.scheme(), "http" | "https")
-            || given.host_str() != self.base.host_str()
-            || !plain
-        {
+        let handler = given.path().rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+        let own = given.host_str() == self.base.host_str() || HANDLERS.contains(&handler.as_str());
+        if !matches!(given.scheme(), "http" | "https") || !own || !plain {
             return Err(foreign());
         }
         let mut url = self.base.clone();
@@ -165,12 +168,14 @@ impl Api {
         self.whole(request).await
     }
 
-    /// How large the chunks of an upload are: all but the last must have exactly this size.
+    /// How large the chunks of an upload are: all but the last must have exactly this size. Where DocSpace shows no
+    /// settings, as to a key that may not see them, it is what DocSpace comes with.
     pub(super) async fn chunk_size(&self) -> Result<u64, StorageError> {
-        let settings = self.ask(Method::GET, self.url(&["settings"]), None).await?;
-        settings["chunkUploadSize"].as_u64().filter(|size| *size > 0).ok_or_else(|| {
-            StorageError::Other("DocSpace's settings name no chunkUploadSize".to_owned())
-        })
+        let settings = match self.ask(Method::GET, self.url(&["settings"]), None).await {
+            Err(error @ StorageError::Unavailable(_)) => return Err(error),
+            answer => answer.unwrap_or_default(),
+        };
+        Ok(settings["chunkUploadSize"].as_u64().filter(|size| *size > 0).unwrap_or(USUAL_CHUNK))
     }
 
     /// None when there is none, or only in the recycle bin.
@@ -277,12 +282,16 @@ mod tests {
             "http://portal.example:8092/ChunkedUploader.ashx?uid=1",
             "https://portal.example/ChunkedUploader.ashx?uid=1",
             "/ChunkedUploader.ashx?uid=1",
+            // DocSpace knows only the name that people use.
+            "https://docspace.example.org/ChunkedUploader.ashx?uid=1",
         ] {
             let url = own(good).unwrap();
             assert_eq!(url, "http://portal.example:8092/ChunkedUploader.ashx?uid=1", "{good}");
         }
         for bad in [
-            "http://evil.example/ChunkedUploader.ashx?uid=1",
+            "http://evil.example/ChunkedUploader.ashx/x?uid=1",
+            "https://bucket.s3.example.org/files/file_5/content.tar.gz",
+            "https://docspace.example.org/",
             "//evil.example/x",
             "http://portal.example.evil.example/x",
             "http://portal.example@evil.example/x",

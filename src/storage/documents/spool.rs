@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures::stream::{self, Stream};
@@ -13,10 +14,27 @@ use super::super::StorageError;
 /// What is read from the file at once.
 const PIECE: u64 = 256 << 10;
 
-#[derive(Clone)]
 pub(super) struct Spool {
     file: Arc<File>,
     len: u64,
+    reading: Arc<Reading>,
+}
+
+/// Tells how much was read, what is read again only once.
+struct Reading {
+    furthest: AtomicU64,
+    told: Box<dyn Fn(u64) + Send + Sync>,
+}
+
+impl Reading {
+    fn new(told: impl Fn(u64) + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { furthest: AtomicU64::new(0), told: Box::new(told) })
+    }
+
+    fn reached(&self, end: u64) {
+        let before = self.furthest.fetch_max(end, Ordering::Relaxed);
+        (self.told)(end.saturating_sub(before));
+    }
 }
 
 impl Spool {
@@ -30,7 +48,12 @@ impl Spool {
                 )
             })
         });
-        Ok(Self { file: Arc::new(made.await?), len: 0 })
+        Ok(Self { file: Arc::new(made.await?), len: 0, reading: Reading::new(|_| ()) })
+    }
+
+    /// From now on `told` hears how many bytes were read.
+    pub(super) fn tell(&mut self, told: impl Fn(u64) + Send + Sync + 'static) {
+        self.reading = Reading::new(told);
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -55,8 +78,9 @@ impl Spool {
         length: u64,
     ) -> impl Stream<Item = Result<Bytes, StorageError>> + Send + use<> {
         let (file, end) = (Arc::clone(&self.file), start + length);
+        let reading = Arc::clone(&self.reading);
         stream::try_unfold(start, move |at| {
-            let file = Arc::clone(&file);
+            let (file, reading) = (Arc::clone(&file), Arc::clone(&reading));
             async move {
                 if at >= end {
                     return Ok(None);
@@ -69,7 +93,9 @@ impl Spool {
                     })?;
                     Ok(Bytes::from(piece))
                 });
-                Ok(Some((piece.await?, at + size)))
+                let piece = piece.await?;
+                reading.reached(at + size);
+                Ok(Some((piece, at + size)))
             }
         })
     }

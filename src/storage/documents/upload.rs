@@ -38,6 +38,10 @@ impl DocumentsUpload {
         self.spool.append(bytes).await
     }
 
+    pub(in super::super) fn tell(&mut self, told: impl Fn(u64) + Send + Sync + 'static) {
+        self.spool.tell(told);
+    }
+
     pub(in super::super) async fn complete(mut self) -> Result<String, StorageError> {
         let result = self.finish().await;
         match &result {

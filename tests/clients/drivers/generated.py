@@ -58,7 +58,7 @@ for credential in [
     verified = job_done(archives.verify_archive(job.archive_id, NewVerification(restore=False)))
     assert verified.kind == "verify", verified
 
-    plan = jobs.create_restore(NewRestore(archiveId=job.archive_id, dump=True, dryRun=True))
+    plan = jobs.plan_restore(NewRestore(archiveId=job.archive_id, dump=True))
     assert type(plan).__name__ == "RestorePlan" and plan.problems == [], plan
     restore = jobs.create_restore(NewRestore(archiveId=job.archive_id, dump=True))
     assert job_done(restore).kind == "restore"

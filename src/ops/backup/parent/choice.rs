@@ -31,6 +31,14 @@ pub struct Wanted<'a> {
     pub full_every: Option<SignedDuration>,
 }
 
+/// An archive that may be added to.
+#[derive(Clone)]
+pub struct Candidate {
+    pub record: ArchiveRecord,
+    /// Where it lies as seen from the increment's folder, if that is another.
+    pub place: Option<String>,
+}
+
 pub enum Choice {
     Parent(Box<Parent>),
     /// A full backup is due.
@@ -43,22 +51,36 @@ pub enum Choice {
 pub async fn choose(app: &App, wanted: &Wanted<'_>, now: Timestamp) -> Result<Choice, RunError> {
     if let Some(id) = wanted.parent {
         let record = archives::get(app, None, id).await.map_err(refused)?;
-        return match open(app, &record).await {
+        let candidate = Candidate { record: record.clone(), place: None };
+        return match open(app, &candidate).await {
             Ok(parent) => Ok(Choice::Parent(Box::new(parent))),
             Err(why) => Err(refused(format!("nothing can be added to {}: {why}", record.name))),
         };
     }
+    let records = candidates(app, wanted).await?.into_iter();
+    let candidates: Vec<_> = records.map(|record| Candidate { record, place: None }).collect();
+    match first_of(app, &candidates).await {
+        Ok(parent) if parent.is_due(wanted.full_every, now) => Ok(Choice::Due),
+        Ok(parent) => Ok(Choice::Parent(Box::new(parent))),
+        Err(why) => Ok(Choice::None(
+            why.unwrap_or_else(|| "this storage has none of this portal yet".to_owned()),
+        )),
+    }
+}
+
+/// The first that can be added to; or why the first cannot, if there is one.
+pub async fn first_of(app: &App, candidates: &[Candidate]) -> Result<Parent, Option<String>> {
     let mut first = None;
-    for record in candidates(app, wanted).await? {
-        match open(app, &record).await {
-            Ok(parent) if parent.is_due(wanted.full_every, now) => return Ok(Choice::Due),
-            Ok(parent) => return Ok(Choice::Parent(Box::new(parent))),
+    for candidate in candidates.iter().take(TRIED) {
+        match open(app, candidate).await {
+            Ok(parent) => return Ok(parent),
             Err(why) => {
-                first.get_or_insert(format!("{}: {why}", record.name));
+                let name = candidate.place.as_ref().unwrap_or(&candidate.record.name);
+                first.get_or_insert(format!("{name}: {why}"));
             }
         }
     }
-    Ok(Choice::None(first.unwrap_or_else(|| "this storage has none of this portal yet".to_owned())))
+    Err(first)
 }
 
 fn refused(error: impl std::fmt::Display) -> RunError {
@@ -81,7 +103,8 @@ pub async fn candidates(app: &App, wanted: &Wanted<'_>) -> Result<Vec<ArchiveRec
 }
 
 /// Opens an archive to add to it. Errors say what it is unfit for.
-async fn open(app: &App, record: &ArchiveRecord) -> Result<Parent, String> {
+async fn open(app: &App, candidate: &Candidate) -> Result<Parent, String> {
+    let Candidate { record, place } = candidate;
     let archive = archives::open(app, record).await.map_err(|error| match error {
         OpError::Locked(_) => LOCKED.to_owned(),
         error => error.to_string(),
@@ -101,6 +124,7 @@ async fn open(app: &App, record: &ArchiveRecord) -> Result<Parent, String> {
         id: record.id.to_string(),
         name: record.name.clone(),
         url: Some(record.url.clone()),
+        place: place.clone(),
         size: archive.size(),
         // Another encryption changes the catalog's, which is that of the stored bytes.
         sha256: (record.size == archive.size()).then(|| record.sha256.clone()),
@@ -120,17 +144,20 @@ async fn open(app: &App, record: &ArchiveRecord) -> Result<Parent, String> {
     })
 }
 
-/// Whether it is an archive of this very portal.
+/// Whether it is an archive of this very portal, or of this very source of it.
 fn fits(app: &App, record: &ArchiveRecord, info: &ManifestInfo) -> Result<(), String> {
     let portal = &app.config.portal;
-    if info.layout != portal.layout.as_str() || info.portal != portal.name {
+    if info.layout != app.layout_name() || info.portal != portal.name {
         return Err(format!(
             "it is of the portal {:?} in the {} layout, and this one is {:?}, {}",
             info.portal,
             info.layout,
             portal.name,
-            portal.layout.as_str()
+            app.layout_name()
         ));
+    }
+    if info.resource != app.single.map(|id| id.to_string()) {
+        return Err("it is of another source of this name".to_owned());
     }
     if info.dump != record.dump {
         return Err("its manifest says another thing than the catalog".to_owned());

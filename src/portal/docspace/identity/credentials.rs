@@ -65,6 +65,11 @@ impl Identity {
         Ok(Some(LiveKey { owner: KeyOwner { key_id, user_id, tenant, scopes }, ends }))
     }
 
+    /// Whether DocSpace made this token, for whomever and however long ago.
+    pub fn is_login(&self, token: &str) -> bool {
+        self.0.logins.read(token).is_some()
+    }
+
     /// The user whose login this token is, if it is a valid one of this tenant. A login that was ended is
     /// refused within 5 seconds.
     pub async fn login(&self, token: &str, tenant: i64) -> Result<Option<String>, PortalError> {

@@ -23,8 +23,8 @@ pub(super) async fn create(target: &Target) -> Result<bool, DatabaseError> {
     work.await.map_err(|error| failed(&target.name, "making its schema", &error))
 }
 
-/// Drops the schema if it holds nothing.
-pub(super) async fn discard(target: &Target) -> Result<(), DatabaseError> {
+/// Drops the schema, if it holds nothing or `with_content`.
+pub(super) async fn discard(target: &Target, with_content: bool) -> Result<(), DatabaseError> {
     let work = async {
         let mut session = Session::open(&server(&target.opts)).await?;
         let name = hex::encode_upper(target.database());
@@ -32,13 +32,13 @@ pub(super) async fn discard(target: &Target) -> Result<(), DatabaseError> {
             "SELECT (SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = _utf8mb4 0x{name}) \
              + (SELECT COUNT(*) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = _utf8mb4 0x{name})"
         );
-        if session.rows::<u64>(&query).await?.first() == Some(&0) {
+        if with_content || session.rows::<u64>(&query).await?.first() == Some(&0) {
             session.run(&format!("DROP DATABASE IF EXISTS {}", schema(target))).await?;
         }
         session.close().await;
         Ok(())
     };
-    work.await.map_err(|error| failed(&target.name, "dropping its empty schema", &error))
+    work.await.map_err(|error| failed(&target.name, "dropping its schema", &error))
 }
 
 /// Rebuilds every table.

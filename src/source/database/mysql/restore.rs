@@ -29,7 +29,7 @@ use mysql_async::Error;
 use super::failed;
 use crate::source::database::DatabaseError;
 
-pub(super) use live::live;
+pub(super) use live::{count, digest, live};
 pub(super) use staging::stage;
 pub(super) use swap::staged;
 

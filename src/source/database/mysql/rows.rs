@@ -9,13 +9,15 @@ use super::scheme::Column;
 use crate::source::database::statements::{LONG_ROW, PIECE, Statements};
 use crate::source::database::{DataSink, SinkClosed};
 
-// Each statement is a line: DocSpace cuts at line ends with a `;`. An id of 0 must stay 0, and times are UTC.
-const PROLOGUE: &str = "SET time_zone='+00:00';\nSET sql_mode='NO_AUTO_VALUE_ON_ZERO';\n";
+// Each statement is a line: DocSpace cuts at line ends with a `;`. An id of 0 must stay 0, times are UTC, and a client
+// takes the text for what it is told, in many places for latin1.
+const PROLOGUE: &str =
+    "SET time_zone='+00:00';\nSET sql_mode='NO_AUTO_VALUE_ON_ZERO';\nSET NAMES utf8mb4;\n";
 const EPILOGUE: &str = "SET sql_mode=DEFAULT;\nSET time_zone=DEFAULT;\n";
 
 /// The same for a table with its history.
 const HISTORY: [&str; 2] = [
-    "SET time_zone='+00:00';\nSET sql_mode='NO_AUTO_VALUE_ON_ZERO';\nSET system_versioning_insert_history=1;\n",
+    "SET time_zone='+00:00';\nSET sql_mode='NO_AUTO_VALUE_ON_ZERO';\nSET NAMES utf8mb4;\nSET system_versioning_insert_history=1;\n",
     "SET system_versioning_insert_history=DEFAULT;\nSET sql_mode=DEFAULT;\nSET time_zone=DEFAULT;\n",
 ];
 

@@ -192,6 +192,9 @@ fn text_kind(charset: Option<String>) -> Kind {
     }
 }
 
+/// Stands before text that is not ASCII: a client takes it for what it is told, in many places for latin1.
+pub(super) const NAMES: &str = "SET NAMES utf8mb4;\n";
+
 /// The statements that make an empty table, as DocSpace writes them.
 pub(super) async fn definition(
     session: &mut Session,
@@ -210,9 +213,10 @@ pub(super) async fn definition(
         false => create,
     };
     let only_definition = !table.with_data;
+    let names = if create.is_ascii() { "" } else { NAMES };
     Ok(match create.strip_prefix("CREATE TABLE ") {
-        Some(rest) if only_definition => format!("CREATE TABLE IF NOT EXISTS {rest};\n"),
-        _ => format!("DROP TABLE IF EXISTS {quoted};\n{create};\n"),
+        Some(rest) if only_definition => format!("{names}CREATE TABLE IF NOT EXISTS {rest};\n"),
+        _ => format!("{names}DROP TABLE IF EXISTS {quoted};\n{create};\n"),
     })
 }
 

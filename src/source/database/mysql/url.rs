@@ -23,8 +23,8 @@ pub(super) struct Settings {
 }
 
 /// Reads a URL. Parameters: `socket` (path of a Unix socket), `ssl-mode` (as MySQL's clients have it:
-/// DISABLED, REQUIRED, VERIFY_CA, VERIFY_IDENTITY), `require_ssl=true` (the same as VERIFY_IDENTITY),
-/// `ssl-ca` (path of a PEM file), `lock-wait-timeout` (seconds that a restore waits for tables in use),
+/// DISABLED, REQUIRED, VERIFY_CA, VERIFY_IDENTITY), `require_ssl=true` (the same as VERIFY_IDENTITY), with which
+/// `verify_ca=false` and `verify_identity=false` may stand, `ssl-ca` (path of a PEM file), `lock-wait-timeout` (seconds that a restore waits for tables in use),
 /// `max-allowed-packet` (bytes, where that is less than the server's own). Errors do not repeat the URL, for it may hold a password.
 pub(super) fn parse(url: &str) -> Result<Settings, String> {
     let url = Url::parse(url).map_err(|error| format!("its url cannot be read: {error}"))?;
@@ -50,13 +50,16 @@ pub(super) fn parse(url: &str) -> Result<Settings, String> {
 
     let mut tls = None;
     let mut authority = None;
+    let (mut verify_ca, mut verify_identity) = (true, true);
     let mut lock_wait = LOCK_WAIT;
     let mut max_packet = None;
     for (key, value) in url.query_pairs() {
         match key.to_ascii_lowercase().replace('_', "-").as_str() {
             "socket" => options = options.socket(Some(value.into_owned())),
             "ssl-mode" | "sslmode" => tls = tls_mode(&value)?,
-            "require-ssl" => tls = (value == "true" || value == "1").then(SslOpts::default),
+            "require-ssl" => tls = is_true(&value).then(SslOpts::default),
+            "verify-ca" => verify_ca = is_true(&value),
+            "verify-identity" => verify_identity = is_true(&value),
             "ssl-ca" | "sslca" => authority = Some(std::path::PathBuf::from(value.as_ref())),
             "lock-wait-timeout" => lock_wait = Duration::from_secs(number(&key, &value)?),
             "max-allowed-packet" => {
@@ -67,6 +70,12 @@ pub(super) fn parse(url: &str) -> Result<Settings, String> {
             _ => return Err(format!("its url has an unknown parameter {key:?}")),
         }
     }
+    if !verify_ca {
+        tls = tls.map(|options| options.with_danger_accept_invalid_certs(true));
+    }
+    if !verify_identity {
+        tls = tls.map(|options| options.with_danger_skip_domain_validation(true));
+    }
     if let (Some(options), Some(path)) = (tls.as_mut(), authority) {
         *options = std::mem::take(options).with_root_certs(vec![path.into()]);
     }
@@ -76,6 +85,10 @@ pub(super) fn parse(url: &str) -> Result<Settings, String> {
 
 fn number(key: &str, value: &str) -> Result<u64, String> {
     value.parse().map_err(|_| format!("{key} in its url is not a number"))
+}
+
+fn is_true(value: &str) -> bool {
+    value == "true" || value == "1"
 }
 
 fn tls_mode(mode: &str) -> Result<Option<SslOpts>, String> {
@@ -120,6 +133,9 @@ mod tests {
         let strict = strict.ssl_opts().unwrap();
         assert!(!strict.accept_invalid_certs() && !strict.skip_domain_validation());
         assert_eq!(strict.root_certs().len(), 1);
+        let lenient = parse("mysql://h/d?require_ssl=true&verify_ca=false").unwrap().opts;
+        assert!(lenient.ssl_opts().unwrap().accept_invalid_certs());
+        assert!(parse("mysql://h/d?verify_ca=false").unwrap().opts.ssl_opts().is_none());
         let socket = parse("mysql://h/d?socket=/run/x.sock").unwrap().opts;
         assert_eq!(socket.socket(), Some("/run/x.sock"));
     }

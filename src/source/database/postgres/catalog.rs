@@ -157,10 +157,16 @@ pub(super) async fn warnings(session: &mut Session) -> Result<Vec<String>, Error
                 .to_owned(),
         ),
         (
+            "the comment on the database itself is not carried",
+            "SELECT pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database \
+             WHERE datname = current_database()"
+                .to_owned(),
+        ),
+        (
             "rows that extensions keep in tables of their own are not carried",
             "SELECT e.extname || ': ' || c.oid::regclass::text FROM pg_catalog.pg_extension e, \
              LATERAL unnest(e.extconfig) AS config(oid) JOIN pg_catalog.pg_class c ON c.oid = config.oid \
-             WHERE c.relkind = 'r' AND c.relpages > 0 ORDER BY 1"
+             WHERE c.relkind = 'r' AND pg_catalog.pg_relation_size(c.oid) > 0 ORDER BY 1"
                 .to_owned(),
         ),
         (

@@ -29,8 +29,8 @@ pub(super) async fn create(target: &Target) -> Result<bool, DatabaseError> {
     work.await.map_err(|error| failed(&target.name, "making it", &error))
 }
 
-/// Drops the database if it holds nothing.
-pub(super) async fn discard(target: &Target) -> Result<(), DatabaseError> {
+/// Drops the database, if it holds nothing or `with_content`.
+pub(super) async fn discard(target: &Target, with_content: bool) -> Result<(), DatabaseError> {
     let work = async {
         let mut session = match Session::open(&target.options).await {
             Ok(session) => session,
@@ -43,14 +43,14 @@ pub(super) async fn discard(target: &Target) -> Result<(), DatabaseError> {
                      WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')";
         let count = session.value(query).await?;
         session.close().await;
-        if count.as_deref() == Some("0") {
+        if with_content || count.as_deref() == Some("0") {
             let mut session = elsewhere(target).await?;
             session.run(&format!("DROP DATABASE IF EXISTS {}", name(target))).await?;
             session.close().await;
         }
         Ok(())
     };
-    work.await.map_err(|error| failed(&target.name, "dropping it, which is empty", &error))
+    work.await.map_err(|error| failed(&target.name, "dropping it", &error))
 }
 
 /// Rewrites every table.

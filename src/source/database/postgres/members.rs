@@ -28,12 +28,13 @@ const OF_TABLE: &[&str] = &[
     "SEQUENCE OWNED BY",
     "DEFAULT",
     "CONSTRAINT",
-    "CHECK CONSTRAINT",
     "INDEX",
 ];
 
 /// What waits until all tables and rows are there, whatever it needs.
 const AFTER: &[&str] = &[
+    // One that is NOT VALID: rows may break it, so it must not be there when they come.
+    "CHECK CONSTRAINT",
     "FK CONSTRAINT",
     "TRIGGER",
     "RULE",
@@ -65,12 +66,13 @@ enum Place {
 
 /// Divides the items, which come in an order in which they can be made.
 ///
-/// `values`: what sets the sequences, by their numbers in the catalog. `refresh`: statements for the end.
+/// `values`: what sets the sequences, `refresh`: what fills the materialised views; both by their numbers in the
+/// catalog. Views are filled last, in the order in which they are made: one may read another.
 pub(super) fn divide(
     items: Vec<Item>,
     relations: &BTreeMap<String, Relation>,
     values: &HashMap<u64, Item>,
-    refresh: &[Item],
+    refresh: &HashMap<u64, Item>,
     encoding: &str,
 ) -> Members {
     // The tables in the order in which they are made.
@@ -95,8 +97,8 @@ pub(super) fn divide(
             Place::After => after += &text,
         }
     }
-    for item in refresh {
-        after += &item.text();
+    for view in items.iter().filter(|item| item.kind == "MATERIALIZED VIEW") {
+        after += &refresh.get(&view.oid).map(Item::text).unwrap_or_default();
     }
     let tables = tables
         .iter()

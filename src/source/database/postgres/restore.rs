@@ -7,13 +7,17 @@
 
 mod aside;
 mod bind;
+mod bound;
 mod build;
+mod defaults;
+mod digest;
 mod extensions;
 mod guard;
 mod journal;
 mod large;
 mod live;
 mod load;
+mod lost;
 mod staging;
 mod swap;
 
@@ -22,7 +26,7 @@ use sqlx::Error;
 use super::failed;
 use crate::source::database::DatabaseError;
 
-pub(super) use live::live;
+pub(super) use live::{count, digest, live};
 pub(super) use staging::stage;
 pub(super) use swap::staged;
 

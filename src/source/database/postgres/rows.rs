@@ -72,15 +72,24 @@ pub(super) async fn copy(
         }
         // A line break in a value is escaped.
         rows += data.iter().filter(|byte| **byte == b'\n').count() as u64;
-        buffer.extend_from_slice(&data);
         // A server sends each row by itself.
-        if chunk.cuts(hash(&data) as u32, data.len()) {
-            ends.push(buffer.len());
-        }
-        if buffer.len() >= PIECE {
+        let cuts = chunk.cuts(hash(&data) as u32, data.len());
+        let mut rest = &data[..];
+        // What is longer than a piece goes on without being copied whole.
+        while buffer.len() + rest.len() > PIECE {
+            if buffer.is_empty() {
+                let (piece, more) = rest.split_at(PIECE);
+                rest = more;
+                sink.write(piece, &[]).await?;
+                continue;
+            }
             sink.write(&buffer, &ends).await?;
             buffer.clear();
             ends.clear();
+        }
+        buffer.extend_from_slice(rest);
+        if cuts {
+            ends.push(buffer.len());
         }
     }
     drop(stream);

@@ -1,6 +1,6 @@
 //! One moment of a PostgreSQL database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use sqlx::Error;
@@ -8,7 +8,7 @@ use sqlx::Error;
 use super::catalog::{self, Relation};
 use super::connect::Session;
 use super::items::{self, Item};
-use super::large::{self, Found};
+use super::large;
 use super::members::{self, Members};
 use super::names::{LARGE_OBJECTS, qualified};
 use super::rows::{self, Failure};
@@ -89,12 +89,13 @@ pub(super) async fn open(
         });
     }
     tables.retain(|table| members.tables.contains_key(&table.name));
-    match large::find(session).await.map_err(fail)? {
-        Found::None => {}
-        Found::Table(table) => tables.push(table),
-        Found::Forbidden(count) => warnings.push(format!(
-            "{count} large objects are not carried: the database's user may not read pg_largeobject"
-        )),
+    let large = large::find(session).await.map_err(fail)?;
+    tables.extend(large.table);
+    if large.forbidden > 0 {
+        warnings.push(format!(
+            "large objects are not carried that the database's user may not read ({})",
+            large.forbidden
+        ));
     }
     tables.sort_by(|a, b| a.name.cmp(&b.name));
     for session in &mut sessions {
@@ -153,20 +154,19 @@ async fn position(session: &mut Session) -> Result<Option<String>, Error> {
         .await
 }
 
-/// Fills the materialised views that are filled, in the order in which they were made.
-async fn refresh(session: &mut Session) -> Result<Vec<Item>, Error> {
-    let query = "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c \
+/// What fills each materialised view that is filled, by its number in the catalog.
+async fn refresh(session: &mut Session) -> Result<HashMap<u64, Item>, Error> {
+    let query = "SELECT c.oid::text, n.nspname::text, c.relname::text FROM pg_catalog.pg_class c \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relkind = 'm' AND c.relispopulated AND n.nspname !~ '^portal_backup_' \
-         AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e') \
-         ORDER BY c.oid";
+         AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')";
     let views = session.rows(query).await?;
     Ok(views
         .iter()
         .map(|row| {
-            let (schema, name) = (catalog::text(row, 0), catalog::text(row, 1));
+            let (schema, name) = (catalog::text(row, 1), catalog::text(row, 2));
             let sql = format!("REFRESH MATERIALIZED VIEW {};", qualified(&schema, &name));
-            Item::new("MATERIALIZED VIEW DATA", &schema, &name, sql)
+            (catalog::number(row, 0), Item::new("MATERIALIZED VIEW DATA", &schema, &name, sql))
         })
         .collect())
 }
@@ -204,7 +204,7 @@ impl PostgresSnapshot {
                 }
                 rows::dump(session, relation, self.encoding, sink).await
             }
-            None if table.name == LARGE_OBJECTS => large::dump(session, "true", sink).await,
+            None if table.name == LARGE_OBJECTS => large::dump(session, None, sink).await,
             None => return Err(self.changed(&table.name)),
         };
         result.map_err(|failure| match failure {

@@ -19,28 +19,34 @@ const LOCK_WAIT: &str = "--lock-wait-timeout=120s";
 pub(super) async fn find(server: u32) -> Option<PathBuf> {
     let wanted = server / 10_000;
     let search = move || {
-        let mut found: Vec<(u32, PathBuf)> = candidates()
-            .into_iter()
-            .filter(|folder| folder.join("pg_restore").is_file())
-            .filter_map(|folder| Some((version(&folder.join("pg_dump"))?, folder)))
-            .filter(|(version, _)| *version >= wanted)
-            .collect();
-        // The nearest: its text is what the server itself understands best.
-        found.sort_by_key(|(version, _)| *version);
-        found.into_iter().next().map(|(_, folder)| folder)
+        let mut nearest: Option<(u32, PathBuf)> = None;
+        for folder in candidates() {
+            let Some(version) = version(&folder.join("pg_dump")) else { continue };
+            // The nearest: its text is what the server itself understands best.
+            if version >= wanted && nearest.as_ref().is_none_or(|(least, _)| version < *least) {
+                nearest = Some((version, folder));
+            }
+            if version == wanted {
+                break;
+            }
+        }
+        nearest.map(|(_, folder)| folder)
     };
     tokio::task::spawn_blocking(search).await.ok().flatten()
 }
 
 fn candidates() -> Vec<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    // Before those of PATH: there Debian has a script that takes longer than the program.
+    let mut folders = Vec::new();
     for root in ROOTS {
         folders.push(Path::new(root).join("bin"));
         let Ok(versions) = std::fs::read_dir(root) else { continue };
         folders.extend(versions.flatten().map(|version| version.path().join("bin")));
     }
-    folders.retain(|folder| folder.join("pg_dump").is_file());
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    folders.extend(std::env::split_paths(&path));
+    folders
+        .retain(|folder| folder.join("pg_dump").is_file() && folder.join("pg_restore").is_file());
     folders
 }
 

@@ -214,7 +214,8 @@ impl Guard<'_> {
 
     /// What our dumps of MySQL write word for word.
     fn is_session(&self, statement: &[u8]) -> bool {
-        const LINES: [&str; 6] = [
+        const LINES: [&str; 7] = [
+            "SET NAMES utf8mb4",
             "SET time_zone='+00:00'",
             "SET sql_mode='NO_AUTO_VALUE_ON_ZERO'",
             "SET sql_mode=DEFAULT",

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
-use tempfile::TempPath;
 
 use super::{Source, open};
 use crate::source::database::DatabaseError;
@@ -16,11 +15,17 @@ const PAUSE: Duration = Duration::from_millis(1);
 const RESTARTS: u32 = 8;
 const BUSY: Duration = Duration::from_secs(60);
 
-/// Copies the database to a temporary file, at one moment. The file goes when the path is dropped.
-pub(super) fn make(source: &Source, from: &Connection) -> Result<TempPath, DatabaseError> {
+/// Copies the database to a temporary file, at one moment, and gives `count` connections to it. The file has no name
+/// any more before the first page is in it: it goes with the connections, also when we are killed.
+pub(super) fn make(
+    source: &Source,
+    from: &Connection,
+    count: usize,
+) -> Result<Vec<Connection>, DatabaseError> {
     let failed = |error: &dyn std::fmt::Display| source.failed("copying it to temp_dir", error);
+    // Files of such a name are never backed up, should temp_dir lie in a source.
     let file = tempfile::Builder::new()
-        .prefix("portal-backup-")
+        .prefix(".copy.portal-backup-")
         .suffix(".db")
         .tempfile_in(&source.temp_dir)
         .map_err(|error| failed(&format!("{}: {error}", source.temp_dir.display())))?;
@@ -29,9 +34,12 @@ pub(super) fn make(source: &Source, from: &Connection) -> Result<TempPath, Datab
     // Should we be killed the file is lost anyway, so nothing is gained by care.
     to.execute_batch("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")
         .map_err(|error| failed(&error))?;
+    let readers = (0..count).map(|_| open::unread(&path)).collect::<Result<Vec<_>, _>>();
+    let readers = readers.map_err(|error| failed(&error))?;
+    path.close().map_err(|error| failed(&error))?;
     run(from, &mut to).map_err(|error| failed(&error))?;
-    drop(to);
-    Ok(path)
+    readers.iter().try_for_each(open::prepare).map_err(|error| failed(&error))?;
+    Ok(readers)
 }
 
 fn run(from: &Connection, to: &mut Connection) -> rusqlite::Result<()> {
@@ -61,15 +69,4 @@ fn run(from: &Connection, to: &mut Connection) -> rusqlite::Result<()> {
             _ => std::thread::sleep(PAUSE),
         }
     }
-}
-
-/// Opens `count` connections to a copy and unlinks it: from then on it lives as long as they do.
-pub(super) fn readers(
-    source: &Source,
-    path: TempPath,
-    count: usize,
-) -> Result<Vec<Connection>, DatabaseError> {
-    (0..count)
-        .map(|_| open::copy(&path).map_err(|error| source.failed("reading its copy", error)))
-        .collect()
 }

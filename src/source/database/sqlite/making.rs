@@ -28,8 +28,8 @@ pub(super) fn create(source: &Source) -> Result<bool, DatabaseError> {
     work().map_err(|error: std::io::Error| source.failed("making its file", error))
 }
 
-/// Removes the file if there is nothing in it, and its folder if that is empty then.
-pub(super) fn discard(source: &Source) -> Result<(), DatabaseError> {
+/// Removes the file, if there is nothing in it or `with_content`, and its folder if that is empty then.
+pub(super) fn discard(source: &Source, with_content: bool) -> Result<(), DatabaseError> {
     if !source.path.exists() {
         return Ok(());
     }
@@ -40,7 +40,7 @@ pub(super) fn discard(source: &Source) -> Result<(), DatabaseError> {
     let objects: i64 =
         db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
     drop(db);
-    if objects > 0 {
+    if objects > 0 && !with_content {
         return Ok(());
     }
     for suffix in ["", "-wal", "-shm", "-journal"] {
@@ -48,7 +48,7 @@ pub(super) fn discard(source: &Source) -> Result<(), DatabaseError> {
         path.push(suffix);
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(source.failed("removing its empty file", error));
+                return Err(source.failed("removing its file", error));
             }
             _ => {}
         }

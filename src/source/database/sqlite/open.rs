@@ -39,23 +39,13 @@ fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Opens a private copy that nobody changes.
-pub(super) fn copy(path: &Path) -> rusqlite::Result<Connection> {
-    let encoded: String = percent_encoding::percent_encode(
-        path.as_os_str().as_encoded_bytes(),
-        percent_encoding::NON_ALPHANUMERIC,
-    )
-    .to_string();
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_URI;
-    let connection = Connection::open_with_flags(format!("file:{encoded}?immutable=1"), flags)?;
-    prepare(&connection)?;
-    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-    Ok(connection)
+/// Opens a file for reading, and reads nothing yet: neither its content nor what [`prepare`] reads.
+pub(super) fn unread(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(path, flags)
 }
 
-fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
     // A damaged or hostile schema must be able to do no more than fail.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;

@@ -12,11 +12,78 @@ pub(super) fn value(out: &mut Vec<u8>, value: ValueRef<'_>) {
         ValueRef::Null => out.extend_from_slice(b"NULL"),
         ValueRef::Integer(number) => print(out, format_args!("{number}")),
         ValueRef::Real(number) => real(out, number),
-        ValueRef::Text(bytes) => text(out, bytes),
-        ValueRef::Blob(bytes) => {
-            out.extend_from_slice(b"x'");
-            hex::append(out, bytes);
-            out.push(b'\'');
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+            let form = Form::of(value);
+            form.begin(out);
+            form.part(out, bytes);
+            form.end(out);
+        }
+    }
+}
+
+/// How the bytes of a value are written, so that it may be done piece by piece.
+pub(super) enum Form {
+    /// As digits, between these.
+    Digits(&'static str, &'static str),
+    /// As they are, with something in the place of LF and CR where there are any.
+    Text { lf: Option<String>, cr: Option<String> },
+}
+
+impl Form {
+    /// Of a text or a blob; others have no bytes.
+    ///
+    /// `sqlite3` ends a statement at NUL and drops a CR before a line's end, so neither is written as it is.
+    pub fn of(value: ValueRef<'_>) -> Self {
+        let ValueRef::Text(bytes) = value else { return Self::Digits("x'", "'") };
+        match std::str::from_utf8(bytes) {
+            Ok(text) if !bytes.contains(&0) => Self::Text {
+                lf: bytes.contains(&b'\n').then(|| stand_in(text, 'n')),
+                cr: bytes.contains(&b'\r').then(|| stand_in(text, 'r')),
+            },
+            _ => Self::Digits("CAST(x'", "' AS TEXT)"),
+        }
+    }
+
+    pub fn begin(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Digits(begin, _) => out.extend_from_slice(begin.as_bytes()),
+            Self::Text { lf, cr } => {
+                for _ in lf.iter().chain(cr) {
+                    out.extend_from_slice(b"replace(");
+                }
+                out.push(b'\'');
+            }
+        }
+    }
+
+    pub fn part(&self, out: &mut Vec<u8>, bytes: &[u8]) {
+        let Self::Text { lf, cr } = self else { return hex::append(out, bytes) };
+        let mut done = 0;
+        for (index, byte) in bytes.iter().enumerate() {
+            let instead = match byte {
+                b'\'' => "''",
+                b'\n' => lf.as_deref().unwrap_or_default(),
+                b'\r' => cr.as_deref().unwrap_or_default(),
+                _ => continue,
+            };
+            out.extend_from_slice(&bytes[done..index]);
+            out.extend_from_slice(instead.as_bytes());
+            done = index + 1;
+        }
+        out.extend_from_slice(&bytes[done..]);
+    }
+
+    pub fn end(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Digits(_, end) => out.extend_from_slice(end.as_bytes()),
+            Self::Text { lf, cr } => {
+                out.push(b'\'');
+                for (mark, number) in [(cr, 13), (lf, 10)] {
+                    if let Some(mark) = mark {
+                        print(out, format_args!(",'{mark}',char({number}))"));
+                    }
+                }
+            }
         }
     }
 }
@@ -28,43 +95,6 @@ fn print(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
 /// A name in double quotes.
 pub(super) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// `sqlite3` ends a statement at NUL and drops a CR before a line's end, so neither is written as it is.
-fn text(out: &mut Vec<u8>, bytes: &[u8]) {
-    let clean = match std::str::from_utf8(bytes) {
-        Ok(text) if !bytes.contains(&0) => text,
-        _ => {
-            out.extend_from_slice(b"CAST(x'");
-            hex::append(out, bytes);
-            out.extend_from_slice(b"' AS TEXT)");
-            return;
-        }
-    };
-    let lf = bytes.contains(&b'\n').then(|| stand_in(clean, 'n'));
-    let cr = bytes.contains(&b'\r').then(|| stand_in(clean, 'r'));
-    out.extend_from_slice(if lf.is_some() { b"replace(" } else { b"" });
-    out.extend_from_slice(if cr.is_some() { b"replace(" } else { b"" });
-    out.push(b'\'');
-    let mut done = 0;
-    for (index, byte) in bytes.iter().enumerate() {
-        let instead = match byte {
-            b'\'' => "''",
-            b'\n' => lf.as_deref().unwrap_or_default(),
-            b'\r' => cr.as_deref().unwrap_or_default(),
-            _ => continue,
-        };
-        out.extend_from_slice(&bytes[done..index]);
-        out.extend_from_slice(instead.as_bytes());
-        done = index + 1;
-    }
-    out.extend_from_slice(&bytes[done..]);
-    out.push(b'\'');
-    for (mark, number) in [(cr, 13), (lf, 10)] {
-        if let Some(mark) = mark {
-            print(out, format_args!(",'{mark}',char({number}))"));
-        }
-    }
 }
 
 /// Something for a control character that cannot be mistaken for what is in the text.

@@ -7,6 +7,7 @@
 mod adjust;
 mod beside;
 mod carry;
+mod digest;
 mod literal;
 mod live;
 mod load;
@@ -16,7 +17,8 @@ mod swap;
 #[cfg(test)]
 mod tests;
 
-pub(super) use live::live;
+pub(super) use digest::digest;
+pub(super) use live::{count, live};
 pub(super) use staging::stage;
 pub(super) use swap::staged;
 

@@ -39,9 +39,7 @@ pub(super) fn open(source: Source, readers: usize) -> Result<SqliteSnapshot, Dat
     let connections = if mode.eq_ignore_ascii_case("wal") {
         begin_together(&source, first, wanted)?
     } else {
-        let path = copy::make(&source, &first)?;
-        drop(first);
-        copy::readers(&source, path, wanted)?
+        copy::make(&source, &first, wanted)?
     };
     let catalog = scheme::read(&connections[0])
         .map_err(|error| source.failed("reading its tables", error))?;

@@ -42,7 +42,10 @@ impl BucketStaging {
             return Ok(());
         }
         let key = self.staged.keys.staged(&file.path)?;
-        upload::write(self.bucket.store(), &key, &file.path, file.size, content).await
+        let store = self.bucket.store();
+        // Archives hold contents alone: what else is known of an object is taken from the one that is replaced.
+        let attributes = upload::attributes(store, &self.staged.keys.live(&file.path)?).await?;
+        upload::write(store, &key, &file.path, file.size, content, attributes).await
     }
 
     pub async fn ready(self, replaced: Replaced) -> Result<BucketStaged, FilesError> {

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{Error, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload, UploadPart};
+use object_store::{
+    Attribute, Attributes, Error, GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt,
+    PutMultipartOptions, PutOptions, PutPayload, UploadPart,
+};
 
 use crate::source::files::store::redacted;
 use crate::source::files::{Content, FilesError};
@@ -15,6 +18,22 @@ const MAX_PARTS: u64 = 10_000;
 /// S3 copies no more than this at once.
 pub const MAX_COPY: u64 = 5 << 30;
 
+/// What an object says of itself: the type of its content, metadata and the like; nothing when it is not there. Not
+/// its storage class, which may be one that gives nothing back at once.
+pub async fn attributes(store: &dyn ObjectStore, key: &Path) -> Result<Attributes, FilesError> {
+    let head = GetOptions { head: true, ..GetOptions::default() };
+    match store.get_opts(key, head).await {
+        Ok(found) => Ok(kept(&found.attributes)),
+        Err(Error::NotFound { .. }) => Ok(Attributes::new()),
+        Err(error) => Err(failed(key.as_ref(), error)),
+    }
+}
+
+fn kept(attributes: &Attributes) -> Attributes {
+    let kept = attributes.iter().filter(|(name, _)| **name != Attribute::StorageClass);
+    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
 /// Writes an object of `size` bytes. `path` names it in messages. If the content fails, nothing is left.
 pub async fn write(
     store: &dyn ObjectStore,
@@ -22,6 +41,7 @@ pub async fn write(
     path: &str,
     size: u64,
     mut content: Content,
+    attributes: Attributes,
 ) -> Result<(), FilesError> {
     let part_size = size.div_ceil(MAX_PARTS).max(PART) as usize;
     let mut rest = Bytes::new();
@@ -30,9 +50,11 @@ pub async fn write(
     if size <= PART {
         // It may not be longer than it says; the end of the content is where that is found out.
         while content.try_next().await?.is_some() {}
-        return store.put(key, payload(first)).await.map(drop).map_err(failed);
+        let options = PutOptions { attributes, ..PutOptions::default() };
+        return store.put_opts(key, payload(first), options).await.map(drop).map_err(failed);
     }
-    let upload = store.put_multipart(key).await.map_err(failed)?;
+    let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
+    let upload = store.put_multipart_opts(key, options).await.map_err(failed)?;
     let mut upload = Unfinished(Some(upload));
     let mut sending = upload.part(first)?;
     loop {
@@ -64,10 +86,10 @@ pub async fn copy(
         Err(Error::NotFound { .. }) => return Ok(false),
         _ => return Err(failed(to.as_ref(), error)),
     };
-    let size = found.meta.size;
+    let (size, attributes) = (found.meta.size, kept(&found.attributes));
     let path = from.as_ref().to_owned();
     let content = found.into_stream().map_err(move |error| failed(&path, error));
-    write(store, to, to.as_ref(), size, Box::pin(content)).await?;
+    write(store, to, to.as_ref(), size, Box::pin(content), attributes).await?;
     Ok(true)
 }
 

@@ -9,10 +9,12 @@
 //! DELIMITER ;
 //! ```
 //! Where its schema has another default now than when the object was made, `ALTER DATABASE COLLATE …;` stands before
-//! and after; before the DROP of a package stands the mode that it needs. A sequence has only its statements.
+//! and after; before the DROP of a package stands the mode that it needs. A sequence has only its statements. Where a
+//! name is not ASCII, `SET NAMES utf8mb4;` comes first.
 
 use super::{Kind, Object, PACKAGES, alter_schema};
 use crate::source::database::ObjectText;
+use crate::source::database::mysql::scheme::NAMES;
 
 const SEQUENCE_END: &str = ";\n";
 
@@ -20,6 +22,10 @@ impl Object {
     /// `default`: the schema's collation.
     pub fn text(&self, default: &str) -> ObjectText {
         let mut sql = self.beginning().into_bytes();
+        // Its statement has a character set of its own, named before it.
+        if !sql.is_ascii() || self.kind == Kind::Sequence && !self.statement.is_ascii() {
+            sql.splice(..0, NAMES.bytes());
+        }
         if self.kind == Kind::Sequence {
             sql.extend_from_slice(&self.statement);
             sql.extend_from_slice(SEQUENCE_END.as_bytes());
@@ -64,7 +70,8 @@ impl Object {
             time_zone: None,
             schema_collation: None,
         };
-        let rest = text.sql.strip_prefix(object.beginning().as_bytes())?;
+        let rest = text.sql.strip_prefix(NAMES.as_bytes()).unwrap_or(&text.sql);
+        let rest = rest.strip_prefix(object.beginning().as_bytes())?;
         if kind == Kind::Sequence {
             object.statement = rest.strip_suffix(SEQUENCE_END.as_bytes())?.to_vec();
             return object.statement.starts_with(b"CREATE SEQUENCE ").then_some(object);

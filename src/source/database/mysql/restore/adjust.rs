@@ -11,10 +11,7 @@ pub(super) async fn adjust(
     place: &Place,
     adjustment: &Adjustment,
 ) -> Result<(), Fault> {
-    let (Adjustment::Empty { table }
-    | Adjustment::Delete { table, .. }
-    | Adjustment::KeepNewer { table, .. }
-    | Adjustment::Replace { table, .. }) = adjustment;
+    let table = adjustment.table();
     if columns(session, &place.staging, table).await?.is_empty() {
         return Ok(());
     }
@@ -34,7 +31,8 @@ pub(super) async fn adjust(
                 literal(from)
             )
         }
-        Adjustment::KeepNewer { key, .. } => {
+        Adjustment::KeepNewer { of: Some(of), .. } if of.is_empty() => return Ok(()),
+        Adjustment::KeepNewer { key, of, .. } => {
             let live = columns(session, &place.live, table).await?;
             if live.is_empty() {
                 return Ok(());
@@ -47,9 +45,13 @@ pub(super) async fn adjust(
                 .collect();
             let selected: Vec<_> = both.iter().map(|name| format!("l.{name}")).collect();
             let key = identifier(key);
+            let among = of.as_ref().map_or_else(String::new, |of| {
+                let of: Vec<_> = of.iter().map(|value| literal(value)).collect();
+                format!(" AND l.{key} IN ({})", of.join(","))
+            });
             format!(
                 "INSERT INTO {staged} ({}) SELECT {} FROM {} l LEFT JOIN {staged} s ON s.{key} = l.{key} \
-                 WHERE s.{key} IS NULL",
+                 WHERE s.{key} IS NULL{among}",
                 both.join(","),
                 selected.join(","),
                 place.in_live(table)

@@ -99,6 +99,16 @@ pub(super) fn is_base_table(kind: &str) -> bool {
     matches!(kind, "BASE TABLE" | "SYSTEM VERSIONED")
 }
 
+/// The statement that gives this user the rights to make and fill schemas beside the live one.
+pub(super) async fn grant_beside(session: &mut Session, live: &str) -> Result<String, Error> {
+    let user: Option<String> = session.rows("SELECT CURRENT_USER()").await?.pop();
+    let user = user.unwrap_or_default();
+    let (name, host) = user.rsplit_once('@').unwrap_or((&user, "%"));
+    let name = name.replace('\'', "''");
+    let live = live.replace('_', "\\_").replace('%', "\\%").replace('`', "``");
+    Ok(format!("GRANT ALL PRIVILEGES ON `{live}\\_pb\\_%`.* TO '{name}'@'{host}'"))
+}
+
 /// Makes a schema with the defaults of the live one.
 pub(super) async fn create_schema(
     session: &mut Session,
@@ -119,9 +129,10 @@ pub(super) async fn create_schema(
     match session.run(&create).await {
         // No right to do so.
         Err(Error::Server(error)) if matches!(error.code, 1044 | 1142 | 1227) => {
+            let grant = grant_beside(session, &place.live).await?;
             Err(Fault::Text(format!(
-                "a restore needs the right to make schemas beside {} (such as GRANT ALL ON `{}\\_pb\\_%`.*): {}",
-                place.live, place.live, error.message
+                "a restore needs the right to make schemas beside {}: {grant} ({})",
+                place.live, error.message
             )))
         }
         other => Ok(other?),

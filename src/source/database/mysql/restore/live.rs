@@ -6,12 +6,13 @@ use mysql_async::{Error, Row};
 
 use super::super::connect::Session;
 use super::super::grants::Grants;
-use super::super::{failed, open};
+use super::super::render::identifier;
+use super::super::{failed, open, table_failed};
 use super::place::Place;
-use super::{admin, literal};
+use super::{admin, digest as digests, literal};
 use crate::source::database::mysql::Target;
 use crate::source::database::{DatabaseError, Engine, Live, LiveObject, LiveTable};
-use crate::source::restore::AttemptId;
+use crate::source::restore::{AttemptId, Space};
 
 /// What a restore does in the live schema, and in those beside it.
 const IN_LIVE: &[&str] = &["SELECT", "INSERT", "CREATE", "DROP", "ALTER"];
@@ -21,13 +22,37 @@ const BESIDE: &[&str] =
 pub(in super::super) async fn live(target: &Target) -> Result<Live, DatabaseError> {
     let (mut session, server) = open(&target.name, &target.opts).await?;
     let found = read(&mut session, target, server.engine).await;
-    let (tables, objects, free_space, problems) =
+    let (tables, objects, space, problems) =
         found.map_err(|error| failed(&target.name, "looking at the live database", &error))?;
     session.close().await;
-    Ok(Live { server, tables, objects, free_space, problems })
+    Ok(Live { server, tables, objects, space, copied: 0, problems })
 }
 
-type Found = (Vec<LiveTable>, Vec<LiveObject>, Option<u64>, Vec<String>);
+pub(in super::super) async fn count(
+    target: &Target,
+    tables: &[String],
+) -> Result<Vec<Option<u64>>, DatabaseError> {
+    let (mut session, _) = open(&target.name, &target.opts).await?;
+    let mut counts = Vec::with_capacity(tables.len());
+    for table in tables {
+        let query = format!("SELECT COUNT(*) FROM {}", identifier(table));
+        let counted = session.rows::<u64>(&query).await;
+        let counted = counted.map_err(|error| table_failed(&target.name, table, &error))?;
+        counts.push(counted.first().copied());
+    }
+    session.close().await;
+    Ok(counts)
+}
+
+pub(in super::super) async fn digest(
+    target: &Target,
+    table: &str,
+) -> Result<Option<[u8; 32]>, DatabaseError> {
+    let digest = digests::digest(&target.opts, table).await;
+    digest.map_err(|fault| fault.of(&target.name, &format!("table {table}")))
+}
+
+type Found = (Vec<LiveTable>, Vec<LiveObject>, Option<Space>, Vec<String>);
 
 async fn read(session: &mut Session, target: &Target, engine: Engine) -> Result<Found, Error> {
     let live = literal(target.database());
@@ -72,7 +97,7 @@ async fn read(session: &mut Session, target: &Target, engine: Engine) -> Result<
     }
     let triggers = objects.iter().any(|object| object.kind == "trigger");
     let problems = problems(session, target, engine, triggers).await?;
-    Ok((tables, objects, free_space(session).await?, problems))
+    Ok((tables, objects, space(session).await?, problems))
 }
 
 async fn problems(
@@ -110,9 +135,11 @@ async fn problems(
         if schema == target.database() {
             problems.push(format!("the database's user lacks rights on {schema}: {list}"));
         } else {
+            let (live, grant) =
+                (target.database(), admin::grant_beside(session, target.database()));
             problems.push(format!(
-                "the database's user lacks rights on schemas beside {live} ({list}): GRANT ALL ON `{live}\\_pb\\_%`.*",
-                live = target.database()
+                "the database's user lacks rights on schemas beside {live} ({list}), where the new state is made: {}",
+                grant.await?
             ));
             break;
         }
@@ -135,13 +162,12 @@ async fn problems(
 }
 
 /// Only a server of this machine has its disk here.
-async fn free_space(session: &mut Session) -> Result<Option<u64>, Error> {
+async fn space(session: &mut Session) -> Result<Option<Space>, Error> {
     let place: Option<(String, String)> = session.rows("SELECT @@hostname, @@datadir").await?.pop();
     let Some((host, folder)) = place else { return Ok(None) };
     let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if own.trim() != host || !Path::new(&folder).is_absolute() {
         return Ok(None);
     }
-    let disk = rustix::fs::statvfs(folder.as_str()).ok();
-    Ok(disk.map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)))
+    Ok(Space::of(Path::new(&folder)))
 }

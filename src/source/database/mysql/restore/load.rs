@@ -26,6 +26,8 @@ const SPARE: usize = 1 << 10;
 /// Warnings of a server that stored something else than it was given.
 const CHANGED: &[u16] = &[1048, 1062, 1264, 1265, 1292, 1364, 1366, 1406, 1411, 1441, 1526, 1586];
 const TRUNCATED: u16 = 1265;
+/// What a statement ends with that has waited for others too long: said in words of its own.
+const LOCKED: [u16; 2] = [1205, 1213];
 
 /// What loading needs to know of a staged table.
 pub(super) struct Columns {
@@ -193,10 +195,9 @@ impl Load<'_> {
             result => result,
         };
         result.map_err(|fault| match fault {
-            Fault::Server(Error::Server(error)) => Fault::Text(format!(
-                "rows {first} to {}: {} (error {})",
-                count.rows, error.message, error.code
-            )),
+            Fault::Server(Error::Server(error)) if !LOCKED.contains(&error.code) => Fault::Text(
+                format!("rows {first} to {}: {} (error {})", count.rows, error.message, error.code),
+            ),
             Fault::Text(text) => Fault::Text(format!("rows {first} to {}: {text}", count.rows)),
             other => other,
         })

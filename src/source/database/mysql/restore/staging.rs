@@ -1,6 +1,7 @@
 //! Tables in the staging schema: made, loaded, adjusted.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use mysql_async::prelude::Queryable;
@@ -53,7 +54,7 @@ pub(in super::super) async fn stage(
             if let Err(error) = swap::roll_back(&target.opts, &place).await {
                 tracing::debug!(?error, "what a failed beginning left stays");
             }
-            Err(fault.of(&target.name, "making room for a restore"))
+            Err(swap::locked(fault, target.lock_wait).of(&target.name, "making room for a restore"))
         }
     }
 }
@@ -61,6 +62,7 @@ pub(in super::super) async fn stage(
 async fn make(target: &Target, place: Place) -> Result<StagingTables, Fault> {
     swap::roll_back(&target.opts, &place).await?;
     let (mut session, place) = admin::open(&target.opts, &place).await?;
+    admin::wait_for_tables(&mut session, target.lock_wait).await?;
     admin::create_schema(&mut session, &place, &place.staging).await?;
     Journal(&place).create(&mut session).await?;
     admin::create_schema(&mut session, &place, &place.kept).await?;
@@ -71,7 +73,7 @@ async fn make(target: &Target, place: Place) -> Result<StagingTables, Fault> {
     let opts: Opts = builder.db_name(Some(place.staging.clone())).into();
     let mut sessions = Vec::new();
     while sessions.len() < LOADERS {
-        match loader(&opts).await {
+        match loader(&opts, target.lock_wait).await {
             Ok(session) => sessions.push(session),
             // A server that has no room for more connections had some for one.
             Err(error) if sessions.is_empty() => return Err(error.into()),
@@ -89,9 +91,10 @@ async fn make(target: &Target, place: Place) -> Result<StagingTables, Fault> {
     })
 }
 
-async fn loader(opts: &Opts) -> Result<Session, Error> {
+async fn loader(opts: &Opts, lock_wait: Duration) -> Result<Session, Error> {
     let mut session = Session::open(opts).await?;
     admin::prepare(&mut session).await?;
+    admin::wait_for_tables(&mut session, lock_wait).await?;
     Ok(session)
 }
 
@@ -209,6 +212,7 @@ impl StagingTables {
     }
 
     fn fail(&self, table: &str, fault: Fault) -> DatabaseError {
+        let fault = swap::locked(fault, self.target.lock_wait);
         fault.of(&self.target.name, &format!("table {table}"))
     }
 }
@@ -288,11 +292,7 @@ impl Staging for StagingTables {
             let mut lease = self.lease().await?;
             adjust::adjust(lease.session()?, &self.place, adjustment).await
         };
-        let (Adjustment::Empty { table }
-        | Adjustment::Delete { table, .. }
-        | Adjustment::KeepNewer { table, .. }
-        | Adjustment::Replace { table, .. }) = adjustment;
-        adjusted.await.map_err(|fault| self.fail(table, fault))
+        adjusted.await.map_err(|fault| self.fail(adjustment.table(), fault))
     }
 
     async fn digest(&self, table: &str) -> Result<Option<[u8; 32]>, DatabaseError> {
@@ -301,8 +301,10 @@ impl Staging for StagingTables {
 
     async fn ready(self: Box<Self>) -> Result<(Box<dyn Staged>, Vec<String>), DatabaseError> {
         let warnings = self.complete().await;
-        let warnings =
-            warnings.map_err(|fault| fault.of(&self.target.name, "checking the loaded tables"))?;
+        let warnings = warnings.map_err(|fault| {
+            let fault = swap::locked(fault, self.target.lock_wait);
+            fault.of(&self.target.name, "checking the loaded tables")
+        })?;
         let Self { target, place, .. } = *self;
         Ok((Box::new(StagedTables { target, place, expected: true }), warnings))
     }

@@ -102,7 +102,8 @@ impl StagedTables {
         match journal.find(&mut session).await? {
             Found::Nothing => return Ok(()),
             Found::At(State::Swapped) => journal.set(&mut session, State::Finishing).await?,
-            Found::At(State::Finishing) => {}
+            // An earlier attempt was ended between dropping the journal and dropping its schema.
+            Found::Bare | Found::At(State::Finishing) => {}
             _ => {
                 return Err(Fault::Text(
                     "the restored tables are not in place, so the old ones are not dropped"
@@ -288,7 +289,7 @@ async fn drop_staging(session: &mut Session, place: &Place) -> Result<(), Error>
 }
 
 /// Says what a timeout means.
-fn locked(fault: Fault, wait: Duration) -> Fault {
+pub(super) fn locked(fault: Fault, wait: Duration) -> Fault {
     match fault.code() {
         // Lock wait timeout, or the server's choice in a deadlock.
         1205 | 1213 => Fault::Text(format!(

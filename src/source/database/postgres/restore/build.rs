@@ -9,7 +9,7 @@ use super::super::connect::Session;
 use super::super::items::{Item, skip};
 use super::super::sqlstate;
 use super::journal::{Place, Swapped};
-use super::{Fault, aside, bind, extensions, guard};
+use super::{Fault, aside, bound, extensions, guard};
 use crate::source::database::Trust;
 
 /// There already.
@@ -17,6 +17,8 @@ const DUPLICATE: &str = "42710";
 /// No such role, mostly.
 const UNDEFINED: &str = "42704";
 const FORBIDDEN: &str = "42501";
+/// A setting that cannot be, such as a tablespace that is not there.
+const INVALID: &str = "22023";
 
 /// What a database has one of, whatever its schemas: it stays as it is.
 const OF_DATABASE: &[&str] = &[
@@ -25,7 +27,6 @@ const OF_DATABASE: &[&str] = &[
     "SUBSCRIPTION",
     "FOREIGN DATA WRAPPER",
     "SERVER",
-    "USER MAPPING",
     "CAST",
     "TRANSFORM",
     "PROCEDURAL LANGUAGE",
@@ -33,7 +34,7 @@ const OF_DATABASE: &[&str] = &[
 ];
 
 /// Made after the rows, which is faster.
-const DEFERRED: &[&str] = &["CONSTRAINT", "INDEX"];
+const DEFERRED: &[&str] = &["CONSTRAINT", "CHECK CONSTRAINT", "INDEX"];
 
 /// The definitions of an archive.
 #[derive(Debug, Default)]
@@ -71,11 +72,17 @@ impl Definitions {
     }
 
     fn schemas(&self) -> BTreeSet<String> {
-        let schema = |item: &Item| match item.kind.as_str() {
-            "SCHEMA" => Some(item.name.clone()),
-            _ => Some(item.schema.clone()).filter(|schema| schema != "-" && !schema.is_empty()),
+        // A heading has a space for each line break of a name; the statement has the name itself.
+        let made: Vec<String> = self.items().filter_map(made_schema).collect();
+        let schema = |item: &Item| {
+            let named = match item.kind.as_str() {
+                "SCHEMA" => &item.name,
+                _ => &item.schema,
+            };
+            let real = made.iter().find(|made| made.replace(['\n', '\r'], " ") == *named);
+            Some(real.unwrap_or(named).clone()).filter(|schema| schema != "-" && !schema.is_empty())
         };
-        self.items().filter_map(schema).collect()
+        self.items().filter_map(schema).chain(made.iter().cloned()).collect()
     }
 }
 
@@ -83,11 +90,15 @@ impl Builder<'_> {
     /// Puts the live schemas aside and makes everything but what waits for the rows.
     pub async fn build(&mut self, definitions: &mut Definitions) -> Result<Built, Fault> {
         let mut built = Built::default();
-        bind::note(self.session, self.place).await?;
+        bound::note(self.session, self.place).await?;
+        let mut schemas = Vec::new();
         for name in definitions.schemas() {
-            if aside::is_fixed(self.session, &name).await? {
-                continue;
+            if !aside::is_fixed(self.session, &name).await? {
+                schemas.push(name);
             }
+        }
+        bound::silence(self.session, &schemas).await?;
+        for name in schemas {
             let replaces = aside::exists(self.session, &name).await?;
             let swapped = Swapped { number: built.schemas.len(), name: name.clone(), replaces };
             aside::replace(self.session, self.place, &swapped, !definitions.has_objects).await?;
@@ -130,6 +141,11 @@ impl Builder<'_> {
         if item.kind == "SCHEMA" {
             sql = without_create(&sql);
         }
+        let of_extension = item.kind == "COMMENT" && item.name.starts_with("EXTENSION ");
+        if of_extension && trust == Trust::Foreign {
+            // The extension brings its own.
+            return Ok(());
+        }
         if trust == Trust::Foreign {
             guard::check(&sql, &self.schemas).map_err(|why| {
                 Fault::Text(format!(
@@ -148,20 +164,34 @@ impl Builder<'_> {
                 "there is no role {owner} that things could be given to: they belong to the database's user"
             ));
         }
+        if let Some((set, rest)) = sql.split_once('\n')
+            && set.starts_with("SET default_tablespace = ")
+        {
+            let about = format!("{what} lies in the usual tablespace");
+            let ran = self.tried(set, &[INVALID], &about).await?;
+            ran.map_err(|error| Fault::Server(error).at(&what))?;
+            sql = rest.to_owned();
+        }
         if sql.trim().is_empty() {
             return Ok(());
         }
         let ran = match item.kind.as_str() {
             "ACL" | "DEFAULT ACL" | "SECURITY LABEL" => self.run_grants(&sql).await?,
-            "COMMENT" if item.name.starts_with("EXTENSION ") => {
-                self.tried(&sql, &[FORBIDDEN], "a comment is left out").await?
+            _ if of_extension => self.tried(&sql, &[FORBIDDEN], "a comment is left out").await?,
+            // Without one that restricts others, rows would be seen that must not be.
+            "POLICY" if !sql.contains(" AS RESTRICTIVE ") => {
+                self.tried(&sql, &[UNDEFINED], &format!("{what} is left out")).await?
+            }
+            "USER MAPPING" => {
+                let about = format!("{what} is left out, or stays as it is");
+                self.tried(&sql, &[UNDEFINED, DUPLICATE], &about).await?
             }
             kind if OF_DATABASE.contains(&kind) => {
                 self.tried(&sql, &[DUPLICATE], &format!("{what} stays as it is")).await?
             }
             _ => self.session.run(&sql).await,
         };
-        if sql.starts_with("SET default_") && ran.is_ok() {
+        if item.sql.starts_with("SET default_") && ran.is_ok() {
             let reset = "SET default_tablespace = ''; SET default_table_access_method = heap";
             self.session.run(reset).await?;
         }
@@ -224,6 +254,24 @@ fn without_owner(sql: &str) -> Option<String> {
     let (before, last) = sql.trim_end().rsplit_once('\n').unwrap_or(("", sql.trim_end()));
     let gives = last.starts_with("ALTER ") && last.contains(" OWNER TO ") && last.ends_with(';');
     gives.then(|| before.to_owned())
+}
+
+/// The name in `CREATE SCHEMA …;`.
+fn made_schema(item: &Item) -> Option<String> {
+    let rest = item.sql.strip_prefix("CREATE SCHEMA ").filter(|_| item.kind == "SCHEMA")?;
+    let Some(quoted) = rest.strip_prefix('"') else {
+        return rest.split(';').next().map(str::to_owned);
+    };
+    // Two quotes stand for one.
+    let mut name = String::new();
+    let mut rest = quoted.chars();
+    loop {
+        match rest.next()? {
+            '"' if !rest.as_str().starts_with('"') => return Some(name),
+            '"' => name.extend(rest.next()),
+            other => name.push(other),
+        }
+    }
 }
 
 /// What follows `CREATE SCHEMA …;`, which was made already.

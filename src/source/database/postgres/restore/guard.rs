@@ -28,7 +28,6 @@ const ALLOWED: &[&[&str]] = &[
     &["revoke"],
     &["set", "default_tablespace"],
     &["set", "default_table_access_method"],
-    &["select", "pg_catalog", ".", "setval"],
 ];
 
 /// Words that may stand before a parenthesis: of the grammar, of types, and functions that only compute.
@@ -124,7 +123,6 @@ const BEFORE_PARENTHESIS: &[&str] = &[
     "right",
     "round",
     "rtrim",
-    "setval",
     "strpos",
     "substr",
     "substring",
@@ -144,7 +142,8 @@ enum Token {
     Word(String),
     /// In double quotes.
     Quoted(String),
-    String,
+    /// As written, but for doubled quotes.
+    String(String),
     Other(char),
 }
 
@@ -180,6 +179,12 @@ fn check_statement(tokens: &[Token], schemas: &BTreeSet<String>) -> Result<(), S
     };
     let shown: Vec<&str> = tokens.iter().take(3).map(|token| token.name().unwrap_or("…")).collect();
     let shown = shown.join(" ");
+    if begins(&["select"]) {
+        return match sets_value(tokens, schemas) {
+            true => Ok(()),
+            false => Err(format!("it says {shown:?}")),
+        };
+    }
     if !ALLOWED.iter().any(|words| begins(words)) {
         return Err(format!("it says {shown:?}"));
     }
@@ -188,7 +193,7 @@ fn check_statement(tokens: &[Token], schemas: &BTreeSet<String>) -> Result<(), S
         match token {
             Token::Other('(') => {
                 depth += 1;
-                check_call(tokens, index)?;
+                check_call(tokens, index, schemas)?;
             }
             Token::Other(')') => depth -= 1,
             // CREATE TABLE … AS runs a query.
@@ -215,25 +220,84 @@ fn check_statement(tokens: &[Token], schemas: &BTreeSet<String>) -> Result<(), S
     {
         return Err("it makes a type of functions".to_owned());
     }
-    if begins(&["grant"]) || begins(&["revoke"]) {
-        let on = tokens.iter().position(|token| token.is("on")).and_then(|on| tokens.get(on + 1));
-        let known = ["table", "sequence", "schema", "type", "domain"];
-        if !on.is_some_and(|on| known.iter().any(|known| on.is(known))) {
-            return Err(format!("it says {shown:?}"));
+    let named = match tokens[0].name() {
+        Some("grant" | "revoke") => {
+            let on = tokens.iter().position(|token| token.is("on"));
+            let end = tokens.iter().rposition(|token| token.is("to") || token.is("from"));
+            on.zip(end).is_some_and(|(on, end)| {
+                on + 2 < end
+                    && tokens[on + 2..end]
+                        .split(|token| token.is(","))
+                        .all(|name| names_restored(&tokens[on + 1], name, schemas))
+            })
         }
+        Some("comment") => {
+            // COMMENT ON CONSTRAINT c ON t; a domain's: ON DOMAIN d.
+            let on = tokens.iter().rposition(|token| token.is("on")).unwrap_or_default();
+            let end = tokens.iter().position(|token| token.is("is")).unwrap_or_default();
+            match tokens.get(on + 1..end) {
+                Some([kind, name @ ..]) if on == 1 || kind.is("domain") => {
+                    names_restored(kind, name, schemas)
+                }
+                Some(name) => tokens[2].is("constraint") && is_restored(name, schemas),
+                None => false,
+            }
+        }
+        Some("alter") => {
+            let optional = ["if", "exists", "only"];
+            let name = tokens[2..].iter().skip_while(|t| optional.iter().any(|word| t.is(word)));
+            let name: Vec<Token> = name.take(3).cloned().collect();
+            names_restored(&tokens[1], &name, schemas)
+        }
+        Some("create") if begins(&["create", "schema"]) => {
+            tokens.get(2..3).is_some_and(|name| names_restored(&tokens[1], name, schemas))
+        }
+        _ => true,
+    };
+    match named {
+        true => Ok(()),
+        false => Err(format!("it says {shown:?} of what is not restored")),
     }
-    if let [first, second, name, ..] = tokens
-        && (first.is("create") || first.is("alter"))
-        && second.is("schema")
-        && !name.name().is_some_and(|name| schemas.contains(name))
-    {
-        return Err("it changes a schema that is not restored".to_owned());
+}
+
+/// Whether a name is that of something in a schema that is restored, or of such a schema.
+fn names_restored(kind: &Token, name: &[Token], schemas: &BTreeSet<String>) -> bool {
+    if kind.is("schema") {
+        return name.first().and_then(Token::name).is_some_and(|name| schemas.contains(name));
     }
-    Ok(())
+    let kinds = ["table", "column", "sequence", "type", "domain", "index", "statistics"];
+    kinds.iter().any(|known| kind.is(known)) && is_restored(name, schemas)
+}
+
+/// Whether it begins with a schema that is restored.
+fn is_restored(name: &[Token], schemas: &BTreeSet<String>) -> bool {
+    matches!(name, [schema, dot, ..]
+        if dot.is(".") && schema.name().is_some_and(|schema| schemas.contains(schema)))
+}
+
+/// Whether a text, as it stands in quotes, names something in a schema that is restored.
+fn text_is_restored(text: &str, schemas: &BTreeSet<String>) -> bool {
+    !text.contains('\\')
+        && tokens(text).is_ok_and(|name| name.len() == 3 && is_restored(&name, schemas))
+}
+
+/// Whether a statement is `SELECT pg_catalog.setval('sequence', number[, boolean])`, of a sequence that is restored. What
+/// it does to another would stay, whatever becomes of the transaction.
+fn sets_value(tokens: &[Token], schemas: &BTreeSet<String>) -> bool {
+    let begins = ["select", "pg_catalog", ".", "setval", "("];
+    tokens.len() > begins.len()
+        && begins.iter().zip(tokens).all(|(word, token)| token.is(word))
+        && match &tokens[begins.len()..] {
+            [Token::String(name), values @ .., last] => {
+                let value = |t: &Token| matches!(t, Token::Word(_)) || t.is(",") || t.is("-");
+                text_is_restored(name, schemas) && values.iter().all(value) && last.is(")")
+            }
+            _ => false,
+        }
 }
 
 /// What stands before a parenthesis.
-fn check_call(tokens: &[Token], at: usize) -> Result<(), String> {
+fn check_call(tokens: &[Token], at: usize, schemas: &BTreeSet<String>) -> Result<(), String> {
     let Some(before) = at.checked_sub(1).map(|before| &tokens[before]) else { return Ok(()) };
     let Some(name) = before.name() else { return Ok(()) };
     let mut start = at - 1;
@@ -242,11 +306,29 @@ fn check_call(tokens: &[Token], at: usize) -> Result<(), String> {
     }
     let of_catalog = start == at - 1 || (start + 2 == at - 1 && tokens[start].is("pg_catalog"));
     if matches!(before, Token::Word(_)) && of_catalog && BEFORE_PARENTHESIS.contains(&name) {
+        // It takes a number from the sequence for good.
+        let takes = match tokens.get(at + 1) {
+            _ if name != "nextval" => true,
+            Some(Token::String(sequence)) => text_is_restored(sequence, schemas),
+            _ => false,
+        };
+        return match takes {
+            true => Ok(()),
+            false => Err("it takes numbers from what is not restored".to_owned()),
+        };
+    }
+    // A grant's columns.
+    let grants = tokens[0].is("grant") || tokens[0].is("revoke");
+    if grants && ["select", "insert", "update", "references"].iter().any(|word| before.is(word)) {
         return Ok(());
     }
-    let named = start
-        .checked_sub(1)
-        .is_some_and(|index| BEFORE_NAME.iter().any(|word| tokens[index].is(word)));
+    // Only a name of what is restored; and behind the ON of CREATE STATISTICS stand expressions.
+    let of_statistics = tokens.iter().take(2).any(|token| token.is("statistics"));
+    let named = is_restored(&tokens[start..at], schemas)
+        && start.checked_sub(1).is_some_and(|index| {
+            let word = &tokens[index];
+            BEFORE_NAME.iter().any(|known| word.is(known)) && !(of_statistics && word.is("on"))
+        });
     match named {
         true => Ok(()),
         false => Err(format!("it calls {name:?}")),
@@ -273,7 +355,10 @@ fn tokens(sql: &str) -> Result<Vec<Token>, String> {
         }
         let end = skip(sql, at);
         match byte {
-            b'\'' => tokens.push(Token::String),
+            b'\'' => {
+                let inner = sql.get(at + 1..end.saturating_sub(1)).unwrap_or_default();
+                tokens.push(Token::String(inner.replace("''", "'")));
+            }
             b'"' => {
                 let inner = sql.get(at + 1..end.saturating_sub(1)).unwrap_or_default();
                 tokens.push(Token::Quoted(inner.replace("\"\"", "\"")));
@@ -310,7 +395,13 @@ mod tests {
             "CREATE TYPE public.mood AS ENUM ('a', 'b;--');",
             "SELECT pg_catalog.setval('\"public\".\"t_id_seq\"', 4, true);",
             "GRANT SELECT ON TABLE public.t TO PUBLIC;",
+            "GRANT SELECT(id) ON TABLE public.t TO x;",
+            "GRANT USAGE ON SCHEMA crm TO x WITH GRANT OPTION;",
             "COMMENT ON COLUMN public.t.id IS 'pg_read_file(';",
+            "COMMENT ON CONSTRAINT c ON crm.t IS 'IS NULL';",
+            "COMMENT ON CONSTRAINT c ON DOMAIN crm.d IS 'x';",
+            "CREATE STATISTICS public.s (dependencies) ON a, b FROM public.t;",
+            "ALTER INDEX public.parent ATTACH PARTITION crm.part;",
             "CREATE SCHEMA crm;",
         ] {
             assert_eq!(judge(sql), Ok(()), "{sql}");
@@ -344,6 +435,30 @@ mod tests {
             "CREATE TABLE public.t (a int DEFAULT (1 OPERATOR(crm.+) 2));",
             "CREATE TABLE public.t (a text DEFAULT U&\"pg_read_f\\0069le\"('x'));",
             "DROP TABLE public.t;",
+            "GRANT SELECT ON TABLE pg_catalog.pg_authid TO PUBLIC;",
+            "GRANT SELECT ON TABLE pg_authid TO PUBLIC;",
+            "GRANT SELECT ON TABLE public.t, pg_authid TO PUBLIC;",
+            "GRANT SELECT ON pg_authid TO PUBLIC;",
+            "GRANT ALL ON SCHEMA secret TO PUBLIC;",
+            "GRANT ALL ON SCHEMA public, secret TO PUBLIC;",
+            "REVOKE ALL ON TABLE pg_catalog.pg_class FROM PUBLIC;",
+            "GRANT SELECT ON ALL TABLES IN SCHEMA public TO x;",
+            "SELECT pg_catalog.setval('\"other\".\"seq\"', 1);",
+            "SELECT pg_catalog.setval('seq', 1);",
+            "SELECT pg_catalog.setval('public.seq', lo_import('/etc/passwd'));",
+            "SELECT pg_catalog.setval('public.seq', 1), lo_import('x');",
+            "SELECT pg_catalog.setval('public.seq', 1) FROM x;",
+            "CREATE TABLE public.t (a int DEFAULT setval('public.s', 1));",
+            "CREATE TABLE public.t (a int DEFAULT nextval('other.s'::regclass));",
+            "CREATE STATISTICS public.s ON pg_catalog.lo_export(1, '/x'), a FROM public.t;",
+            "CREATE STATISTICS public.s ON public.f(1), a FROM public.t;",
+            "ALTER TABLE ALL IN TABLESPACE pg_default SET TABLESPACE x;",
+            "ALTER TABLE secret OWNER TO x;",
+            "ALTER TABLE IF EXISTS pg_catalog.pg_authid OWNER TO x;",
+            "COMMENT ON TABLE pg_catalog.pg_class IS 'x';",
+            "COMMENT ON ROLE postgres IS 'x';",
+            "COMMENT ON DATABASE postgres IS 'x';",
+            "COMMENT ON CONSTRAINT c ON other.t IS 'x';",
         ] {
             assert!(judge(sql).is_err(), "{sql}");
         }

@@ -77,7 +77,7 @@ impl Place {
                  CREATE TABLE {} (name text PRIMARY KEY, schema text NOT NULL); \
                  CREATE TABLE {} (kind text, schema text, tbl text, name text, make text); \
                  CREATE TABLE {} (number int, name text NOT NULL); \
-                 CREATE TABLE {} (oid oid PRIMARY KEY); CREATE TABLE {} (oid oid, place bigint, data bytea); \
+                 CREATE TABLE {} (oid oid PRIMARY KEY, owner text, was text); CREATE TABLE {} (oid oid, place bigint, data bytea); \
                  CREATE TABLE {} (number serial, sql text NOT NULL)",
                 identifier(&self.journal),
                 table("state"),

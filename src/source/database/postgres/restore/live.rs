@@ -6,31 +6,79 @@ use sqlx::Error;
 
 use super::super::catalog::{self, text};
 use super::super::connect::Session;
-use super::super::large::{self, Found};
+use super::super::large;
+use super::super::names::LARGE_OBJECTS;
 use super::super::url::Target;
 use super::super::{failed, open};
+use super::{Fault, digest as digests};
 use crate::source::database::{DatabaseError, Live, LiveTable, warning};
+use crate::source::restore::Space;
 
 pub(in super::super) async fn live(target: &Target) -> Result<Live, DatabaseError> {
     let (mut session, server) = open(target).await?;
     let found = read(&mut session).await;
-    let (tables, free_space, problems) =
+    let (tables, space, problems) =
         found.map_err(|error| failed(&target.name, "looking at the live database", &error))?;
     session.close().await;
     // Everything in the schemas of the archive is replaced along with the tables; nothing of it stays.
-    Ok(Live { server: server.info(), tables, objects: Vec::new(), free_space, problems })
+    Ok(Live { server: server.info(), tables, objects: Vec::new(), space, copied: 0, problems })
 }
 
-async fn read(session: &mut Session) -> Result<(Vec<LiveTable>, Option<u64>, Vec<String>), Error> {
+pub(in super::super) async fn count(
+    target: &Target,
+    tables: &[String],
+) -> Result<Vec<Option<u64>>, DatabaseError> {
+    let (mut session, _) = open(target).await?;
+    let counted = async {
+        let relations = catalog::relations(&mut session).await?;
+        let mut counts = Vec::with_capacity(tables.len());
+        for table in tables {
+            if table == LARGE_OBJECTS {
+                counts.push(None);
+                continue;
+            }
+            let missing = || Fault::Text(format!("table {table} is not there"));
+            let from = relations.get(table).ok_or_else(missing)?.sql();
+            let row = session.rows(&format!("SELECT count(*)::text FROM {from}")).await?.pop();
+            counts.push(text(&row.unwrap_or_default(), 0).parse().ok());
+        }
+        Ok::<_, Fault>(counts)
+    };
+    let counts = counted.await.map_err(|fault| fault.of(&target.name, "counting rows"))?;
+    session.close().await;
+    Ok(counts)
+}
+
+pub(in super::super) async fn digest(
+    target: &Target,
+    table: &str,
+) -> Result<Option<[u8; 32]>, DatabaseError> {
+    let (mut session, server) = open(target).await?;
+    let read = async {
+        match catalog::relations(&mut session).await?.get(table) {
+            Some(relation) => {
+                digests::digest(&mut session, relation, server.client_encoding()).await
+            }
+            None => Ok(None),
+        }
+    };
+    let digest = read.await.map_err(|fault| fault.of(&target.name, &format!("table {table}")))?;
+    session.close().await;
+    Ok(digest)
+}
+
+async fn read(
+    session: &mut Session,
+) -> Result<(Vec<LiveTable>, Option<Space>, Vec<String>), Error> {
     let relations = catalog::relations(session).await?;
     let mut tables: Vec<LiveTable> = relations
         .into_iter()
         .map(|(name, relation)| LiveTable { name, rows: relation.rows, bytes: relation.bytes })
         .collect();
-    if let Found::Table(table) = large::find(session).await? {
+    if let Some(table) = large::find(session).await?.table {
         tables.push(LiveTable { name: table.name, rows: 0, bytes: table.estimated_bytes / 2 });
     }
-    Ok((tables, free_space(session).await?, problems(session).await?))
+    Ok((tables, space(session).await?, problems(session).await?))
 }
 
 async fn problems(session: &mut Session) -> Result<Vec<String>, Error> {
@@ -54,6 +102,13 @@ async fn problems(session: &mut Session) -> Result<Vec<String>, Error> {
             .push("the database's user may not make schemas (GRANT CREATE ON DATABASE)".to_owned());
     }
     for (about, query) in [
+        (
+            "event triggers of others call functions that would be replaced, and cannot be made again",
+            "SELECT e.evtname::text FROM pg_catalog.pg_event_trigger e JOIN pg_catalog.pg_proc p ON p.oid = e.evtfoid \
+             JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'public' \
+             AND NOT pg_catalog.pg_has_role(e.evtowner, 'MEMBER') \
+             AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e') ORDER BY 1",
+        ),
         (
             "the database's user does not own these schemas, so they cannot be replaced",
             "SELECT n.nspname::text FROM pg_catalog.pg_namespace n WHERE n.nspname !~ '^pg_' \
@@ -79,7 +134,7 @@ async fn problems(session: &mut Session) -> Result<Vec<String>, Error> {
 }
 
 /// Only a server of this machine has its disk here.
-async fn free_space(session: &mut Session) -> Result<Option<u64>, Error> {
+async fn space(session: &mut Session) -> Result<Option<Space>, Error> {
     let query = "SELECT setting, COALESCE(pg_catalog.host(pg_catalog.inet_server_addr()), '127.0.0.1') \
          FROM pg_catalog.pg_settings WHERE name = 'data_directory'";
     let Some(row) = session.rows(query).await?.pop() else { return Ok(None) };
@@ -87,6 +142,5 @@ async fn free_space(session: &mut Session) -> Result<Option<u64>, Error> {
     if !matches!(host.as_str(), "127.0.0.1" | "::1") || !Path::new(&folder).is_absolute() {
         return Ok(None);
     }
-    let disk = rustix::fs::statvfs(folder.as_str()).ok();
-    Ok(disk.map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)))
+    Ok(Space::of(Path::new(&folder)))
 }

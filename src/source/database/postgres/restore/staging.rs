@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashMap};
 
 use async_trait::async_trait;
-use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
 use super::super::catalog::{Relation, text};
@@ -12,16 +11,16 @@ use super::super::items;
 use super::super::large as objects;
 use super::super::members::POSITION;
 use super::super::names::{LARGE_OBJECTS, identifier, literal, qualified};
-use super::super::rows::{self, Failure};
 use super::super::url::Target;
 use super::build::{self, Builder, Built, Definitions};
+use super::digest;
 use super::journal::{self, Place};
 use super::swap::{self, StagedSchemas};
-use super::{Fault, bind, large, load};
+use super::{Fault, bind, defaults, large, load, lost};
 use crate::catalog::is_own_table;
+use crate::source::database::digest::DigestSink;
 use crate::source::database::{
-    Adjustment, DataSink, DatabaseError, ObjectText, SinkClosed, Staging, Statements, Trust,
-    warning,
+    Adjustment, DatabaseError, ObjectText, Staging, Statements, Trust, warning,
 };
 use crate::source::restore::{AttemptId, Staged};
 
@@ -42,6 +41,8 @@ struct Work {
     large: Option<(String, Trust)>,
     large_objects: BTreeSet<u64>,
     built: Option<Built>,
+    /// Puts the suspended default privileges back.
+    defaults: Vec<String>,
     warnings: Vec<String>,
 }
 
@@ -67,6 +68,7 @@ pub(in super::super) async fn stage(
         large: None,
         large_objects: BTreeSet::new(),
         built: None,
+        defaults: Vec::new(),
         warnings: Vec::new(),
     };
     Ok(Box::new(StagingSchemas { target: target.clone(), place, encoding, work: Mutex::new(work) }))
@@ -78,6 +80,7 @@ impl Work {
         if self.built.is_some() {
             return Ok(());
         }
+        self.defaults = defaults::suspend(&mut self.session).await?;
         if let Some((scheme, trust)) = self.large.take() {
             let (made, warnings) = large::replace(&mut self.session, place, &scheme, trust).await?;
             self.large_objects = made;
@@ -123,31 +126,20 @@ impl Work {
         table: &str,
     ) -> Result<Option<[u8; 32]>, Fault> {
         self.build(place).await?;
-        let mut hash = Hash(Sha256::new());
-        let rows = if table == LARGE_OBJECTS {
-            objects::dump(&mut self.session, &large::which(place), &mut hash).await
-        } else {
-            let relation = self.built()?.relations.get(table).cloned();
-            let relation = relation.ok_or_else(|| Fault::Text("it is not there".to_owned()))?;
-            if relation.kind != 'r' {
-                return Ok(None);
-            }
-            rows::dump(&mut self.session, &relation, encoding, &mut hash).await
-        };
-        match rows {
-            Ok(0) => Ok(None),
-            Ok(_) => Ok(Some(hash.0.finalize().into())),
-            Err(Failure::Server(error)) => Err(error.into()),
-            Err(Failure::Sink(closed)) => Err(Fault::Text(closed.to_string())),
+        if table == LARGE_OBJECTS {
+            let mut digest = DigestSink::default();
+            let of = large::numbers(place);
+            let rows = objects::dump(&mut self.session, Some(&of), &mut digest).await;
+            return digest::end(digest, rows);
         }
+        let relation = self.built()?.relations.get(table).cloned();
+        let relation = relation.ok_or_else(|| Fault::Text("it is not there".to_owned()))?;
+        digest::digest(&mut self.session, &relation, encoding).await
     }
 
     async fn adjust(&mut self, place: &Place, adjustment: &Adjustment) -> Result<(), Fault> {
         self.build(place).await?;
-        let (Adjustment::Empty { table }
-        | Adjustment::Delete { table, .. }
-        | Adjustment::KeepNewer { table, .. }
-        | Adjustment::Replace { table, .. }) = adjustment;
+        let table = adjustment.table();
         let built = self.built()?;
         let Some(relation) = built.relations.get(table).cloned() else { return Ok(()) };
         let aside = built.schemas.iter().find(|swapped| swapped.name == relation.schema).cloned();
@@ -172,7 +164,7 @@ impl Work {
                     literal(from)
                 )
             }
-            Adjustment::KeepNewer { key, .. } => {
+            Adjustment::KeepNewer { key, of, .. } => {
                 let Some(aside) = aside.filter(|swapped| swapped.replaces) else { return Ok(()) };
                 let kept = place.kept(aside.number);
                 let live =
@@ -196,9 +188,13 @@ impl Work {
                     .collect();
                 let selected = selected.join(",");
                 let key = identifier(key);
+                let among = of.as_ref().map_or_else(String::new, |of| {
+                    let of: Vec<_> = of.iter().map(|value| literal(value)).collect();
+                    format!(" AND l.{key}::text = ANY (ARRAY[{}]::text[])", of.join(","))
+                });
                 format!(
                     "INSERT INTO {staged} ({columns}) OVERRIDING SYSTEM VALUE SELECT {selected} FROM {} l \
-                     WHERE NOT EXISTS (SELECT 1 FROM {staged} s WHERE s.{key} = l.{key})",
+                     WHERE NOT EXISTS (SELECT 1 FROM {staged} s WHERE s.{key} = l.{key}){among}",
                     qualified(&kept, &relation.name)
                 )
             }
@@ -221,7 +217,10 @@ impl Work {
         for (item, trust) in built.deferred.iter().chain(&after) {
             builder.run(item, *trust).await?;
         }
-        let lost = bind::lost(&mut self.session, place, &built.schemas).await?;
+        for statement in std::mem::take(&mut self.defaults) {
+            self.session.run(&statement).await?;
+        }
+        let lost = lost::lost(&mut self.session, place, &built.schemas).await?;
         if !lost.is_empty() && !self.definitions.has_objects {
             return Err(Fault::Text(format!(
                 "only tables are restored, and other things in their schemas would be lost: {}",
@@ -250,16 +249,6 @@ async fn own_types(
     );
     let rows = session.rows(&query).await?;
     Ok(rows.iter().map(|row| (identifier(&text(row, 0)), text(row, 1))).collect())
-}
-
-struct Hash(Sha256);
-
-#[async_trait]
-impl DataSink for Hash {
-    async fn write(&mut self, piece: &[u8], _ends: &[usize]) -> Result<(), SinkClosed> {
-        self.0.update(piece);
-        Ok(())
-    }
 }
 
 impl StagingSchemas {

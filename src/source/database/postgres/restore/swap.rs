@@ -6,7 +6,7 @@ use tokio::sync::Mutex;
 use super::super::connect::Session;
 use super::super::url::Target;
 use super::journal::{self, Place, State};
-use super::{Fault, aside, bind, extensions, large};
+use super::{Fault, aside, bind, bound, extensions, large};
 use crate::source::restore::{AttemptId, RestoreError, Staged};
 
 /// How long the swap waits for tables that stay and that others use.
@@ -115,6 +115,7 @@ pub(super) async fn roll_back(target: &Target, place: &Place) -> Result<(), Faul
             ));
         }
     }
+    large::drop_new(&mut session, place).await?;
     for swapped in place.schemas(&mut session).await? {
         aside::drop(&mut session, &place.dropped(swapped.number)).await?;
     }
@@ -124,9 +125,11 @@ pub(super) async fn roll_back(target: &Target, place: &Place) -> Result<(), Faul
 }
 
 async fn put_back(session: &mut Session, place: &Place) -> Result<(), Fault> {
+    let schemas = place.schemas(session).await?;
+    let names: Vec<String> = schemas.iter().map(|swapped| swapped.name.clone()).collect();
+    bound::silence(session, &names).await?;
     large::put_back(session, place).await?;
     bind::move_back(session, place).await?;
-    let schemas = place.schemas(session).await?;
     for swapped in &schemas {
         if aside::exists(session, &swapped.name).await? {
             aside::rename(session, &swapped.name, &place.dropped(swapped.number)).await?;
@@ -137,7 +140,7 @@ async fn put_back(session: &mut Session, place: &Place) -> Result<(), Fault> {
     }
     extensions::put_back(session, place).await?;
     let away: Vec<String> = schemas.iter().map(|swapped| place.dropped(swapped.number)).collect();
-    bind::again(session, place, &away, false).await
+    bound::again(session, place, &away, false).await
 }
 
 /// Drops what was put aside; the journal goes last, so that whoever comes next knows what the rest is.

@@ -1,25 +1,14 @@
 //! Changes to loaded tables before they go live.
 
-use rusqlite::types::Value;
 use rusqlite::{Connection, Result, params_from_iter};
 
 use super::OTHER;
 use crate::source::database::Adjustment;
 use crate::source::database::sqlite::render::identifier;
 
-/// The table that an adjustment is about.
-pub(super) fn table(adjustment: &Adjustment) -> &str {
-    match adjustment {
-        Adjustment::Empty { table }
-        | Adjustment::Delete { table, .. }
-        | Adjustment::KeepNewer { table, .. }
-        | Adjustment::Replace { table, .. } => table,
-    }
-}
-
 /// Makes a change to a table of the main database. The live one is attached as [`OTHER`], if there is one.
 pub(super) fn adjust(db: &Connection, adjustment: &Adjustment, live: bool) -> Result<()> {
-    let name = identifier(table(adjustment));
+    let name = identifier(adjustment.table());
     match adjustment {
         Adjustment::Empty { .. } => db.execute(&format!("DELETE FROM main.{name}"), []),
         Adjustment::Delete { column, values, .. } => {
@@ -37,13 +26,15 @@ pub(super) fn adjust(db: &Connection, adjustment: &Adjustment, live: bool) -> Re
                 [to, from],
             )
         }
-        Adjustment::KeepNewer { table, key } if live => keep_newer(db, table, key),
+        Adjustment::KeepNewer { table, key, of } if live => {
+            keep_newer(db, table, key, of.as_deref())
+        }
         Adjustment::KeepNewer { .. } => Ok(0),
     }?;
     Ok(())
 }
 
-fn keep_newer(db: &Connection, table: &str, key: &str) -> Result<usize> {
+fn keep_newer(db: &Connection, table: &str, key: &str, of: Option<&[String]>) -> Result<usize> {
     let here = writable(db, "main", table)?;
     let there = writable(db, OTHER, table)?;
     let both: Vec<String> = here
@@ -56,12 +47,15 @@ fn keep_newer(db: &Connection, table: &str, key: &str) -> Result<usize> {
         return Ok(0);
     }
     let (name, columns) = (identifier(table), both.join(","));
+    let among = of.map_or_else(String::new, |of| {
+        format!(" AND CAST(live.{key} AS TEXT) IN ({})", vec!["?"; of.len()].join(","))
+    });
     db.execute(
         &format!(
             "INSERT INTO main.{name} ({columns}) SELECT {columns} FROM {OTHER}.{name} AS live \
-             WHERE NOT EXISTS (SELECT 1 FROM main.{name} AS loaded WHERE loaded.{key} IS live.{key})"
+             WHERE NOT EXISTS (SELECT 1 FROM main.{name} AS loaded WHERE loaded.{key} IS live.{key}){among}"
         ),
-        params_from_iter(std::iter::empty::<Value>()),
+        params_from_iter(of.unwrap_or_default()),
     )
 }
 

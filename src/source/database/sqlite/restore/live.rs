@@ -9,6 +9,7 @@ use crate::source::database::sqlite::objects::Kind;
 use crate::source::database::sqlite::render::identifier;
 use crate::source::database::sqlite::{Source, open, server};
 use crate::source::database::{DatabaseError, Live, LiveObject, LiveTable};
+use crate::source::restore::Space;
 
 /// While the file is replaced nobody can write it; jobs whose catalog lies in it can be without it for seconds only.
 const MAX_WITH_CATALOG: u64 = 1 << 30;
@@ -21,7 +22,8 @@ pub(in crate::source::database::sqlite) fn live(source: &Source) -> Result<Live,
         server: server(),
         tables: Vec::new(),
         objects: Vec::new(),
-        free_space: rustix::fs::statvfs(folder).ok().map(|fs| fs.f_bavail * fs.f_frsize),
+        space: Space::of(folder),
+        copied: 0,
         problems: Vec::new(),
     };
     if let Err(error) = access(folder, Access::WRITE_OK | Access::EXEC_OK) {
@@ -38,8 +40,8 @@ pub(in crate::source::database::sqlite) fn live(source: &Source) -> Result<Live,
     let failed = |error| source.failed("reading its tables", error);
     live.tables = tables(&db).map_err(failed)?;
     live.objects = objects(&db).map_err(failed)?;
-    let size: u64 = live.tables.iter().map(|table| table.bytes).sum();
-    if has_catalog(&db).map_err(failed)? && size > MAX_WITH_CATALOG {
+    live.copied = live.tables.iter().map(|table| table.bytes).sum();
+    if has_catalog(&db).map_err(failed)? && live.copied > MAX_WITH_CATALOG {
         live.problems.push(format!(
             "the catalog lies in {}, which is too large to be replaced under it: give the catalog a database of \
              its own",
@@ -47,6 +49,20 @@ pub(in crate::source::database::sqlite) fn live(source: &Source) -> Result<Live,
         ));
     }
     Ok(live)
+}
+
+pub(in crate::source::database::sqlite) fn count(
+    source: &Source,
+    tables: &[String],
+) -> Result<Vec<Option<u64>>, DatabaseError> {
+    let db = open::database(source)?;
+    let count = |table: &String| {
+        let query = format!("SELECT count(*) FROM {}", identifier(table));
+        let rows = db.query_row(&query, [], |row| row.get::<_, i64>(0));
+        let rows = rows.map_err(|error| source.failed(&format!("table {table}"), error))?;
+        Ok(Some(rows.unsigned_abs()))
+    };
+    tables.iter().map(count).collect()
 }
 
 fn has_catalog(db: &Connection) -> rusqlite::Result<bool> {

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use futures::StreamExt;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
-use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use super::beside::{self, Beside};
 use super::carry::{self, Way, What};
+use super::digest::digest;
 use super::literal::{self, Literal};
 use super::load::{Pieces, load};
 use super::mark::{Loaded, Mark};
@@ -22,8 +22,7 @@ use crate::catalog::is_own_table;
 use crate::source::database::sql::{Chunk, Dialect, Guard, Limits, SchemeStatement, Splitter};
 use crate::source::database::sqlite::objects::{Kind, Object};
 use crate::source::database::sqlite::render::identifier;
-use crate::source::database::sqlite::rows::{self, Failure};
-use crate::source::database::sqlite::{Source, blocking, open, scheme};
+use crate::source::database::sqlite::{Source, blocking, open};
 use crate::source::database::{
     Adjustment, DatabaseError, ObjectText, Staging, Statements, Trust, warning,
 };
@@ -297,7 +296,7 @@ impl State {
     }
 
     fn adjust(&mut self, adjustment: &Adjustment) -> Result<(), DatabaseError> {
-        let table = adjust::table(adjustment);
+        let table = adjustment.table();
         if !self.tables.contains_key(table) {
             return Ok(());
         }
@@ -321,29 +320,8 @@ impl State {
     }
 
     fn digest(&self, table: &str) -> Result<Option<[u8; 32]>, DatabaseError> {
-        let what = format!("table {table}");
-        let failed = |error: rusqlite::Error| self.source.failed(&what, error);
         self.known(table)?;
-        let without_rowid: bool = self
-            .db
-            .query_row(
-                "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ? COLLATE NOCASE",
-                [table],
-                |row| row.get(0),
-            )
-            .map_err(failed)?;
-        let columns = scheme::columns(&self.db, "main", table, without_rowid).map_err(failed)?;
-        let mut digest = Sha256::new();
-        let rows = rows::dump(&self.db, table, &columns, |piece, _| {
-            digest.update(piece);
-            Ok(())
-        });
-        match rows {
-            Ok(0) => Ok(None),
-            Ok(_) => Ok(Some(digest.finalize().into())),
-            Err(Failure::Sqlite(error)) => Err(failed(error)),
-            Err(Failure::Gone) => Err(self.source.failed(&what, "reading it ended early")),
-        }
+        digest(&self.source, &self.db, table)
     }
 
     /// Makes what had to wait, and tries whether everything fits what the live file has besides.

@@ -1,0 +1,32 @@
+//! Tables of names that are no names of files.
+
+use serde_json::json;
+
+use crate::support::portal::{PlainPortal, members};
+use crate::support::service::Service;
+
+const NAMES: [&str; 9] = ["x", "x/", "a//b", "a/b", "..", "50%", "a%2Fb", "back\\slash", "é"];
+
+#[tokio::test]
+async fn tables_of_any_name_come_back() {
+    let portal = PlainPortal::new(10);
+    let db = rusqlite::Connection::open(portal.database()).unwrap();
+    for name in NAMES {
+        db.execute_batch(&format!("create table \"{name}\" (t)")).unwrap();
+        db.execute(&format!("insert into \"{name}\" values (?)"), [name]).unwrap();
+    }
+    let service = Service::start(&portal.config()).await;
+    let archive = service.backup("Local", json!([])).await;
+    let stored = members(&super::local_path(&archive));
+    assert!(stored.contains_key("databases/data/x") && stored.contains_key("databases/data/x%2F"));
+    for name in NAMES {
+        db.execute_batch(&format!("update \"{name}\" set t = 'spoiled'")).unwrap();
+    }
+    drop(db);
+    service.restore(&json!({"backupId": archive["id"], "dump": true})).await;
+    let db = rusqlite::Connection::open(portal.database()).unwrap();
+    for name in NAMES {
+        let sql = format!("select group_concat(t) from \"{name}\"");
+        assert_eq!(db.query_row(&sql, [], |row| row.get::<_, String>(0)).unwrap(), name);
+    }
+}
