@@ -76,6 +76,8 @@ pub struct DumpedTable {
 /// Dumps under way: every database's tables, largest first, by as many readers as its snapshot has.
 pub struct Dumps {
     finished: mpsc::Receiver<Dumped>,
+    /// Nothing more comes by `finished`.
+    closed: bool,
     readers: JoinSet<Result<(), RunError>>,
     /// Unix seconds: the time of the members.
     now: i64,
@@ -116,7 +118,7 @@ impl Dumps {
                 readers.spawn(reader.run(sender.clone()));
             }
         }
-        Self { finished, readers, now, base: Arc::clone(base) }
+        Self { finished, closed: false, readers, now, base: Arc::clone(base) }
     }
 
     /// The next table that was read whole; None when all were. Fails as soon as any reader fails.
@@ -130,7 +132,12 @@ impl Dumps {
                         joined.map_err(|error| RunError::Internal(error.to_string()))??;
                     }
                 }
-                dumped = self.finished.recv() => return Ok(dumped),
+                dumped = self.finished.recv(), if !self.closed => match dumped {
+                    Some(dumped) => return Ok(Some(dumped)),
+                    // A reader lets go of its end before it says how it ended, which may be with an error.
+                    None => self.closed = true,
+                },
+                else => return Ok(None),
             }
         }
     }
