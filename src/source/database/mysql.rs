@@ -3,6 +3,7 @@
 mod connect;
 mod grants;
 mod lock;
+mod made;
 mod making;
 mod objects;
 mod render;

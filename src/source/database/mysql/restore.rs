@@ -77,7 +77,7 @@ impl Fault {
 }
 
 /// A string literal that means the same whatever the session's modes are.
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     if text.is_empty() {
         return "''".to_owned();
     }

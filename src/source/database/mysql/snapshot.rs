@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use mysql_async::Opts;
 
 use super::connect::Session;
+use super::made::{self, Made};
 use super::objects::{self, Found};
 use super::rows::Failure;
 use super::scheme::{self, Catalog};
@@ -22,6 +23,8 @@ pub(super) struct MySqlSnapshot {
     server: ServerInfo,
     schema: String,
     catalog: Catalog,
+    /// What tables there were just before.
+    made: Made,
     objects: Found,
     warnings: Vec<String>,
     readers: Readers<Session>,
@@ -66,6 +69,7 @@ async fn open_once(
     let schema = opts.db_name().unwrap_or_default();
     let mut sessions = vec![first];
     let before = objects::read(&mut sessions[0], schema).await.map_err(fail)?;
+    let mut made = made::settled(&mut sessions[0]).await.map_err(fail)?;
     let mut position = None;
     let mut begun = false;
 
@@ -104,9 +108,18 @@ async fn open_once(
     }
     server.position = position;
 
-    let catalog = scheme::read(&mut sessions[0]).await.map_err(fail)?;
+    let mut catalog = scheme::read(&mut sessions[0]).await.map_err(fail)?;
+    // Those made since are not of this moment, and those dropped since are.
+    catalog.tables.retain(|table| made.knows(&table.name));
+    if let Some(table) = made.gone(&catalog.tables) {
+        return Err(changed(name, table));
+    }
     for session in &mut sessions {
         session.run(MARK).await.map_err(fail)?;
+    }
+    for table in catalog.tables.iter().filter(|table| table.with_data) {
+        let looked = made.look(&mut sessions[0], &table.name).await;
+        looked.map_err(|error| table_failed(name, &table.name, &error))?;
     }
     let objects = objects::read(&mut sessions[0], schema).await.map_err(fail)?;
     sessions[0].run(RELEASE).await.map_err(fail)?;
@@ -117,6 +130,7 @@ async fn open_once(
         server,
         schema: schema.to_owned(),
         catalog,
+        made,
         objects,
         warnings,
         readers: Readers::new(sessions),
@@ -138,6 +152,10 @@ impl MySqlSnapshot {
             message: "the connection with the snapshot was lost".to_owned(),
         })
     }
+}
+
+fn changed(name: &str, table: &str) -> DatabaseError {
+    DatabaseError::DefinitionChanged { name: name.to_owned(), table: table.to_owned() }
 }
 
 #[async_trait]
@@ -182,17 +200,16 @@ impl Snapshot for MySqlSnapshot {
         }
         let fail = |error| table_failed(&self.name, &table.name, &error);
         let Some(columns) = self.catalog.columns.get(&table.name) else {
-            return Err(DatabaseError::DefinitionChanged {
-                name: self.name.clone(),
-                table: table.name.clone(),
-            });
+            return Err(changed(&self.name, &table.name));
         };
         let mut lease = self.lease(&format!("table {}", table.name)).await?;
         let session = lease.session().map_err(fail)?;
         match rows::dump(session, &table.name, columns, sink).await {
             Ok(rows) => {
+                // Nobody can make it anew until it is released.
+                let same = self.made.is_still(session, &table.name, rows).await.map_err(fail)?;
                 session.run(RELEASE).await.map_err(fail)?;
-                Ok(rows)
+                if same { Ok(rows) } else { Err(changed(&self.name, &table.name)) }
             }
             Err(Failure::Server(error)) => {
                 if !error.is_fatal() {
