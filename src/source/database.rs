@@ -68,6 +68,12 @@ pub trait Snapshot: Send + Sync {
     /// How many tables can be read at once.
     fn readers(&self) -> usize;
 
+    /// Definitions are better asked for after the rows: getting them takes long, and they are those of the snapshot
+    /// whenever that is.
+    fn definitions_come_late(&self) -> bool {
+        false
+    }
+
     /// What is carried beside the tables: two texts, or one for each view, trigger and so on. None by default.
     async fn objects(&self) -> Result<Vec<ObjectText>, DatabaseError> {
         Ok(Vec::new())

@@ -190,7 +190,10 @@ impl Reader {
     async fn run(self, finished: mpsc::Sender<Dumped>) -> Result<(), RunError> {
         while let Some(table) = self.next() {
             self.progress.current(&table.name);
-            let scheme = self.snapshot.scheme(&table).await?;
+            let early = match self.snapshot.definitions_come_late() {
+                true => None,
+                false => Some(self.snapshot.scheme(&table).await?),
+            };
             let path = self.members.entry(EntryKind::Data, &table.name, 0, None).path;
             let mut sink = TableSink {
                 content: Chunked::new(&self.base, &self.spools, &path).await?,
@@ -209,6 +212,10 @@ impl Reader {
                     Err(error) => return Err(error.into()),
                 }
             }
+            let scheme = match early {
+                Some(scheme) => scheme,
+                None => self.snapshot.scheme(&table).await?,
+            };
             let content = sink.content;
             self.progress.correct_total(content.len() as i64 - sink.expected as i64);
             let members = Arc::clone(&self.members);

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod connect;
+mod definitions;
 mod items;
 mod large;
 mod making;

@@ -7,9 +7,9 @@ use sqlx::Error;
 
 use super::catalog::{self, Relation};
 use super::connect::Session;
-use super::items::{self, Item};
+use super::definitions::{Definitions, Parts};
+use super::items::Item;
 use super::large;
-use super::members::{self, Members};
 use super::names::{LARGE_OBJECTS, qualified};
 use super::rows::{self, Failure};
 use super::url::Target;
@@ -33,7 +33,7 @@ pub(super) struct PostgresSnapshot {
     encoding: &'static str,
     tables: Vec<Table>,
     relations: BTreeMap<String, Relation>,
-    members: Members,
+    definitions: Definitions,
     warnings: Vec<String>,
     readers: Readers<Session>,
 }
@@ -64,31 +64,15 @@ pub(super) async fn open(
 
     let mut sessions = vec![first];
     join(target, &mut sessions, &exported, readers.clamp(1, 16), encoding).await?;
-    let text =
-        tool::definitions(target, &folder, &exported, encoding).await.map_err(|message| {
-            DatabaseError::Query {
-                name: name.clone(),
-                what: "reading the definitions".to_owned(),
-                message,
-            }
-        })?;
     let session = &mut sessions[0];
-    let relations = catalog::relations(session).await.map_err(fail)?;
+    let mut relations = catalog::relations(session).await.map_err(fail)?;
+    relations.retain(|name, _| !crate::catalog::is_own_table(name));
     let mut warnings = catalog::warnings(session).await.map_err(fail)?;
     let values = sequences::values(session).await.map_err(fail)?;
     let refresh = refresh(session).await.map_err(fail)?;
-    let items = items::parse(&text);
-    let members = members::divide(items, &relations, &values, &refresh, encoding);
+    let parts = Parts { relations: relations.clone(), values, refresh, encoding };
+    let definitions = Definitions::start(target, folder, exported, parts);
     let mut tables: Vec<Table> = relations.values().map(Relation::table).collect();
-    if let Some(missing) = tables.iter().find(|table| {
-        !members.tables.contains_key(&table.name) && !crate::catalog::is_own_table(&table.name)
-    }) {
-        return Err(DatabaseError::DefinitionChanged {
-            name: name.clone(),
-            table: missing.name.clone(),
-        });
-    }
-    tables.retain(|table| members.tables.contains_key(&table.name));
     let large = large::find(session).await.map_err(fail)?;
     tables.extend(large.table);
     if large.forbidden > 0 {
@@ -108,7 +92,7 @@ pub(super) async fn open(
         encoding,
         tables,
         relations,
-        members,
+        definitions,
         warnings,
         readers: Readers::new(sessions),
     })
@@ -232,21 +216,25 @@ impl Snapshot for PostgresSnapshot {
         self.readers.count()
     }
 
+    fn definitions_come_late(&self) -> bool {
+        true
+    }
+
     async fn objects(&self) -> Result<Vec<ObjectText>, DatabaseError> {
+        let members = self.definitions.get().await?;
         let object = |name: &str, sql: &str| ObjectText {
             kind: ObjectText::WHOLE.to_owned(),
             name: name.to_owned(),
             sql: sql.as_bytes().to_vec(),
         };
-        Ok(vec![object("pre-data", &self.members.before), object("post-data", &self.members.after)])
+        Ok(vec![object("pre-data", &members.before), object("post-data", &members.after)])
     }
 
     async fn scheme(&self, table: &Table) -> Result<String, DatabaseError> {
-        if let Some(scheme) = self.members.tables.get(&table.name) {
-            return Ok(scheme.clone());
-        }
         if table.name != LARGE_OBJECTS {
-            return Err(self.changed(&table.name));
+            let members = self.definitions.get().await?;
+            let scheme = members.tables.get(&table.name);
+            return scheme.cloned().ok_or_else(|| self.changed(&table.name));
         }
         let mut lease = self.lease(&table.name).await?;
         let scheme = match lease.session() {
