@@ -9,6 +9,7 @@
 
 mod adjust;
 mod admin;
+mod bulk;
 mod digest;
 mod foreign;
 mod journal;

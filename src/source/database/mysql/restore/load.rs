@@ -9,6 +9,7 @@ use mysql_async::{Error, Params};
 use super::super::connect::Session;
 use super::super::render::identifier;
 use super::super::scheme;
+use super::bulk::{Bulk, Form};
 use super::long::{self, Parted};
 use super::place::Place;
 use super::{Fault, admin, literal};
@@ -32,36 +33,56 @@ const LOCKED: [u16; 2] = [1205, 1213];
 /// What loading needs to know of a staged table.
 pub(super) struct Columns {
     all: Vec<Column>,
+    /// Rows can be taken back, and each type can be carried in bulk.
+    bulk: bool,
 }
 
-struct Column {
-    name: String,
-    generated: bool,
+pub(super) struct Column {
+    pub name: String,
+    pub generated: bool,
     invisible: bool,
+    pub nullable: bool,
+    /// How its values go in bulk.
+    pub form: Option<Form>,
     /// Whether it is an ENUM, and then if one of its members is ''.
     choice: Option<bool>,
 }
 
 impl Columns {
     pub async fn read(session: &mut Session, place: &Place, table: &str) -> Result<Self, Error> {
-        let query = format!(
-            "SELECT COLUMN_NAME, COALESCE(DATA_TYPE, ''), COLUMN_TYPE, COALESCE(EXTRA, ''), \
-             COALESCE(GENERATION_EXPRESSION, '') FROM information_schema.COLUMNS \
-             WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {} ORDER BY ORDINAL_POSITION",
+        let of = format!(
+            "TABLE_SCHEMA = {} AND TABLE_NAME = {}",
             literal(&place.staging),
             literal(table)
         );
-        type Found = (String, String, String, String, String);
+        let query = format!(
+            "SELECT COLUMN_NAME, COALESCE(DATA_TYPE, ''), COLUMN_TYPE, COALESCE(EXTRA, ''), \
+             COALESCE(GENERATION_EXPRESSION, ''), IS_NULLABLE, CHARACTER_SET_NAME FROM information_schema.COLUMNS \
+             WHERE {of} ORDER BY ORDINAL_POSITION"
+        );
+        type Found = (String, String, String, String, String, String, Option<String>);
         let all = session.rows::<Found>(&query).await?.into_iter();
-        let all = all.map(|(name, data_type, column_type, extra, generation)| Column {
-            generated: scheme::is_generated(&extra, &generation) && !scheme::is_period(&generation),
-            invisible: extra.to_ascii_uppercase().contains("INVISIBLE"),
-            choice: data_type
-                .eq_ignore_ascii_case("enum")
-                .then(|| scheme::has_empty_member(&column_type)),
-            name,
-        });
-        Ok(Self { all: all.collect() })
+        let all =
+            all.map(|(name, data_type, column_type, extra, generation, nullable, charset)| {
+                Column {
+                    nullable: nullable == "YES",
+                    form: Form::of(&data_type, charset.as_deref()),
+                    generated: scheme::is_generated(&extra, &generation)
+                        && !scheme::is_period(&generation),
+                    invisible: extra.to_ascii_uppercase().contains("INVISIBLE"),
+                    choice: data_type
+                        .eq_ignore_ascii_case("enum")
+                        .then(|| scheme::has_empty_member(&column_type)),
+                    name,
+                }
+            });
+        let all: Vec<Column> = all.collect();
+        let query =
+            format!("SELECT COALESCE(ENGINE, '') FROM information_schema.TABLES WHERE {of}");
+        let engine: Option<String> = session.rows(&query).await?.pop();
+        let bulk = engine.is_some_and(|engine| engine.eq_ignore_ascii_case("InnoDB"))
+            && all.iter().all(|column| column.generated || column.form.is_some());
+        Ok(Self { all, bulk })
     }
 
     /// The table's columns that a statement names, in its order; unknown ones are the server's to refuse.
@@ -90,6 +111,8 @@ pub(super) struct Load<'a> {
     pub columns: Arc<Columns>,
     /// Its rows are those of all times.
     pub history: bool,
+    /// No rows were refused in bulk yet.
+    pub bulk: bool,
     pub loaded: &'a (dyn for<'b> Fn(u64) + Send + Sync),
 }
 
@@ -181,6 +204,9 @@ impl Load<'_> {
             let left: Vec<_> = left.map(|column| identifier(&column.name)).collect();
             table = format!("{table} ({})", left.join(","));
         }
+        if self.bulk && self.in_bulk(rows, &columns).await? {
+            return Ok(());
+        }
         let mut statement = Vec::new();
         rows.write(Some(&table), keep.as_deref(), &mut statement);
         let result = match statement.len() > self.packet {
@@ -201,6 +227,32 @@ impl Load<'_> {
             Fault::Text(text) => Fault::Text(format!("rows {first} to {}: {text}", count.rows)),
             other => other,
         })
+    }
+
+    /// Whether the rows could be stored without a statement of their own, exactly as they are.
+    async fn in_bulk(
+        &mut self,
+        rows: &Rows<'_>,
+        columns: &[Option<&Column>],
+    ) -> Result<bool, Fault> {
+        if self.history || !self.columns.bulk {
+            return Ok(false);
+        }
+        let table = self.place.in_staging(self.table);
+        let Some(bulk) = Bulk::of(rows, columns, &table, self.packet) else { return Ok(false) };
+        self.session.run("SAVEPOINT portal_backup_rows").await?;
+        match bulk.run(self.session).await {
+            Ok(true) => return Ok(true),
+            Err(Error::Server(error)) if LOCKED.contains(&error.code) => {
+                return Err(Error::Server(error).into());
+            }
+            // Many servers do not allow it; then statements say what is wrong, if anything is.
+            Ok(false) | Err(Error::Server(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.bulk = false;
+        self.session.run("ROLLBACK TO SAVEPOINT portal_backup_rows").await?;
+        Ok(false)
     }
 
     /// A row that alone is too long for a statement.

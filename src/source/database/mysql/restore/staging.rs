@@ -186,6 +186,7 @@ impl StagingTables {
             packet: self.packet,
             columns,
             history: false,
+            bulk: true,
             loaded,
         };
         let result = load.run(statements).await;
