@@ -114,6 +114,14 @@ impl Service {
         self.spawn_serving(command).await;
     }
 
+    /// The same where no file may become larger than so many bytes.
+    #[allow(dead_code)]
+    pub async fn restart_with_file_limit(&mut self, bytes: u64) {
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--fsize={bytes}")).arg(env!("CARGO_BIN_EXE_portal-backup"));
+        self.spawn_serving(command).await;
+    }
+
     async fn spawn_serving(&mut self, mut program: Command) {
         let log = std::fs::OpenOptions::new()
             .create(true)
