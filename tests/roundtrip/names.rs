@@ -1,6 +1,10 @@
-//! Tables of names that are no names of files, and files of names that fit into no archive.
+//! Tables of names that are no names of files, and files of names that are no text or fit into no archive.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use reqwest::StatusCode;
 use serde_json::json;
@@ -32,6 +36,61 @@ async fn tables_of_any_name_come_back() {
         let sql = format!("select group_concat(t) from \"{name}\"");
         assert_eq!(db.query_row(&sql, [], |row| row.get::<_, String>(0)).unwrap(), name);
     }
+}
+
+/// The files below a folder by the bytes of their paths.
+fn files(root: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(root).unwrap().as_os_str().as_bytes().to_vec();
+                files.insert(name, fs::read(&path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+#[tokio::test]
+async fn files_whose_names_are_no_text_come_back() {
+    let portal = PlainPortal::new(10);
+    let root = portal.files();
+    // As Latin-1 has é, cut characters, and characters that stand for bytes themselves.
+    let names: [&[u8]; 5] = [
+        b"r\xe9sum\xe9.txt",
+        "r\u{e9}sum\u{e9}.txt".as_bytes(),
+        "r\u{10fee9}sum\u{10fee9}.txt".as_bytes(),
+        b"Vertr\xe4ge/2026/\xff\xfe",
+        b"Vertr\xe4ge/cut \xf0\x9f",
+    ];
+    let write = |content: &str| {
+        for name in names {
+            let path = root.join(OsStr::from_bytes(name));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, [content.as_bytes(), name].concat()).unwrap();
+        }
+    };
+    write("content of ");
+    std::os::unix::fs::symlink(OsStr::from_bytes(names[3]), root.join("link")).unwrap();
+    let before = files(&root);
+    let service = Service::start(&portal.config()).await;
+    let archive = service.backup("Local", json!([])).await;
+    let warning = service.progress().await["warning"].as_str().unwrap().to_owned();
+    assert!(warning.contains("4 more have a name that is not UTF-8"), "{warning}");
+    assert_eq!(members(&super::local_path(&archive))["storage/link"], before[names[3]]);
+    let id = archive["id"].as_str().unwrap();
+    assert!(service.cli(&["verify", id]).status.success());
+
+    write("spoiled");
+    fs::write(root.join(OsStr::from_bytes(b"later\xe9")), "later").unwrap();
+    fs::remove_file(root.join(OsStr::from_bytes(names[0]))).unwrap();
+    service.restore(&json!({"backupId": id, "dump": true})).await;
+    assert!(files(&root) == before, "{:?}", files(&root).keys());
 }
 
 #[tokio::test]
