@@ -152,6 +152,7 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<(), CliError> {
     let global = cli.global;
     logging::start(matches!(cli.verb, Verb::Serve(_)));
+    survive_file_limits()?;
     match cli.verb {
         Verb::Serve(verb) => verb.run(&global).await,
         Verb::Backup(verb) => verb.run(&global).await,
@@ -168,6 +169,15 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Verb::Config(verb) => verb.run(&global).await,
         Verb::Demo(verb) => verb.run(&global).await,
     }
+}
+
+/// Beyond a limit of file sizes (`ulimit -f`) a write must fail like one to a full disk: the signal that comes with it
+/// would end the process, with everything else that it is doing.
+fn survive_file_limits() -> Result<(), CliError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    // Once it is listened for, it ends nothing, however soon the listener is gone.
+    let too_large = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    signal(too_large).map(drop).map_err(CliError::failed)
 }
 
 impl Global {

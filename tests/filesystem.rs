@@ -116,15 +116,18 @@ async fn what_is_no_file_is_named_and_never_opened() {
 
     let filesystem = folder(dir.path());
     let (paths, sentences) = listed(&filesystem, "").await;
-    assert_eq!(paths, ["absolute", "empty/deeper/", "inside", "real/target"]);
+    let bad = "bad\u{10feff} name";
+    assert_eq!(paths, ["absolute", bad, "empty/deeper/", "inside", "real/target"]);
+    assert_eq!(content(&filesystem, &meta(bad, 1)).await.unwrap(), b"x");
     let expected = [
-        "\"bad\u{fffd} name\" was left out: its name is not UTF-8 text",
         "\"dangling\" is a link that leads nowhere, and was left out",
         "\"loop\" is a link that leads nowhere, and was left out",
         "\"outside\" is a link to a place outside the root, and was left out",
         "\"pipe\" is a pipe and was left out",
         "\"socket\" is a socket and was left out",
         "\"to-folder\" is a link to a folder, and was left out",
+        "\"bad\\u{10feff} name\" has a name that is not UTF-8: in the archive each byte of it that is none is a \
+         character from U+10FE80 to U+10FEFF, and a restore writes the bytes again",
     ];
     assert_eq!(sentences, expected);
     let link = filesystem.stat("inside").await.unwrap();

@@ -100,16 +100,20 @@ async fn back_up(client: &Client, as_json: bool) -> Result<(), CliError> {
         let progress = answer["response"].clone();
         let jobs = client.send(Method::GET, "/v1/jobs?limit=1", None).await?;
         let view = &jobs["items"][0];
-        display.show(&ProgressView {
-            phase: view["phase"].as_str().unwrap_or_default().to_owned(),
-            percent: progress["progress"].as_u64().unwrap_or(0) as u8,
-            bytes_done: view["bytesDone"].as_u64().unwrap_or(0),
-            bytes_total: view["bytesTotal"].as_u64().unwrap_or(0),
-            rate: view["rate"].as_u64().unwrap_or(0),
-            eta_seconds: view["etaSeconds"].as_u64(),
-            current: None,
-        });
-        if progress["isCompleted"] == true {
+        let ended = progress["isCompleted"] == true;
+        // A job that ended between the two answers is shown by the next two, not as done at 98 %.
+        if ended || view["finishedOn"].is_null() {
+            display.show(&ProgressView {
+                phase: view["phase"].as_str().unwrap_or_default().to_owned(),
+                percent: progress["progress"].as_u64().unwrap_or(0) as u8,
+                bytes_done: view["bytesDone"].as_u64().unwrap_or(0),
+                bytes_total: view["bytesTotal"].as_u64().unwrap_or(0),
+                rate: view["rate"].as_u64().unwrap_or(0),
+                eta_seconds: view["etaSeconds"].as_u64(),
+                current: None,
+            });
+        }
+        if ended {
             break progress;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

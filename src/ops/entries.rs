@@ -91,12 +91,12 @@ pub async fn read(
     archive: &ArchiveRecord,
     path: &str,
 ) -> Result<(Entry, Content), OpError> {
+    let missing = || OpError::NotFound(format!("the archive has no member {path:?}"));
+    // Names that no archive can hold say nothing about this one.
+    archive::clean_path(path).map_err(|_| missing())?;
     let opened = archives::open(app, archive).await?;
-    let record = opened
-        .find(path)
-        .await
-        .map_err(|error| unreadable(archive, &error))?
-        .ok_or_else(|| OpError::NotFound(format!("the archive has no member {path:?}")))?;
+    let found = opened.find(path).await.map_err(|error| unreadable(archive, &error))?;
+    let record = found.ok_or_else(missing)?;
     let name = archive.name.clone();
     let content = opened
         .read(&record, None)

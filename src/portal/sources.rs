@@ -5,8 +5,9 @@ use std::path::Path;
 use url::Url;
 
 use super::PortalError;
+use super::docspace::layout::LINKED_FOLDERS;
 use crate::catalog::sqlite_file;
-use crate::config::{Config, Options};
+use crate::config::{Config, LayoutKind, Options};
 use crate::source::files::{Filesystem, Listing};
 
 /// A configured filesystem.
@@ -41,7 +42,10 @@ pub fn open(config: &Config, exclude: &[Url]) -> Result<Vec<Source>, PortalError
     own.extend(super::indexes::own(config));
     let mut sources = Vec::new();
     for source in &config.portal.filesystem {
-        let filesystem = Filesystem::open(&source.url, &source.options)?;
+        let mut filesystem = Filesystem::open(&source.url, &source.options)?;
+        if sources.is_empty() && config.portal.layout == LayoutKind::Docspace {
+            filesystem = filesystem.through_links(LINKED_FOLDERS);
+        }
         let mut excluded = Vec::new();
         for own in &own {
             match filesystem.covers(&own.url, &own.options) {

@@ -8,6 +8,7 @@ mod local;
 mod names;
 mod staging;
 mod store;
+mod text;
 mod walk;
 
 use std::sync::Arc;
@@ -32,7 +33,8 @@ pub const SMALL_BATCH: usize = 64;
 /// One file of a filesystem, or an empty directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileMeta {
-    /// Relative to the filesystem's root, `/` between parts, exactly as stored.
+    /// Relative to the filesystem's root, `/` between parts, exactly as stored; of a folder's names that are no UTF-8
+    /// each such byte is a character for private use.
     pub path: String,
     pub size: u64,
     /// Unix seconds.
@@ -68,7 +70,7 @@ pub enum FilesError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listed {
     File(FileMeta),
-    /// A sentence for the job's warnings (a socket, a dangling link, a name that is no text …).
+    /// A sentence for the job's warnings (a socket, a dangling link …).
     Skipped(String),
     /// A folder or file that we may not look into, and the system's word for it.
     Denied(FileMeta, String),
@@ -101,6 +103,15 @@ impl Filesystem {
     /// A store that is already made; `url` names it in messages and for [`Filesystem::covers`].
     pub fn from_store(store: Arc<dyn ObjectStore>, url: &Url) -> Result<Self, FilesError> {
         Ok(Self(Backend::Store(Arc::new(store::Bucket::new(store, url, &Options::default())?))))
+    }
+
+    /// The same, whose first so many folders on the way to anything may be links that root or our own user made.
+    #[must_use]
+    pub fn through_links(self, depth: usize) -> Self {
+        match self.0 {
+            Backend::Local(folder) => Self(Backend::Local(Arc::new(folder.through_links(depth)))),
+            store => Self(store),
+        }
     }
 
     /// Whether it is a folder of this machine; else it is a bucket.

@@ -56,3 +56,17 @@ async fn a_full_disk_fails_the_job_leaves_nothing_and_the_next_backup_is_fine() 
     service.backup("Local", json!([{"key": "filePath", "value": "small"}])).await;
     assert_eq!(names(&small).len(), 1);
 }
+
+#[tokio::test]
+async fn a_limit_of_file_sizes_fails_the_job_and_not_the_service() {
+    let portal = PlainPortal::new(10);
+    let mut service = Service::prepare(&portal.config());
+    service.restart_with_file_limit(3 << 20).await;
+    service.start_backup("Local", json!([])).await;
+    let done = service.finish().await;
+    assert_eq!(done["status"], 4, "{done}");
+    assert!(done["error"].as_str().unwrap().contains("a limit of the system"), "{done}");
+    assert_eq!(names(&service.backups()), Vec::<String>::new());
+    std::fs::remove_file(portal.files().join("noise.bin")).unwrap();
+    service.backup("Local", json!([])).await;
+}

@@ -75,7 +75,7 @@ async fn a_storage_that_fails_half_way_fails_the_job_and_is_left_clean() {
     assert_ne!(done["error"], "");
     proxy.heal();
     // The parts that could not be removed while the storage was away are removed once it is back.
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(90);
+    let deadline = std::time::Instant::now() + crate::support::service::HANG;
     while !s3.open_uploads().is_empty() {
         assert!(std::time::Instant::now() < deadline, "{:?}", s3.open_uploads());
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;

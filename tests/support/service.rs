@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
+/// What takes longer hangs; a busy machine may need a good part of it.
+#[allow(dead_code)]
+pub const HANG: Duration = Duration::from_secs(600);
+
 pub struct Service {
     pub dir: tempfile::TempDir,
     pub base: String,
@@ -114,6 +118,14 @@ impl Service {
         self.spawn_serving(command).await;
     }
 
+    /// The same where no file may become larger than so many bytes.
+    #[allow(dead_code)]
+    pub async fn restart_with_file_limit(&mut self, bytes: u64) {
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--fsize={bytes}")).arg(env!("CARGO_BIN_EXE_portal-backup"));
+        self.spawn_serving(command).await;
+    }
+
     async fn spawn_serving(&mut self, mut program: Command) {
         let log = std::fs::OpenOptions::new()
             .create(true)
@@ -197,7 +209,7 @@ impl Service {
 
     /// Polls until the backup has ended; checks on the way that progress never falls.
     pub async fn finish(&self) -> Value {
-        let deadline = Instant::now() + Duration::from_secs(120);
+        let deadline = Instant::now() + HANG;
         let mut last = 0;
         loop {
             let progress = self.progress().await;
@@ -215,7 +227,7 @@ impl Service {
 
     /// Polls until the restore has ended. Needs no key.
     pub async fn finish_restore(&self) -> Value {
-        let deadline = Instant::now() + Duration::from_secs(120);
+        let deadline = Instant::now() + HANG;
         loop {
             let path = format!("{}/api/2.0/backup/getrestoreprogress?dump=true", self.base);
             let answer = self.http.get(path).send().await.unwrap();

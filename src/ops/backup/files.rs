@@ -164,6 +164,11 @@ fn unread(entry: Result<PortalEntry, PortalError>, base: &Base) -> Batch {
         }
         Err(error) => return Batch::Known(Err(error.into())),
     };
+    // Names that no archive can hold; one of them must not stop the backup of all others.
+    if let Err(error) = archive::clean_path(&file.member) {
+        let error = FilesError::Denied { path: file.file.path.clone(), message: error.to_string() };
+        return Batch::Known(Ok(Ready::Missing(file, error)));
+    }
     let old = base.parent.as_ref().map(|parent| parent.file(&file.member, &file.file));
     let old = match old.transpose() {
         Ok(old) => old.flatten(),
@@ -179,11 +184,6 @@ fn unread(entry: Result<PortalEntry, PortalError>, base: &Base) -> Batch {
             Some(old) => Ready::Same(file, old),
             None => Ready::Directory(file),
         }));
-    }
-    // Names that no archive can hold; one of them must not stop the backup of all others.
-    if let Err(error) = archive::clean_path(&file.member) {
-        let error = FilesError::Denied { path: file.file.path.clone(), message: error.to_string() };
-        return Batch::Known(Ok(Ready::Missing(file, error)));
     }
     match file.file.size > SMALL {
         true => Batch::Large(Candidate { file, old }),

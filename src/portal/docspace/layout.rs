@@ -27,6 +27,10 @@ pub const MODULES: [Module; 7] = [
     Module { name: "webplugins", disc: "Studio/{0}/webplugins", temp: None },
 ];
 
+/// So many folders below `$STORAGE_ROOT` (`Products`, `Products/Files`, `Studio` …) may be links: operators put them on
+/// other volumes so. What lies below is made by DocSpace alone.
+pub const LINKED_FOLDERS: usize = 2;
+
 /// Which of DocSpace's two ways of keeping files a filesystem has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keeping {

@@ -39,6 +39,25 @@ pub fn folders(at: BorrowedFd<'_>, names: &[impl AsRef<OsStr>]) -> Result<OwnedF
     }
 }
 
+/// Opens a folder in a folder, also by a link that root or the user whom we run as has made: nobody else decides what
+/// we read. A link that leads to no folder is an error of its own, never a missing folder.
+pub fn linked_folder(at: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
+    match folder(at, name) {
+        Err(Errno::LOOP | Errno::NOTDIR) => {}
+        other => return other,
+    }
+    let itself = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let link = rustix::fs::openat(at, name, itself, Mode::empty())?;
+    let stat = rustix::fs::fstat(&link)?;
+    let ours = stat.st_uid == 0 || stat.st_uid == rustix::process::geteuid().as_raw();
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink || !ours {
+        return Err(Errno::LOOP);
+    }
+    // Of the very link that was looked at.
+    let target = rustix::fs::readlinkat(&link, "", Vec::new())?;
+    rustix::fs::openat(at, target, FOLDER, Mode::empty()).map_err(|_| Errno::LOOP)
+}
+
 /// What a name stands for, without following a link.
 pub fn stat(at: BorrowedFd<'_>, name: &OsStr) -> Result<Stat, Errno> {
     rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW)

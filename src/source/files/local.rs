@@ -1,9 +1,10 @@
 //! A folder of this machine. All system calls run on blocking threads, many of them in one trip.
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use tokio::task::spawn_blocking;
 use url::Url;
 
 use super::beneath::{self, NotAFile};
+use super::text;
 use super::walk::{Walk, meta};
 use super::{
     Content, Excluded, FileMeta, FilesError, GROWTH, Listed, Listing, Opened, PIECE, parts,
@@ -26,10 +28,12 @@ use crate::config::Options;
 /// How many entries of a listing cross threads together.
 const BATCH: usize = 256;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LocalFolder {
     root: PathBuf,
     url: String,
+    /// So many folders from the root on may be links, see [`beneath::linked_folder`].
+    linked: usize,
 }
 
 impl LocalFolder {
@@ -41,7 +45,30 @@ impl LocalFolder {
         if let Some((name, _)) = options.iter().next() {
             return Err(invalid(format!("a folder has no option {name:?}")));
         }
-        Ok(Self { root, url: url.to_string() })
+        Ok(Self { root, url: url.to_string(), linked: 0 })
+    }
+
+    pub fn through_links(&self, depth: usize) -> Self {
+        Self { linked: depth, ..self.clone() }
+    }
+
+    /// Whether the folder at this place on the way from the root may be a link.
+    pub fn may_be_link(&self, position: usize) -> bool {
+        position < self.linked
+    }
+
+    /// Opens a folder by the names on the way from the root to it.
+    pub fn folder(&self, root: BorrowedFd<'_>, names: &[OsString]) -> Result<OwnedFd, Errno> {
+        let (linked, below) = names.split_at(names.len().min(self.linked));
+        let mut current = None::<OwnedFd>;
+        for name in linked {
+            let at = current.as_ref().map_or(root, |fd| fd.as_fd());
+            current = Some(beneath::linked_folder(at, name)?);
+        }
+        match current {
+            Some(fd) if below.is_empty() => Ok(fd),
+            current => beneath::folders(current.as_ref().map_or(root, |fd| fd.as_fd()), below),
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -109,10 +136,10 @@ impl LocalFolder {
     /// "is a link …". Only regular files inside the root are read through links.
     pub fn through_link(&self, path: &str) -> Result<FileMeta, &'static str> {
         let root = self.root.canonicalize().map_err(|_| "in a root that is gone")?;
-        let target = root.join(path).canonicalize().map_err(|_| "that leads nowhere")?;
+        let link = root.join(text::to_name(path));
+        let target = link.canonicalize().map_err(|_| "that leads nowhere")?;
         let inside = target.strip_prefix(&root).map_err(|_| "to a place outside the root")?;
-        let inside = inside.to_str().ok_or("to a name that is not UTF-8 text")?;
-        match self.stat_now(inside) {
+        match self.stat_now(&text::of_bytes(inside.as_os_str().as_bytes())) {
             Ok(meta) if meta.is_directory => Err("to a folder"),
             Ok(meta) => Ok(meta),
             Err(_) => Err("to no regular file"),
@@ -132,14 +159,14 @@ impl LocalFolder {
     }
 
     fn stat_now(&self, path: &str) -> Result<FileMeta, NotAFile> {
-        let names = parts(path).ok_or(Errno::NOENT)?;
+        let names = named(path)?;
         let root = beneath::root(&self.root)?;
         let Some((name, folders)) = names.split_last() else {
             let stat = rustix::fs::fstat(&root)?;
             return Ok(FileMeta { size: 0, is_directory: true, ..meta(String::new(), &stat) });
         };
-        let parent = beneath::folders(root.as_fd(), folders)?;
-        let stat = beneath::stat(parent.as_fd(), OsStr::new(name))?;
+        let parent = self.folder(root.as_fd(), folders)?;
+        let stat = beneath::stat(parent.as_fd(), name)?;
         let found = meta(path.to_owned(), &stat);
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Ok(found),
@@ -226,12 +253,12 @@ impl<'a> Opener<'a> {
     fn open_directly(&mut self, path: &str) -> Result<(File, Stat), NotAFile> {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         if self.last.as_ref().is_none_or(|(last, _)| last != parent) {
-            let names = parts(parent).ok_or(Errno::NOENT)?;
             let root = beneath::root(&self.folder.root)?;
-            self.last = Some((parent.to_owned(), beneath::folders(root.as_fd(), &names)?));
+            let opened = self.folder.folder(root.as_fd(), &named(parent)?)?;
+            self.last = Some((parent.to_owned(), opened));
         }
         let Some((_, fd)) = &self.last else { return Err(Errno::NOENT.into()) };
-        let (fd, stat) = beneath::file(fd.as_fd(), OsStr::new(name))?;
+        let (fd, stat) = beneath::file(fd.as_fd(), &text::to_name(name))?;
         Ok((File::from(fd), stat))
     }
 
@@ -251,6 +278,12 @@ impl<'a> Opener<'a> {
         now.size = content.len() as u64;
         Ok((now, Some(Bytes::from(content))))
     }
+}
+
+/// The names of a path.
+fn named(path: &str) -> Result<Vec<OsString>, Errno> {
+    let parts = parts(path).ok_or(Errno::NOENT)?;
+    Ok(parts.into_iter().map(text::to_name).collect())
 }
 
 fn next_piece(mut file: File) -> (File, std::io::Result<Bytes>) {

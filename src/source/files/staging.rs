@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 
+use super::text;
 use super::{Backend, Content, FileMeta, FilesError, Filesystem, STAGING_FOLDER};
 use crate::source::restore::{AttemptId, Space, Staged};
 
@@ -38,7 +39,7 @@ const MAX_NAME: usize = 255;
 pub enum Replaced {
     /// All that lies in these folders (`""`: everything), except what lies at or under `kept`, which is never
     /// moved: storages, the catalog. What is there and was not staged is gone after it, but for what no backup can
-    /// hold (links that lead elsewhere, sockets, names that are no text): that stays. Files that were staged
+    /// hold (links that lead elsewhere, sockets): that stays. Files that were staged
     /// elsewhere are swapped in as with [`Replaced::Staged`]; those at or under `kept` are not.
     Folders { folders: Vec<String>, kept: Vec<String> },
     /// Only the files that were staged; all others stay.
@@ -140,7 +141,7 @@ fn check_path(path: &str) -> Result<(), FilesError> {
         match name {
             "" => return refuse("it is no relative path"),
             "." | ".." => return refuse("it leads elsewhere"),
-            name if name.len() > MAX_NAME => {
+            name if text::to_bytes(name).len() > MAX_NAME => {
                 return refuse("a name in it is longer than 255 bytes");
             }
             _ => {}

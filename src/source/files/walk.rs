@@ -1,7 +1,7 @@
 //! The walk through a folder tree: one folder after another, names sorted. What it keeps in memory
 //! is the chain of folders it is in, each with its names packed, never the tree.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use super::beneath;
 use super::local::LocalFolder;
 use super::names::Names;
+use super::text;
 use super::{Excluded, FileMeta, FilesError, Listed, parts, quoted};
 
 /// Folders deeper than this are opened anew when the walk comes back to them: descriptors are few.
@@ -25,6 +26,9 @@ pub struct Walk<'a> {
     excluded: &'a Excluded,
     emit: Emit<'a>,
     chain: Vec<Frame>,
+    /// The first path whose last name is no text, and how many more there are.
+    no_text: Option<String>,
+    more_no_text: u64,
 }
 
 /// A folder of the chain.
@@ -52,48 +56,71 @@ impl<'a> Walk<'a> {
                 return;
             }
         };
-        let mut walk = Self { folder, root, excluded, emit, chain: Vec::new() };
+        let chain = Vec::new();
+        let mut walk = Self { folder, root, excluded, emit, chain, no_text: None, more_no_text: 0 };
         let _ = walk.all(prefix);
     }
 
     fn all(&mut self, prefix: &str) -> Result<(), Ended> {
-        let Some(names) = parts(prefix) else {
+        let Some(parts) = parts(prefix) else {
             return self.read_error(prefix, "it leads out of the root");
         };
-        let path = names.join("/");
+        let path = parts.join("/");
+        let names: Vec<_> = parts.iter().map(|part| text::to_name(part)).collect();
         if self.excluded.contains(&path) {
             return Ok(());
         }
-        match beneath::folders(self.root.as_fd(), &names) {
+        match self.folder.folder(self.root.as_fd(), &names) {
             Ok(fd) => self.enter(path, fd)?,
             Err(Errno::NOENT) => return Ok(()),
-            Err(Errno::LOOP | Errno::NOTDIR) => return self.no_folder(&names),
+            Err(Errno::LOOP | Errno::NOTDIR) => return self.no_folder(&parts, &names),
             Err(errno) => return self.read_error(&path, &errno.to_string()),
         }
         while !self.chain.is_empty() {
             self.step()?;
         }
-        Ok(())
+        self.tell_of_bytes()
+    }
+
+    /// Whoever unpacks the archive by other means should know what he sees.
+    fn tell_of_bytes(&mut self) -> Result<(), Ended> {
+        let Some(first) = self.no_text.take() else { return Ok(()) };
+        let more = match self.more_no_text {
+            0 => " has".to_owned(),
+            more => format!(" and {more} more have"),
+        };
+        self.skip(format!(
+            "{}{more} a name that is not UTF-8: in the archive each byte of it that is none is a character from \
+             U+10FE80 to U+10FEFF, and a restore writes the bytes again",
+            quoted(&first)
+        ))
     }
 
     /// One part of a prefix is no folder. An error, not a warning: a whole branch would be missing.
-    fn no_folder(&mut self, names: &[&str]) -> Result<(), Ended> {
-        for count in 1..=names.len() {
-            let Ok(parent) = beneath::folders(self.root.as_fd(), &names[..count - 1]) else {
+    fn no_folder(&mut self, parts: &[&str], names: &[OsString]) -> Result<(), Ended> {
+        for (count, name) in names.iter().enumerate() {
+            if self.folder.folder(self.root.as_fd(), &names[..=count]).is_ok() {
+                continue;
+            }
+            let parent = self.folder.folder(self.root.as_fd(), &names[..count]);
+            let Ok(stat) = parent.and_then(|parent| beneath::stat(parent.as_fd(), name)) else {
                 break;
             };
-            let found = beneath::stat(parent.as_fd(), OsStr::new(names[count - 1]));
-            let Ok(stat) = found else { break };
             let kind = FileType::from_raw_mode(stat.st_mode);
-            if kind != FileType::Directory {
-                let what = beneath::kind(kind);
-                return self.read_error(
-                    &names[..count].join("/"),
-                    &format!("it is {what}, and only folders are walked through"),
-                );
-            }
+            let why = match kind {
+                FileType::Directory => break,
+                FileType::Symlink if self.folder.may_be_link(count) => {
+                    "it is a link that leads to no folder, or that belongs to neither root nor the user of this \
+                     program"
+                        .to_owned()
+                }
+                kind => {
+                    format!("it is {}, and only folders are walked through", beneath::kind(kind))
+                }
+            };
+            return self.read_error(&parts[..=count].join("/"), &why);
         }
-        Ok(())
+        self.read_error(&parts.join("/"), "it was replaced while it was opened")
     }
 
     /// Handles the next name of the deepest folder, or leaves the folder.
@@ -104,15 +131,16 @@ impl<'a> Walk<'a> {
             return self.leave();
         };
         frame.next += 1;
-        let Ok(text) = str::from_utf8(name) else {
-            let path = join(&frame.path, &String::from_utf8_lossy(name));
-            return self
-                .skip(format!("{} was left out: its name is not UTF-8 text", quoted(&path)));
-        };
-        let path = join(&frame.path, text);
+        let text = text::of_bytes(name);
+        let is_text = text.as_bytes() == name;
+        let path = join(&frame.path, &text);
         let name = OsStr::from_bytes(name).to_owned();
         if self.excluded.contains(&path) {
             return Ok(());
+        }
+        if !is_text {
+            self.more_no_text += u64::from(self.no_text.is_some());
+            self.no_text.get_or_insert_with(|| path.clone());
         }
         if file_type == FileType::Directory {
             return self.descend(depth, path, &name);
@@ -193,8 +221,9 @@ impl<'a> Walk<'a> {
         match &frame.fd {
             Some(fd) => work(fd.as_fd()),
             None => {
-                let names = parts(&frame.path).unwrap_or_default();
-                work(beneath::folders(self.root.as_fd(), &names)?.as_fd())
+                let parts = parts(&frame.path).unwrap_or_default();
+                let names: Vec<_> = parts.into_iter().map(text::to_name).collect();
+                work(self.folder.folder(self.root.as_fd(), &names)?.as_fd())
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What backups leave out of a live tree: links that lead elsewhere, sockets, names that are no text. No archive has
+//! What backups leave out of a live tree: links that lead elsewhere, sockets. No archive has
 //! it, so no restore takes it away with its folder.
 
 use std::ffi::OsStr;
@@ -12,7 +12,7 @@ use super::paths::{self, Paths};
 use super::place::failed;
 use crate::source::files::local::LocalFolder;
 use crate::source::files::names::Names;
-use crate::source::files::{FilesError, beneath};
+use crate::source::files::{FilesError, beneath, text};
 
 /// Folders deeper than this are opened anew for each one in them: descriptors are few.
 const HELD_OPEN: usize = 64;
@@ -71,7 +71,6 @@ impl Search<'_> {
     }
 
     fn judge(&self, path: &[u8], kind: FileType) -> Result<Judged, FilesError> {
-        let Ok(text) = str::from_utf8(path) else { return Ok(Judged::LeftOut) };
         let kind = match kind {
             FileType::Unknown => match self.kind(path) {
                 Ok(kind) => kind,
@@ -85,8 +84,8 @@ impl Search<'_> {
             FileType::RegularFile => Judged::InBackups,
             FileType::Directory => Judged::Folder,
             // Backups hold the file that such a link leads to.
-            FileType::Symlink => match self.folder.through_link(text) {
-                Ok(target) if !self.kept.hold(target.path.as_bytes()) => Judged::InBackups,
+            FileType::Symlink => match self.folder.through_link(&text::of_bytes(path)) {
+                Ok(target) if !self.kept.hold(&text::to_bytes(&target.path)) => Judged::InBackups,
                 _ => Judged::LeftOut,
             },
             _ => Judged::LeftOut,

@@ -20,7 +20,7 @@ use super::steps::Steps;
 use super::swap::LocalStaged;
 use super::{Replaced, plan};
 use crate::source::files::local::{LocalFolder, blocking};
-use crate::source::files::{Content, FileMeta, FilesError, PIECE, STAGING_FOLDER, beneath};
+use crate::source::files::{Content, FileMeta, FilesError, PIECE, STAGING_FOLDER, beneath, text};
 use crate::source::restore::AttemptId;
 
 const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
@@ -162,7 +162,7 @@ impl NewTree {
         while end < path.len() {
             let start = if end == 0 { 0 } else { end + 1 };
             end = path[start..].find('/').map_or(path.len(), |length| start + length);
-            let made = self.folder_in(&at, OsStr::new(&path[start..end]));
+            let made = self.folder_in(&at, &text::to_name(&path[start..end]));
             at = Arc::new(made.map_err(|errno| conflict(&path[..end], errno))?);
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             if open.len() >= HELD_OPEN {
@@ -219,8 +219,8 @@ impl NewTree {
     fn create(&self, file: &FileMeta) -> Result<File, FilesError> {
         let (folder, name) = file.path.rsplit_once('/').unwrap_or(("", &file.path));
         let folder = self.folder(folder)?;
-        let name = OsStr::new(name);
-        let opened = self.create_in(&folder, name).map_err(|errno| conflict(&file.path, errno))?;
+        let name = text::to_name(name);
+        let opened = self.create_in(&folder, &name).map_err(|errno| conflict(&file.path, errno))?;
         if file.size > PIECE as u64 {
             // It is known at once that there is no space; and the file lies in one piece.
             let allocated = rustix::fs::fallocate(&opened, FallocateFlags::empty(), 0, file.size);

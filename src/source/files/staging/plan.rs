@@ -16,7 +16,7 @@ use super::paths::{self, Paths};
 use super::place::{NEW, Place, failed};
 use crate::source::files::local::LocalFolder;
 use crate::source::files::names::Names;
-use crate::source::files::{FilesError, STAGING_FOLDER, beneath};
+use crate::source::files::{FilesError, STAGING_FOLDER, beneath, text};
 
 /// Two folders are open for each level. Whole folders are renamed at any depth; this is only how deep a swap goes
 /// name by name.
@@ -24,8 +24,9 @@ const MAX_DEPTH: usize = 256;
 
 /// Writes the journal of a swap that puts what is staged in the live one's place.
 pub fn write(folder: &LocalFolder, place: &Place, replaced: &Replaced) -> Result<(), FilesError> {
+    let paths = |paths: &[String]| Paths::new(paths.iter().map(|path| text::to_bytes(path)));
     let (folders, kept) = match replaced {
-        Replaced::Folders { folders, kept } => (Paths::new(folders), Paths::new(kept)),
+        Replaced::Folders { folders, kept } => (paths(folders), paths(kept)),
         Replaced::Staged => (Paths::default(), Paths::default()),
     };
     let mut kept = kept;

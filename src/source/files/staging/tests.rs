@@ -132,6 +132,7 @@ fn restored(root: &Path) {
         fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path)).unwrap();
     }
     fs::remove_file(root.join("data/was-file")).unwrap();
+    fs::remove_file(root.join(OsStr::from_bytes(b"links/deep/\xff\xfe"))).unwrap();
     for path in STAGED {
         write(root, path, &format!("new {path}"));
     }
