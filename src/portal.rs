@@ -175,6 +175,11 @@ impl Portal {
         self.identity.as_ref()
     }
 
+    /// What tells DocSpace that a request is for this tenant. None: nothing does, or nothing need.
+    pub async fn origin_of(&self, tenant: i64) -> Option<String> {
+        self.identity.as_ref()?.origin_of(tenant).await
+    }
+
     /// All tenants, in the order of their ids; DocSpace's -1 (settings of the installation) is one.
     pub async fn tenants(&self) -> Result<Vec<Tenant>, PortalError> {
         match &self.identity {

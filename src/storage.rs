@@ -26,8 +26,8 @@ pub use consumer::ConsumerSecrets;
 pub use error::StorageError;
 pub use object::StoredObject;
 pub use params::{
-    FILE_ID, PORTAL_TOKEN, has_portal_token, in_record, is_secret_param, locked_until, of_tenant,
-    secret_params, started_by_hand,
+    FILE_ID, PORTAL_TOKEN, has_portal_token, in_record, is_secret_param, lend, locked_until,
+    of_tenant, secret_params, started_by_hand,
 };
 pub use place::Storage;
 pub use storages::{Storages, UPLOADS};

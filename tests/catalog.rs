@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 #[path = "support/catalogs.rs"]
 mod catalogs;
-use catalogs::Place;
+use catalogs::{Place, record};
 
 on_every_database!(
     archives_come_back_as_they_were,
@@ -31,26 +31,13 @@ on_every_database!(
 
 fn archive(number: i64) -> ArchiveRecord {
     ArchiveRecord {
-        id: Uuid::new_v4(),
         tenant_id: 1 + number % 2,
-        name: format!("workspace_{number}.tar.gz"),
-        storage_type: StorageType::Local,
         storage_params: [("filePath".to_owned(), "/b'ück\"up/😀".to_owned())].into(),
-        url: format!("file:///backups/workspace_{number}.tar.gz"),
         size: 1 << 40,
         sha256: "ab".repeat(32),
         created_on: Timestamp::from_millisecond(1_700_000_000_000 + number).unwrap(),
-        expires_on: None,
         dump: number % 3 == 0,
-        mode: "full".to_owned(),
-        parent_id: None,
-        verified_on: None,
-        proved_on: None,
-        removed_on: None,
-        missing_since: None,
-        warnings: 0,
-        job_id: None,
-        schedule_id: None,
+        ..record(&format!("workspace_{number}.tar.gz"))
     }
 }
 

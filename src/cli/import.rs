@@ -37,6 +37,9 @@ impl Import {
             }
         };
         started_by_hand(kind, &mut params);
+        // What DocSpace itself knows of its backups and schedules. Before the archives, which do not say who they
+        // are: else those would be entered as others beside its own.
+        mirror::pull(&app).await?;
         let (mut added, mut known, mut refused) = (Vec::new(), Vec::new(), Vec::new());
         import(&app, kind, params, |imported| match imported {
             Imported::Added(record) => {
@@ -59,8 +62,6 @@ impl Import {
             }
         })
         .await?;
-        // What DocSpace itself knows of its backups and schedules.
-        mirror::pull(&app).await?;
         if global.json {
             output::json(&json!({"added": added, "known": known, "refused": refused}))?;
         }

@@ -18,7 +18,7 @@ use crate::encryption::Opened;
 use crate::ops::chain::{self, Near};
 use crate::ops::{OpError, Page, PageRequest, copies, presence, retention, unopened};
 use crate::portal::docspace::layout::tenant_path;
-use crate::storage::{self, PORTAL_TOKEN, Storage, StorageType};
+use crate::storage::{self, Storage, StorageType};
 
 /// A tenant's archives, newest first. `dump`: None = both. Records whose object is gone are marked and left out.
 /// Those who poll ask [`super::recent::Recent`].
@@ -71,7 +71,8 @@ pub async fn lent(app: &App, record: ArchiveRecord, credential: Option<String>) 
         return record;
     };
     let mut own = record.clone();
-    own.storage_params.insert(PORTAL_TOKEN.to_owned(), credential);
+    let origin = app.portal.origin_of(record.tenant_id).await;
+    storage::lend(&mut own.storage_params, credential, origin);
     match storage(app, &own) {
         Ok(storage) if matches!(storage.size(&own.name).await, Ok(Some(_))) => own,
         _ => record,

@@ -23,6 +23,7 @@ use crate::portal::{Tenant, TenantStatus};
 use crate::schedule::{Cron, due};
 use outcome::{failed, settle};
 
+pub(super) use outcome::tell_failed;
 pub use zones::follow_zones;
 
 /// How often it is looked whether something is due; a job's end is noticed at once.

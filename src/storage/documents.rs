@@ -75,21 +75,24 @@ pub(super) struct Documents {
 }
 
 impl Documents {
-    /// `token`: the credential of the user who asks; without one the configured key is used.
+    /// `lent`: the credential of the user who asks, and the address of their tenant; without one the configured key
+    /// is used, at the configured address.
     pub(super) fn new(
         portal: &Portal,
         folder: Option<&str>,
         file: Option<&str>,
-        token: Option<&str>,
+        lent: Option<(&str, Option<&str>)>,
     ) -> Result<Self, StorageError> {
-        let credential = token.or(portal.api_key.as_deref()).ok_or_else(|| {
-            StorageError::NotConfigured(
+        let origin = lent.and_then(|(_, origin)| origin);
+        let credential =
+            lent.map(|(token, _)| token).or(portal.api_key.as_deref()).ok_or_else(|| {
+                StorageError::NotConfigured(
                 "the portal's documents can only be reached with portal.docspace.api_key, or for a \
                  user of DocSpace who asks with a credential of their own"
                     .to_owned(),
             )
-        })?;
-        let api = Api::new(portal.http.clone(), portal.base.clone(), credential)?;
+            })?;
+        let api = Api::new(portal.http.clone(), portal.base.clone(), credential, origin)?;
         Ok(Self::at(api, folder.map(str::to_owned), file.map(str::to_owned), &portal.temp_dir))
     }
 

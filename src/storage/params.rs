@@ -62,6 +62,25 @@ const LOCKED_UNTIL: &str = "lockedUntil";
 /// The parameter that holds the credential with which a user asked, for storages within the portal.
 pub const PORTAL_TOKEN: &str = "portalToken";
 
+/// The parameter that says which of DocSpace's tenants that user is of, as its header `Origin` has it.
+const PORTAL_ORIGIN: &str = "portalOrigin";
+
+/// Adds what a user of DocSpace lends for what they ask: a credential, and the address of their tenant.
+pub fn lend(params: &mut StorageParams, credential: String, origin: Option<String>) {
+    if has_portal_token(params) {
+        return;
+    }
+    params.insert(PORTAL_TOKEN.to_owned(), credential);
+    params.retain(|name, _| normal(name) != normal(PORTAL_ORIGIN));
+    params.extend(origin.map(|origin| (PORTAL_ORIGIN.to_owned(), origin)));
+}
+
+/// What was lent: credential and address.
+pub(super) fn lent(params: &StorageParams) -> Result<Option<(&str, Option<&str>)>, StorageError> {
+    let Some(token) = find(params, &[normal(PORTAL_TOKEN).as_str()])? else { return Ok(None) };
+    Ok(Some((token, find(params, &[normal(PORTAL_ORIGIN).as_str()])?)))
+}
+
 /// Whether a credential for the portal is among the parameters.
 pub fn has_portal_token(params: &StorageParams) -> bool {
     has(params, &normal(PORTAL_TOKEN))
@@ -94,9 +113,9 @@ pub fn in_record(
     file: Option<&str>,
     locked_until: Option<Timestamp>,
 ) -> StorageParams {
-    let token = normal(PORTAL_TOKEN);
+    let lent = [PORTAL_TOKEN, PORTAL_ORIGIN].map(normal);
     let mut kept = params.clone();
-    kept.retain(|name, _| normal(name) != token);
+    kept.retain(|name, _| !lent.contains(&normal(name)));
     if let Some(file) = file {
         kept.insert(FILE_ID.to_owned(), file.to_owned());
     }

@@ -10,44 +10,27 @@ use portal_backup::ops::scheduler::follow_zones;
 use portal_backup::ops::schedules::{self, SetSchedule, slot_id};
 use portal_backup::ops::{Actor, archives, jobs};
 use portal_backup::schedule::retention::Rules;
-use portal_backup::storage::{StorageParams, StorageType};
+use portal_backup::storage::StorageParams;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::docspace_tables::config;
-use crate::support::clocked::{Clocked, at};
+use crate::support::clocked::{self, Clocked, at};
 use crate::support::docspace::{ADMIN, ADMIN_KEY, DocSpace};
 use crate::support::s3::S3Server;
 use crate::support::service::Service;
 
+fn into(folder: &str) -> StorageParams {
+    StorageParams::from([("filePath".to_owned(), folder.to_owned())])
+}
+
 fn by_hand(folder: &str) -> StartBackup {
-    StartBackup {
-        tenant_id: 1,
-        storage_type: StorageType::Local,
-        storage_params: StorageParams::from([("filePath".to_owned(), folder.to_owned())]),
-        dump: true,
-        mode: Default::default(),
-        parent: None,
-        full_every: None,
-        actor: None,
-    }
+    StartBackup { storage_params: into(folder), ..clocked::by_hand() }
 }
 
 fn nightly(folder: &str) -> SetSchedule {
-    SetSchedule {
-        id: None,
-        tenant_id: 1,
-        dump: true,
-        name: "nightly".to_owned(),
-        cron: "0 0 3 ? * *".to_owned(),
-        timezone: None,
-        enabled: true,
-        storage_type: StorageType::Local,
-        storage_params: by_hand(folder).storage_params,
-        mode: Default::default(),
-        full_every: None,
-        retention: Rules::stored(3),
-    }
+    let retention = Rules::stored(3);
+    SetSchedule { storage_params: into(folder), retention, ..clocked::nightly() }
 }
 
 async fn archive(clocked: &Clocked, id: &str) -> ArchiveRecord {
@@ -337,9 +320,61 @@ async fn a_row_that_is_written_again_says_what_is_so_now() {
     let clocked = Clocked::open(dir.path(), &config(&docspace), "2026-06-12T12:00:00Z").await;
     let identity = clocked.app.portal.identity().unwrap();
     let id = "a0000000-0000-0000-0000-000000000003";
-    let mut row = identity.backups().await.unwrap().into_iter().find(|row| row.id == id).unwrap();
+    let rows = async || identity.backups().await.unwrap().unwrap();
+    let mut row = rows().await.into_iter().find(|row| row.id == id).unwrap();
     row.hash = "AB".repeat(32);
     row.params = [("region".to_owned(), "eu".to_owned())].into();
     identity.put_backup(&row, true).await.unwrap();
-    assert!(identity.backups().await.unwrap().contains(&row));
+    assert!(rows().await.contains(&row));
+}
+
+/// facts §9: "scheduled ones beyond backups_stored …, newest kept; manual backups are never trimmed": DocSpace would
+/// trim by its own rule what another schedule keeps by others.
+#[tokio::test]
+async fn archives_of_other_schedules_are_not_docspaces_to_trim() {
+    let docspace = DocSpace::create().await;
+    let dir = tempfile::tempdir().unwrap();
+    let clocked = Clocked::open(dir.path(), &config(&docspace), "2026-06-12T12:00:00Z").await;
+    let app = &clocked.app;
+    pull(app).await.unwrap();
+    let other = SetSchedule {
+        id: Some(uuid::Uuid::new_v4()),
+        cron: "0 0 4 ? * *".to_owned(),
+        ..nightly("monthly")
+    };
+    schedules::set(app, nightly("own")).await.unwrap();
+    schedules::set(app, other).await.unwrap();
+    clocked.run("2026-06-13T03:00:00Z").await;
+    clocked.run("2026-06-13T04:00:00Z").await;
+    push(app).await.unwrap();
+    let scheduled = "SELECT GROUP_CONCAT(CONCAT(is_scheduled, SUBSTRING_INDEX(storage_base_path, '/', -1)) \
+                     ORDER BY is_scheduled) FROM backup_backup WHERE created_on > '2026-07-01'";
+    assert_eq!(docspace.value(scheduled).await.unwrap(), "0monthly,1own");
+}
+
+/// Issue 5, scope 2: "A schedule that fails tells someone …, and never stops silently".
+#[tokio::test]
+async fn a_schedule_of_docspaces_that_cannot_run_is_told_when_it_is_taken_over() {
+    let docspace = DocSpace::create().await;
+    let dir = tempfile::tempdir().unwrap();
+    let clocked = Clocked::open(dir.path(), &config(&docspace), "2026-06-12T12:00:00Z").await;
+    let app = &clocked.app;
+    docspace
+        .execute(&["INSERT INTO backup_schedule (tenant_id, cron, backups_stored, storage_type, \
+             storage_base_path, last_backup_time, storage_params, dump) VALUES \
+             (-1, 'every night', 1, 3, 'own', '0001-01-01 00:00:00', NULL, 1)"])
+        .await;
+    for _ in 0..2 {
+        pull(app).await.unwrap();
+        let told = clocked.told.0.lock().unwrap();
+        assert!(
+            matches!(&told[..], [Event::ScheduleFailed { failures: 1, again_on: None, .. }]),
+            "{told:?}"
+        );
+    }
+    docspace.execute(&["UPDATE backup_schedule SET cron = '0 0 3 ? * *'"]).await;
+    pull(app).await.unwrap();
+    let mended = clocked.schedule(slot_id(1, true)).await;
+    assert_eq!((mended.failures, mended.last_error), (0, None));
+    assert_eq!(mended.next_run, Some(at("2026-06-13T03:00:00Z")));
 }

@@ -4,13 +4,12 @@ use portal_backup::jobs::JobKind;
 use portal_backup::ops::mirror::{pull, push};
 use portal_backup::ops::retention;
 use portal_backup::ops::scheduler::clean;
-use portal_backup::ops::schedules::{self, SetSchedule, slot_id};
-use portal_backup::schedule::retention::Rules;
+use portal_backup::ops::schedules::{self, slot_id};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::catalogs::{Kind, Place};
-use crate::support::clocked::{Clocked, at};
+use crate::support::clocked::{Clocked, at, by_hand, nightly};
 use crate::support::docspace::{ADMIN, ADMIN_KEY, DocSpace, MACHINE_KEY, OTHER_KEY};
 use crate::support::service::Service;
 
@@ -23,7 +22,7 @@ pub fn config(docspace: &DocSpace) -> String {
 }
 
 /// Asks until it is so: the service writes the tables within seconds.
-async fn eventually(docspace: &DocSpace, sql: &str, expected: &str) {
+pub async fn eventually(docspace: &DocSpace, sql: &str, expected: &str) {
     let mut found = None;
     for _ in 0..600 {
         found = docspace.value(sql).await;
@@ -246,17 +245,7 @@ async fn an_absent_database_loses_nothing() {
     let app = &clocked.app;
     // The pool of connections belongs to the runtime that uses it first, and the worker's ends here.
     pull(app).await.unwrap();
-    let start = portal_backup::ops::backup::StartBackup {
-        tenant_id: 1,
-        storage_type: portal_backup::storage::StorageType::Local,
-        storage_params: Default::default(),
-        dump: true,
-        mode: Default::default(),
-        parent: None,
-        full_every: None,
-        actor: None,
-    };
-    let job = portal_backup::ops::backup::start(app, start).await.unwrap();
+    let job = portal_backup::ops::backup::start(app, by_hand()).await.unwrap();
     clocked.work().await;
     docspace.execute(&["RENAME TABLE backup_backup TO b, audit_events TO a"]).await;
     push(app).await.unwrap_err();
@@ -297,21 +286,7 @@ async fn a_life(kind: Kind) {
     for clocked in [&one, &two] {
         pull(&clocked.app).await.unwrap();
     }
-    let wanted = SetSchedule {
-        id: None,
-        tenant_id: 1,
-        dump: true,
-        name: "nightly".to_owned(),
-        cron: "0 0 3 ? * *".to_owned(),
-        timezone: None,
-        enabled: true,
-        storage_type: portal_backup::storage::StorageType::Local,
-        storage_params: Default::default(),
-        mode: Default::default(),
-        full_every: None,
-        retention: Rules::stored(1),
-    };
-    schedules::set(&one.app, wanted.clone()).await.unwrap();
+    schedules::set(&one.app, nightly()).await.unwrap();
     for day in [13, 14] {
         for clocked in [&one, &two] {
             clocked.set(&format!("2026-06-{day}T03:00:00Z"));

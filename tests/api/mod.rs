@@ -3,8 +3,10 @@
 mod away;
 mod copies;
 mod docspace;
+mod docspace_import;
 mod docspace_swaps;
 mod docspace_tables;
+mod facts;
 mod identity;
 mod limits;
 mod load;

@@ -11,14 +11,14 @@ use portal_backup::config::{self, Config};
 use portal_backup::http::{HttpState, application};
 use portal_backup::ops::backup::Mode;
 use portal_backup::ops::schedules::{self, SetSchedule};
-use portal_backup::schedule::retention::Rules;
 use portal_backup::storage::{StorageParams, StorageType};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::increments::front_door::{ended, increment};
-use crate::support::clocked::Clocked;
+use crate::support::catalogs::record;
+use crate::support::clocked::{Clocked, nightly};
 use crate::support::portal::PlainPortal;
 use crate::support::s3::{Request, S3Server};
 use crate::support::service::{Service, names};
@@ -73,17 +73,9 @@ async fn a_prune_that_fails_in_the_middle_breaks_no_chain() {
     let id = Uuid::new_v4();
     let nightly = |mode| SetSchedule {
         id: Some(id),
-        tenant_id: 1,
-        dump: true,
-        name: "nightly".to_owned(),
-        cron: "0 0 3 ? * *".to_owned(),
-        timezone: None,
-        enabled: true,
         storage_type: StorageType::CustomCloud,
-        storage_params: StorageParams::new(),
         mode,
-        full_every: None,
-        retention: Rules::stored(1),
+        ..nightly()
     };
     schedules::set(&clocked.app, nightly(Mode::Incremental)).await.unwrap();
     clocked.run("2026-06-02T03:00:00Z").await;
@@ -161,26 +153,10 @@ impl Place {
     async fn record(&self, days: i64, size: u64) -> Uuid {
         let storage = self.app.storages.resolve(StorageType::Local, &StorageParams::new());
         let record = ArchiveRecord {
-            id: Uuid::new_v4(),
-            tenant_id: 1,
             url: storage.unwrap().object_url("a.tar.gz").to_string(),
-            name: "a.tar.gz".to_owned(),
-            storage_type: StorageType::Local,
-            storage_params: StorageParams::new(),
             size,
-            sha256: String::new(),
             created_on: Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * days),
-            expires_on: None,
-            dump: true,
-            mode: "full".to_owned(),
-            parent_id: None,
-            verified_on: None,
-            proved_on: None,
-            removed_on: None,
-            missing_since: None,
-            warnings: 0,
-            job_id: None,
-            schedule_id: None,
+            ..record("a.tar.gz")
         };
         assert!(self.app.catalog.archives().insert(&record).await.unwrap());
         record.id

@@ -8,35 +8,23 @@ use portal_backup::catalog::Scope;
 use portal_backup::http::v1::schedules::ScheduleView;
 use portal_backup::jobs::{JobKind, JobState};
 use portal_backup::notify::Event;
-use portal_backup::ops::backup::Mode;
+use portal_backup::ops::backup::StartBackup;
 use portal_backup::ops::import::import;
 use portal_backup::ops::retention;
-use portal_backup::ops::scheduler::{clean, tick};
+use portal_backup::ops::scheduler::{clean, follow_zones, tick};
 use portal_backup::ops::schedules::{self, SetSchedule};
 use portal_backup::schedule::retention::{Action, Rules};
 use portal_backup::storage::{StorageParams, StorageType};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::clocked::{Clocked, at};
+use crate::support::clocked::{Clocked, at, by_hand, nightly};
 use crate::support::portal::PlainPortal;
 use crate::support::service::{Service, names};
 
 fn set(cron: &str, retention: Rules) -> SetSchedule {
-    SetSchedule {
-        id: Some(uuid::Uuid::new_v4()),
-        tenant_id: 1,
-        dump: true,
-        name: "nightly".to_owned(),
-        cron: cron.to_owned(),
-        timezone: None,
-        enabled: true,
-        storage_type: StorageType::Local,
-        storage_params: StorageParams::new(),
-        mode: Mode::Full,
-        full_every: None,
-        retention,
-    }
+    let id = Some(uuid::Uuid::new_v4());
+    SetSchedule { id, cron: cron.to_owned(), retention, ..nightly() }
 }
 
 #[tokio::test]
@@ -371,17 +359,7 @@ async fn a_schedule_waits_for_what_excludes_it_and_outlives_a_cancelled_job() {
     let dir = tempfile::tempdir().unwrap();
     let clocked = Clocked::open(dir.path(), &portal.config(), "2026-06-01T12:00:00Z").await;
     let made = schedules::set(&clocked.app, set("0 0 3 ? * *", Rules::default())).await.unwrap();
-    let by_hand = portal_backup::ops::backup::StartBackup {
-        tenant_id: 1,
-        storage_type: StorageType::Local,
-        storage_params: StorageParams::new(),
-        dump: true,
-        mode: Mode::Full,
-        parent: None,
-        full_every: None,
-        actor: None,
-    };
-    let running = portal_backup::ops::backup::start(&clocked.app, by_hand).await.unwrap();
+    let running = portal_backup::ops::backup::start(&clocked.app, by_hand()).await.unwrap();
     clocked.set("2026-06-02T03:00:00Z");
     clocked.tick().await;
     assert_eq!(clocked.jobs(JobKind::Backup).await.len(), 1, "both want the installation");
@@ -416,17 +394,8 @@ async fn retention_removes_what_no_rule_keeps_and_says_why() {
         ..set("0 0 3 ? * *", Rules::stored(2))
     };
     let made = schedules::set(app, wanted).await.unwrap();
-    let by_hand = portal_backup::ops::backup::StartBackup {
-        tenant_id: 1,
-        storage_type: StorageType::DataStore,
-        storage_params: StorageParams::new(),
-        dump: true,
-        mode: Mode::Full,
-        parent: None,
-        full_every: None,
-        actor: None,
-    };
-    portal_backup::ops::backup::start(app, by_hand).await.unwrap();
+    let temporary = StartBackup { storage_type: StorageType::DataStore, ..by_hand() };
+    portal_backup::ops::backup::start(app, temporary).await.unwrap();
     clocked.work().await;
     for day in 2..=4 {
         clocked.run(&format!("2026-06-0{day}T03:00:00Z")).await;
@@ -562,4 +531,53 @@ async fn the_current_month_is_the_clocks() {
     assert_eq!(count().await, 0);
     handle.stop(true).await;
     serving.await.unwrap().unwrap();
+}
+
+/// Once its clock is right again, a machine does not wait for what it had planned by the wrong one.
+#[tokio::test]
+async fn a_clock_that_was_ahead_stops_no_schedule() {
+    let portal = PlainPortal::new(1);
+    let dir = tempfile::tempdir().unwrap();
+    let clocked = Clocked::open(dir.path(), &portal.config(), "2036-06-01T12:00:00Z").await;
+    for timezone in [None, Some("Europe/Paris".to_owned())] {
+        let wanted = SetSchedule { timezone, ..set("0 0 3 ? * *", Rules::default()) };
+        let made = schedules::set(&clocked.app, wanted).await.unwrap();
+        clocked.set("2026-06-01T12:00:00Z");
+        follow_zones(&clocked.app).await.unwrap();
+        let next = clocked.schedule(made.id).await.next_run.unwrap();
+        assert!(next < at("2026-06-02T03:00:01Z"), "{next}");
+        clocked.set("2036-06-01T12:00:00Z");
+    }
+}
+
+/// Twice a day through the nights on which the clocks change: each of the two comes, and comes once.
+#[tokio::test]
+async fn two_hours_a_day_are_two_backups_on_every_day() {
+    let portal = PlainPortal::new(1);
+    let config = portal
+        .config()
+        .replace("layout = \"plain\"", "layout = \"plain\"\ntimezone = \"Europe/Paris\"");
+    for (day, hours) in [("2026-03-29", [3, 14]), ("2026-10-25", [2, 14])] {
+        let day: jiff::civil::Date = day.parse().unwrap();
+        let midnight = day.in_tz("Europe/Paris").unwrap().timestamp();
+        let dir = tempfile::tempdir().unwrap();
+        let clocked = Clocked::open(dir.path(), &config, &midnight.to_string()).await;
+        let made =
+            schedules::set(&clocked.app, set("0 0 2,14 ? * *", Rules::default())).await.unwrap();
+        let mut ran = Vec::new();
+        loop {
+            let next = clocked.schedule(made.id).await.next_run.unwrap();
+            let local = next.in_tz("Europe/Paris").unwrap();
+            if local.date() > day {
+                break;
+            }
+            ran.push(local.hour());
+            clocked.clock.set(next);
+            clocked.tick().await;
+            let job = clocked.jobs(JobKind::Backup).await.remove(0);
+            clocked.app.queue.request_cancel(job.id).await.unwrap();
+            clocked.tick().await;
+        }
+        assert_eq!(ran, hours, "{day}");
+    }
 }

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::docspace::{self, ADMIN_KEY, DocSpace};
+use crate::support::docspace::{self, ADMIN_KEY, DocSpace, OTHER_KEY};
 use crate::support::files::{Behaviour, DocSpaceFiles, FOLDER};
 use crate::support::portal::{PlainPortal, tree};
 use crate::support::s3::S3Server;
@@ -127,6 +127,39 @@ async fn users_reach_what_they_put_into_documents() {
     let delete = format!("/api/2.0/backup/deletebackup/{id}");
     let deleted = as_admin(Method::DELETE, &delete).send().await.unwrap();
     assert_eq!(deleted.status(), StatusCode::OK);
+    assert!(files.state().files.is_empty());
+}
+
+/// facts §1: "Standalone: `Origin` header host (strict match) first": one address of DocSpace's serves all its tenants.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_of_other_tenants_reach_their_own_documents() {
+    let docspace = DocSpace::create().await;
+    let files = DocSpaceFiles::start(Behaviour::default()).await;
+    {
+        let mut state = files.state();
+        (state.key, state.origin) = (OTHER_KEY.text(), "http://second.localhost");
+    }
+    let config =
+        format!("{}url = \"{}\"\n", super::docspace_tables::config(&docspace), files.url());
+    let service = Service::start(&config).await;
+    let as_other = |method: Method, path: &str| {
+        let request = service.http.request(method, format!("{}{path}", service.base));
+        let request = request.header("Authorization", format!("Bearer {}", OTHER_KEY.text()));
+        request.header("Host", "second.localhost:8092")
+    };
+    let body = json!({ "storageType": "0", "dump": true,
+        "storageParams": [{ "key": "folderId", "value": FOLDER }] });
+    let started =
+        as_other(Method::POST, "/api/2.0/backup/startbackup").json(&body).send().await.unwrap();
+    assert_eq!(started.status(), StatusCode::OK, "{}", started.text().await.unwrap());
+    let done = service.finish().await;
+    assert_eq!(done["error"], "", "{done}");
+    assert_eq!(files.state().files.len(), 1);
+    let id = done["taskId"].as_str().unwrap();
+    let content = as_other(Method::GET, &format!("/v1/archives/{id}/content"));
+    assert_eq!(content.send().await.unwrap().status(), StatusCode::OK);
+    let delete = as_other(Method::DELETE, &format!("/api/2.0/backup/deletebackup/{id}"));
+    assert_eq!(delete.send().await.unwrap().status(), StatusCode::OK);
     assert!(files.state().files.is_empty());
 }
 

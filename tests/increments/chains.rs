@@ -19,7 +19,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use uuid::Uuid;
 
-use crate::support::clocked::Clocked;
+use crate::support::clocked::{Clocked, nightly};
 use crate::support::portal::{PlainPortal, noise};
 
 #[derive(Debug, Clone)]
@@ -270,17 +270,11 @@ async fn a_schedule_makes_a_full_backup_when_one_is_due() {
     let service = Clocked::open(dir.path(), &portal.config(), &now.to_string()).await;
     let wanted = SetSchedule {
         id: Some(Uuid::new_v4()),
-        tenant_id: 1,
-        dump: true,
-        name: "hourly".to_owned(),
         cron: "0 0 * ? * *".to_owned(),
-        timezone: None,
-        enabled: true,
-        storage_type: StorageType::Local,
-        storage_params: StorageParams::new(),
         mode: Mode::Incremental,
         full_every: Some("5h".to_owned()),
         retention: Rules::default(),
+        ..nightly()
     };
     let wrong = SetSchedule { full_every: Some("soon".to_owned()), ..wanted.clone() };
     assert!(schedules::set(&service.app, wrong).await.is_err());

@@ -2,20 +2,18 @@
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use jiff::Timestamp;
 use portal_backup::catalog::{ArchiveFilter, ArchiveRecord};
 use portal_backup::jobs::{
     Cleaned, Finished, Handler, Job, JobContext, JobFailure, JobKind, JobState, NewJob, Queue,
     Worker, WorkerHandle, WorkerOptions,
 };
-use portal_backup::storage::StorageType;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-use crate::catalogs::Place;
+use crate::catalogs::{Place, record};
 
 type Runner = dyn Fn(JobContext) -> BoxFuture<'static, Result<Finished, JobFailure>> + Send + Sync;
 
@@ -77,26 +75,10 @@ pub fn backup(exclusive: Option<&str>) -> NewJob {
 
 pub fn archive(job: &Job) -> ArchiveRecord {
     ArchiveRecord {
-        id: Uuid::new_v4(),
         tenant_id: job.tenant_id,
-        name: format!("attempt_{}.tar.gz", job.attempt),
-        storage_type: StorageType::Local,
-        storage_params: Default::default(),
-        url: "file:///x".to_owned(),
-        size: 1,
-        sha256: String::new(),
-        created_on: Timestamp::from_millisecond(1_700_000_000_000).unwrap(),
-        expires_on: None,
         dump: job.dump,
-        mode: "full".to_owned(),
-        parent_id: None,
-        verified_on: None,
-        proved_on: None,
-        removed_on: None,
-        missing_since: None,
-        warnings: 0,
         job_id: Some(job.id),
-        schedule_id: None,
+        ..record(&format!("attempt_{}.tar.gz", job.attempt))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::support::portal::noise;
 use crate::support::service::Service;
 
 /// One gzip member with GNU headers. Names are written as they are; long ones in an entry of their own.
-fn write(path: &Path, members: &[(&str, &[u8])]) {
+pub fn write(path: &Path, members: &[(&str, &[u8])]) {
     let mut tar = tar::Builder::new(Vec::new());
     let entry = |name: &[u8], content: &[u8], kind| {
         let mut header = tar::Header::new_gnu();
@@ -37,7 +37,7 @@ fn write(path: &Path, members: &[(&str, &[u8])]) {
     encoder.finish().unwrap();
 }
 
-fn listed(files: &[(i64, &str, &str)]) -> Vec<u8> {
+pub fn listed(files: &[(i64, &str, &str)]) -> Vec<u8> {
     let files = files.iter().map(|(tenant, module, path)| {
         format!(
             "<file>\n  <domain></domain>\n  <module>{module}</module>\n  <path>{path}</path>\n  \
@@ -54,7 +54,7 @@ fn request(name: &str) -> Value {
     })
 }
 
-const TABLE: (&str, &[u8]) = (
+pub const TABLE: (&str, &[u8]) = (
     "/databases/scheme/odd",
     b"DROP TABLE IF EXISTS `odd`;\nCREATE TABLE `odd` (`id` int NOT NULL, PRIMARY KEY (`id`)) ENGINE=InnoDB;",
 );

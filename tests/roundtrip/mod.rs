@@ -6,7 +6,7 @@ mod cloud_sources;
 mod command_line;
 pub mod docspace;
 pub mod encrypted;
-mod foreign;
+pub mod foreign;
 mod linked;
 mod names;
 mod plain;

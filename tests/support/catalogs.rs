@@ -1,7 +1,9 @@
 //! Empty catalogs on the machine's own databases, one of each kind, dropped when a test ends.
 
-use portal_backup::catalog::Catalog;
+use jiff::Timestamp;
+use portal_backup::catalog::{ArchiveRecord, Catalog};
 use portal_backup::config::Secret;
+use portal_backup::storage::{StorageParams, StorageType};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Executor as _};
 use uuid::Uuid;
 
@@ -97,4 +99,30 @@ macro_rules! on_every_database {
             }
         )*
     };
+}
+
+/// The record of an archive of tenant 1 that lies in `Local`, full and of one byte.
+pub fn record(name: &str) -> ArchiveRecord {
+    ArchiveRecord {
+        id: Uuid::new_v4(),
+        tenant_id: 1,
+        name: name.to_owned(),
+        storage_type: StorageType::Local,
+        storage_params: StorageParams::new(),
+        url: format!("file:///backups/{name}"),
+        size: 1,
+        sha256: String::new(),
+        created_on: Timestamp::from_millisecond(1_700_000_000_000).unwrap(),
+        expires_on: None,
+        dump: true,
+        mode: "full".to_owned(),
+        parent_id: None,
+        verified_on: None,
+        proved_on: None,
+        removed_on: None,
+        missing_since: None,
+        warnings: 0,
+        job_id: None,
+        schedule_id: None,
+    }
 }

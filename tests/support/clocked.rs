@@ -10,8 +10,12 @@ use portal_backup::catalog::ScheduleRecord;
 use portal_backup::config;
 use portal_backup::jobs::{Job, JobFilter, JobKind, WorkerOptions};
 use portal_backup::notify::{Event, Notifier};
+use portal_backup::ops::backup::{Mode, StartBackup};
 use portal_backup::ops::scheduler::tick;
+use portal_backup::ops::schedules::SetSchedule;
 use portal_backup::schedule::SetClock;
+use portal_backup::schedule::retention::Rules;
+use portal_backup::storage::{StorageParams, StorageType};
 
 /// Keeps what it was told.
 #[derive(Default)]
@@ -32,6 +36,38 @@ pub struct Clocked {
 
 pub fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
+}
+
+/// DocSpace's schedule of the whole installation, each night, of which one archive is kept.
+pub fn nightly() -> SetSchedule {
+    SetSchedule {
+        id: None,
+        tenant_id: 1,
+        dump: true,
+        name: "nightly".to_owned(),
+        cron: "0 0 3 ? * *".to_owned(),
+        timezone: None,
+        enabled: true,
+        storage_type: StorageType::Local,
+        storage_params: StorageParams::new(),
+        mode: Mode::Full,
+        full_every: None,
+        retention: Rules::stored(1),
+    }
+}
+
+/// A backup of the whole installation that somebody asks for.
+pub fn by_hand() -> StartBackup {
+    StartBackup {
+        tenant_id: 1,
+        storage_type: StorageType::Local,
+        storage_params: StorageParams::new(),
+        dump: true,
+        mode: Mode::Full,
+        parent: None,
+        full_every: None,
+        actor: None,
+    }
 }
 
 impl Clocked {

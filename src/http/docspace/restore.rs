@@ -14,7 +14,7 @@ use crate::http::auth::Caller;
 use crate::http::{HttpState, auth, body};
 use crate::ops::restore::{self, ArchiveChoice, RestoreRequest};
 use crate::ops::{OpError, archives, uploads};
-use crate::storage::{PORTAL_TOKEN, StorageType};
+use crate::storage::{StorageType, lend};
 
 /// Starts a restore. The work goes on by itself: ask for its progress. While a restore runs, that one is
 /// returned.
@@ -103,7 +103,7 @@ async fn choose(
     no_foreign_credential(app, &bound.storage_params)?;
     if let Some(credential) = credential.filter(|_| storage_type.is_documents()) {
         let mut own = bound.storage_params.clone();
-        own.entry(PORTAL_TOKEN.to_owned()).or_insert(credential);
+        lend(&mut own, credential, app.portal.origin_of(caller.tenant_id).await);
         // The configured key may see what the user does not.
         if let Ok((storage, name)) = app.storages.archive_at(storage_type, &own, &path)
             && matches!(storage.size(&name).await, Ok(Some(_)))

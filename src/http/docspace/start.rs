@@ -54,7 +54,7 @@ async fn start(
     let storage_type = bound.storage_type.unwrap_or(StorageType::Documents);
     let mut storage_params = bound.storage_params;
     no_foreign_credential(&state.app, &storage_params)?;
-    asked_by(&caller, request.headers(), storage_type, &mut storage_params);
+    asked_by(&state.app, &caller, request.headers(), storage_type, &mut storage_params).await;
     let job = backup::start(
         &state.app,
         StartBackup {

@@ -8,7 +8,7 @@ use crate::http::auth::{Caller, Role};
 use crate::ops::restore::ArchiveChoice;
 use crate::ops::{OpError, archives};
 use crate::storage::{
-    FILE_ID, PORTAL_TOKEN, StorageParams, StorageType, has_portal_token, started_by_hand,
+    FILE_ID, StorageParams, StorageType, has_portal_token, lend, started_by_hand,
 };
 
 /// DocSpace's own login cookie.
@@ -17,7 +17,8 @@ const LOGIN: &str = "asc_auth_key";
 /// As DocSpace completes the parameters of a backup that somebody starts. A user of DocSpace who wants it
 /// in the portal's documents also lends their credential, so that DocSpace itself says where they may write;
 /// it is sealed, and forgotten with the job.
-pub fn asked_by(
+pub async fn asked_by(
+    app: &App,
     caller: &Caller,
     headers: &HeaderMap,
     kind: StorageType,
@@ -27,7 +28,7 @@ pub fn asked_by(
     if kind.is_documents()
         && let Some(credential) = lent(caller, headers)
     {
-        params.entry(PORTAL_TOKEN.to_owned()).or_insert(credential);
+        lend(params, credential, app.portal.origin_of(caller.tenant_id).await);
     }
 }
 
@@ -88,21 +89,18 @@ mod tests {
     use super::*;
     use crate::catalog::Scope;
 
-    fn params(kind: StorageType, role: Role, header: (&'static str, &str)) -> StorageParams {
+    fn lent_by(role: Role, header: (&'static str, &str)) -> Option<String> {
         let mut headers = HeaderMap::new();
         let value = HeaderValue::from_str(header.1).unwrap();
         headers.insert(HeaderName::from_static(header.0), value);
-        let caller = Caller { tenant_id: 1, role, reach: Scope::Write, address: None };
-        let mut params = StorageParams::new();
-        asked_by(&caller, &headers, kind, &mut params);
-        params
+        lent(&Caller { tenant_id: 1, role, reach: Scope::Write, address: None }, &headers)
     }
 
     /// "startbackup/startrestore add `subdir=backup` if absent"
     #[test]
     fn a_consumers_folder_is_backup() {
-        let header = ("authorization", "Bearer sk-1");
-        let params = params(StorageType::ThirdPartyConsumer, Role::Installation, header);
+        let mut params = StorageParams::new();
+        started_by_hand(StorageType::ThirdPartyConsumer, &mut params);
         assert_eq!(params, [("subdir".to_owned(), "backup".to_owned())].into());
     }
 
@@ -114,11 +112,8 @@ mod tests {
             (("apikeybearer", "sk-1"), "sk-1"),
             (("cookie", "a=b; asc_auth_key=token+x==; c=d"), "token+x=="),
         ] {
-            let params = params(StorageType::Documents, user(), header);
-            assert_eq!(params.get(PORTAL_TOKEN).map(String::as_str), Some(credential));
+            assert_eq!(lent_by(user(), header).as_deref(), Some(credential));
         }
-        let header = ("authorization", "Bearer sk-1");
-        assert!(params(StorageType::Documents, Role::Installation, header).is_empty());
-        assert!(params(StorageType::Local, user(), header).is_empty());
+        assert_eq!(lent_by(Role::Installation, ("authorization", "Bearer sk-1")), None);
     }
 }

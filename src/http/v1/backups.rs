@@ -75,7 +75,8 @@ pub async fn create(
         visible_archive(&state, &caller, parent).await?;
     }
     no_foreign_credential(&state.app, &wanted.storage_params)?;
-    asked_by(&caller, request.headers(), wanted.storage_type, &mut wanted.storage_params);
+    let (kind, params) = (wanted.storage_type, &mut wanted.storage_params);
+    asked_by(&state.app, &caller, request.headers(), kind, params).await;
     let wanted = StartBackup {
         tenant_id: caller.tenant_id,
         storage_type: wanted.storage_type,

@@ -11,11 +11,16 @@ use crate::app::App;
 use crate::catalog::ArchiveRecord;
 use crate::ops::OpError;
 use crate::ops::archives::{WHOSE_STORE, docspace_store};
-use crate::ops::schedules::{base_path, params_of, slot_id};
+use crate::ops::backup::Mode;
+use crate::ops::schedules::{base_path, mode_word, params_of, slot_id};
 use crate::portal::Tenant;
 use crate::portal::docspace::backups::{BackupRow, INSTALLATION};
 use crate::portal::docspace::identity::Identity;
 use crate::storage::{FILE_ID, StorageParams, StorageType, is_secret_param, of_tenant};
+
+/// Among a row's parameters: the archive that an incremental one needs. DocSpace passes over names that it does not
+/// know, and a catalog that was lost learns here what must not be deleted.
+const PARENT: &str = "parentId";
 
 /// Enters what DocSpace stored, and notes what it deleted.
 pub(super) async fn pull(app: &App, identity: &Identity) -> Result<(), OpError> {
@@ -24,7 +29,8 @@ pub(super) async fn pull(app: &App, identity: &Identity) -> Result<(), OpError> 
         upkeep.archive_states().await?.into_iter().map(|state| (state.id, state)).collect();
     let mut seen = HashSet::new();
     let mut tenants = None;
-    for row in identity.backups().await? {
+    let Some(rows) = identity.backups().await? else { return Ok(()) };
+    for row in rows {
         let Ok(id) = Uuid::try_parse(&row.id) else { continue };
         seen.insert(id);
         match known.get(&id) {
@@ -83,7 +89,8 @@ pub(super) async fn push(app: &App, identity: &Identity) -> Result<(), OpError> 
 
 /// An archive as DocSpace would record it. Secrets stay here.
 fn row(record: &ArchiveRecord, params: &StorageParams) -> BackupRow {
-    let params = params.clone().into_iter().filter(|(name, _)| !is_secret_param(name)).collect();
+    let mut params: StorageParams =
+        params.clone().into_iter().filter(|(name, _)| !is_secret_param(name)).collect();
     let url = url::Url::parse(&record.url).ok();
     let path = match record.storage_type {
         StorageType::Local => url
@@ -97,10 +104,15 @@ fn row(record: &ArchiveRecord, params: &StorageParams) -> BackupRow {
             .filter(|id| !id.is_empty()),
         _ => None,
     };
+    let folder = base_path(record.storage_type, &params);
+    if let Some(parent) = record.parent_id {
+        params.insert(PARENT.to_owned(), parent.to_string());
+    }
     BackupRow {
         id: record.id.to_string(),
         tenant_id: if record.dump { INSTALLATION } else { record.tenant_id },
-        is_scheduled: record.schedule_id.is_some(),
+        // DocSpace trims what is scheduled by the rule of its own schedule, which is not that of others.
+        is_scheduled: record.schedule_id == Some(slot_id(record.tenant_id, record.dump)),
         name: record.name.clone(),
         storage_type: record.storage_type as i64,
         base_path: match (record.storage_type, &path) {
@@ -108,7 +120,7 @@ fn row(record: &ArchiveRecord, params: &StorageParams) -> BackupRow {
             (StorageType::Local, Some(path)) => {
                 Path::new(path).parent().map(|folder| folder.display().to_string())
             }
-            _ => base_path(record.storage_type, &params),
+            _ => folder,
         },
         path: path.unwrap_or_else(|| record.name.clone()),
         created_on: record.created_on,
@@ -127,6 +139,8 @@ async fn record(app: &App, id: Uuid, row: &BackupRow, tenants: &[Tenant]) -> Opt
     let storage_type = storage_type(row.storage_type)?;
     let mut name = row.name.clone();
     let mut params = params_of(storage_type, row.base_path.as_deref(), &row.params);
+    params.remove(PARENT);
+    let parent_id = row.params.get(PARENT).and_then(|id| Uuid::try_parse(id).ok());
     let mut url = format!("docspace:{}/{}", row.storage_type, row.path);
     if storage_type == StorageType::Local {
         let path = Path::new(&row.path);
@@ -177,8 +191,9 @@ async fn record(app: &App, id: Uuid, row: &BackupRow, tenants: &[Tenant]) -> Opt
         created_on: row.created_on,
         expires_on: row.expires_on,
         dump,
-        mode: "full".to_owned(),
-        parent_id: None,
+        mode: mode_word(if parent_id.is_some() { Mode::Incremental } else { Mode::Full })
+            .to_owned(),
+        parent_id,
         verified_on: None,
         proved_on: None,
         removed_on: row.removed.then_some(row.created_on),

@@ -9,6 +9,7 @@ use super::Refused;
 use super::archives::storage_type;
 use crate::app::App;
 use crate::catalog::ScheduleRecord;
+use crate::ops::scheduler::tell_failed;
 use crate::ops::schedules::{base_path, is_slot, params_of, portal_zone, slot_id, zone_of};
 use crate::ops::{Actor, OpError};
 use crate::portal::docspace::audit::Action;
@@ -29,7 +30,7 @@ pub(super) async fn pull(
     identity: &Identity,
     restored_on: Option<Timestamp>,
 ) -> Result<(), OpError> {
-    let rows = identity.schedules().await?;
+    let Some(rows) = identity.schedules().await? else { return Ok(()) };
     let records = app.catalog.schedules().all().await?;
     let mut slots: HashMap<_, _> =
         records.into_iter().filter(is_slot).map(|record| (record.id, record)).collect();
@@ -81,8 +82,7 @@ pub(super) async fn push(app: &App, identity: &Identity) -> Result<(), OpError> 
         }
         record.stale = 0;
         // As the table took it: a server that is not strict cuts what is too long.
-        let read = identity.schedules().await?;
-        let read = read.into_iter().find(|read| read.tenant_id == row.tenant_id);
+        let read = identity.schedule(row.tenant_id).await?;
         record.mirrored = Some(read.unwrap_or(row).settings());
         record.synced_on = Some(app.clock.now());
         // Changed meanwhile: the next look writes it again.
@@ -180,7 +180,7 @@ async fn take_over(
     let tenant_id = if dump { creator.unwrap_or(INSTALLATION) } else { row.tenant_id };
     let known = storage_type(row.storage_type);
     let storage_type = known.unwrap_or(StorageType::Documents);
-    let (next_run, error) = match row.cron.parse::<Cron>() {
+    let (next_run, last_error) = match row.cron.parse::<Cron>() {
         _ if known.is_none() => {
             (None, Some(format!("storage type {} is unknown", row.storage_type)))
         }
@@ -215,8 +215,8 @@ async fn take_over(
         last_success: present.as_ref().and_then(|present| present.last_success),
         last_job: present.as_ref().and_then(|present| present.last_job),
         awaited: present.as_ref().is_some_and(|present| present.awaited),
-        last_error: error,
-        failures: 0,
+        failures: u32::from(last_error.is_some()),
+        last_error,
         stale: 0,
         mirrored: Some(row.settings()),
         synced_on: Some(now),
@@ -226,6 +226,10 @@ async fn take_over(
     };
     if app.catalog.schedules().save(&record).await? {
         tracing::info!(schedule = %record.id, cron = record.cron, "a schedule of DocSpace's was taken over");
+        if let Some(error) = record.last_error.clone() {
+            // It will never run as it is, so somebody has to hear of it now.
+            tell_failed(app, &record, error).await;
+        }
     }
     Ok(())
 }

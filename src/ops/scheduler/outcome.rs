@@ -71,8 +71,15 @@ pub(super) async fn failed(
         // Another process has noted it, or the schedule was changed: the next look tells.
         return Ok(());
     }
+    tell_failed(app, &record, error).await;
+    Ok(())
+}
+
+/// Tells the log, the metrics and whoever is notified that a schedule did not do its work.
+pub(in crate::ops) async fn tell_failed(app: &App, record: &ScheduleRecord, error: String) {
     let again_on = record.retry_on.or(record.next_run);
-    let ScheduleRecord { id, name, tenant_id, dump, failures, .. } = record;
+    let ScheduleRecord { id, tenant_id, dump, failures, .. } = *record;
+    let name = record.name.clone();
     let again = again_on.map(|at| at.to_string());
     tracing::error!(schedule = %id, name, failures, again, error, "a scheduled backup failed");
     metrics::counter!("portal_backup_schedule_failures_total", "schedule" => id.to_string())
@@ -80,5 +87,4 @@ pub(super) async fn failed(
     let event =
         Event::ScheduleFailed { schedule: id, name, tenant_id, dump, error, failures, again_on };
     app.notifier.notify(&event).await;
-    Ok(())
 }

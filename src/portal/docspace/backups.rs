@@ -33,16 +33,16 @@ pub struct BackupRow {
 }
 
 impl Identity {
-    /// All of them, removed ones included.
-    pub async fn backups(&self) -> Result<Vec<BackupRow>, PortalError> {
+    /// All of them, removed ones included. None in a database that is still empty.
+    pub async fn backups(&self) -> Result<Option<Vec<BackupRow>>, PortalError> {
         let sql = format!(
             "SELECT id, tenant_id, is_scheduled, name, storage_type, storage_base_path, storage_path, {}, {}, \
              storage_params, hash, removed FROM backup_backup ORDER BY created_on, id",
             moment::as_text("created_on"),
             moment::as_text("expires_on"),
         );
-        let rows: Vec<mysql_async::Row> = self.database().rows(&sql, ()).await?;
-        rows.into_iter().map(read).collect()
+        let rows = self.database().rows_if_table::<mysql_async::Row>(&sql).await?;
+        rows.map(|rows| rows.into_iter().map(read).collect()).transpose()
     }
 
     /// The backups that lie in DocSpace's documents now: the tenant (-1: any may have it) and the document's id. None

@@ -113,6 +113,11 @@ impl Identity {
         Ok(self.directory().await?.tenant(hosts)?.clone())
     }
 
+    /// What tells DocSpace that a request is for this tenant, in the header `Origin`. None: nothing does.
+    pub async fn origin_of(&self, tenant: i64) -> Option<String> {
+        self.directory().await.ok()?.origin(tenant)
+    }
+
     async fn directory(&self) -> Result<Arc<Directory>, PortalError> {
         let read = |own: Self| async move {
             let directory = Arc::new(own.read_directory().await?);

@@ -34,29 +34,18 @@ impl ScheduleRow {
 type Columns = (i64, String, i64, i64, Option<String>, Option<String>, Option<String>, bool);
 
 impl Identity {
-    /// All of them, in the order of their tenants.
-    pub async fn schedules(&self) -> Result<Vec<ScheduleRow>, PortalError> {
-        let sql = format!(
-            "SELECT tenant_id, cron, backups_stored, storage_type, storage_base_path, storage_params, {}, \
-             dump FROM backup_schedule ORDER BY tenant_id",
-            moment::as_text("last_backup_time"),
-        );
-        let rows: Vec<Columns> = self.database().rows(&sql, ()).await?;
-        let read = |row: Columns| {
-            let (tenant_id, cron, backups_stored, storage_type, base_path, params, last, dump) =
-                row;
-            ScheduleRow {
-                tenant_id,
-                cron,
-                backups_stored,
-                storage_type,
-                base_path: base_path.filter(|path| !path.is_empty()),
-                params: moment::params(params.as_deref()),
-                last_backup: last.as_deref().and_then(moment::of_column),
-                dump,
-            }
-        };
-        Ok(rows.into_iter().map(read).collect())
+    /// All of them, in the order of their tenants. None in a database that is still empty.
+    pub async fn schedules(&self) -> Result<Option<Vec<ScheduleRow>>, PortalError> {
+        let sql = format!("{} ORDER BY tenant_id", select());
+        let rows = self.database().rows_if_table::<Columns>(&sql).await?;
+        Ok(rows.map(|rows| rows.into_iter().map(read).collect()))
+    }
+
+    /// One tenant's; None: it has none.
+    pub async fn schedule(&self, tenant: i64) -> Result<Option<ScheduleRow>, PortalError> {
+        let sql = format!("{} WHERE tenant_id = ?", select());
+        let rows: Vec<Columns> = self.database().rows(&sql, (tenant,)).await?;
+        Ok(rows.into_iter().next().map(read))
     }
 
     /// Writes a tenant's schedule over the one it has.
@@ -80,5 +69,27 @@ impl Identity {
     pub async fn delete_schedule(&self, tenant: i64) -> Result<(), PortalError> {
         let sql = "DELETE FROM backup_schedule WHERE tenant_id = ?";
         self.database().execute(sql, (tenant,)).await
+    }
+}
+
+fn select() -> String {
+    format!(
+        "SELECT tenant_id, cron, backups_stored, storage_type, storage_base_path, storage_params, {}, dump \
+         FROM backup_schedule",
+        moment::as_text("last_backup_time"),
+    )
+}
+
+fn read(row: Columns) -> ScheduleRow {
+    let (tenant_id, cron, backups_stored, storage_type, base_path, params, last, dump) = row;
+    ScheduleRow {
+        tenant_id,
+        cron,
+        backups_stored,
+        storage_type,
+        base_path: base_path.filter(|path| !path.is_empty()),
+        params: moment::params(params.as_deref()),
+        last_backup: last.as_deref().and_then(moment::of_column),
+        dump,
     }
 }

@@ -53,6 +53,18 @@ impl Directory {
         }
     }
 
+    /// The address of a tenant, as a browser would send it in `Origin`. None: no host names it.
+    pub fn origin(&self, tenant: i64) -> Option<String> {
+        let tenant = self.usable().find(|one| one.id == tenant)?;
+        let below = match tenant.alias.as_str() {
+            "localhost" => tenant.alias.clone(),
+            alias => format!("{alias}.{}", self.base_domain),
+        };
+        let hosts = [tenant.mapped_domain.clone(), Some(below), Some(tenant.alias.clone())];
+        let named = |host: &String| self.by_host(host).is_some_and(|found| found.id == tenant.id);
+        hosts.into_iter().flatten().find(named).map(|host| format!("http://{host}"))
+    }
+
     fn find(&self, hosts: &RequestHosts<'_>) -> Option<&Tenant> {
         let host = hosts.origin_query.and_then(host_of).or_else(|| hosts.host.and_then(host_of));
         let origin = hosts.origin.and_then(host_of);

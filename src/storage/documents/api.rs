@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderValue, ORIGIN};
 use reqwest::{Body, Client, Method, RequestBuilder, StatusCode, redirect};
 use serde_json::{Value, json};
 use url::Url;
@@ -41,6 +41,9 @@ pub(super) struct Api {
     http: Client,
     base: Url,
     authorization: HeaderValue,
+    /// The tenant that the credential is of, where there are several: DocSpace looks here first, because the
+    /// configured address may be one for all.
+    origin: Option<HeaderValue>,
 }
 
 /// No redirect is followed: it might lead a credential to another host.
@@ -55,7 +58,12 @@ pub(super) fn client() -> Result<Client, String> {
 }
 
 impl Api {
-    pub(super) fn new(http: Client, base: Url, credential: &str) -> Result<Self, StorageError> {
+    pub(super) fn new(
+        http: Client,
+        base: Url,
+        credential: &str,
+        origin: Option<&str>,
+    ) -> Result<Self, StorageError> {
         let value = match credential.starts_with("sk-") {
             true => format!("Bearer {credential}"),
             false => credential.to_owned(),
@@ -64,7 +72,8 @@ impl Api {
             StorageError::Invalid("the credential for DocSpace cannot be sent".to_owned())
         })?;
         authorization.set_sensitive(true);
-        Ok(Self { http, base, authorization })
+        let origin = origin.and_then(|origin| HeaderValue::from_str(origin).ok());
+        Ok(Self { http, base, authorization, origin })
     }
 
     /// The address of a resource below `/api/2.0/files`.
@@ -99,7 +108,12 @@ impl Api {
     }
 
     pub(super) fn request(&self, method: Method, url: Url) -> RequestBuilder {
-        self.http.request(method, url).header(AUTHORIZATION, self.authorization.clone())
+        let request = self.http.request(method, url);
+        let request = request.header(AUTHORIZATION, self.authorization.clone());
+        match &self.origin {
+            Some(origin) => request.header(ORIGIN, origin.clone()),
+            None => request,
+        }
     }
 
     /// A question that may be repeated; the answer's `response`.
@@ -271,7 +285,7 @@ mod tests {
     use super::*;
 
     fn api(base: &str) -> Api {
-        Api::new(client().unwrap(), base.parse().unwrap(), "sk-abc").unwrap()
+        Api::new(client().unwrap(), base.parse().unwrap(), "sk-abc", None).unwrap()
     }
 
     #[test]

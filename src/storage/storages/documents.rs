@@ -1,7 +1,7 @@
 //! `Documents` and `ThridpartyDocuments`: folders of the portal itself.
 
 use super::super::documents::{Documents, Portal};
-use super::super::params::{FILE_ID, PORTAL_TOKEN, find, normal};
+use super::super::params::{FILE_ID, find, lent, normal};
 use super::super::{Storage, StorageError, StorageParams, StorageType};
 use super::Storages;
 
@@ -20,8 +20,7 @@ impl Storages {
             check_id(kind, id)?;
         }
         let portal = self.documents_portal()?;
-        let token = find(params, &[normal(PORTAL_TOKEN).as_str()])?;
-        Ok(Storage::documents(Documents::new(portal, folder, file, token)?))
+        Ok(Storage::documents(Documents::new(portal, folder, file, lent(params)?)?))
     }
 
     /// An archive by its file's id, as DocSpace's `filePath` has it.
