@@ -20,7 +20,7 @@ use crate::jobs::{Job, JobFilter, JobKind, NewJob};
 use crate::ops::{Actor, OpError, jobs};
 use crate::storage::{self, StorageParams, StorageType};
 
-pub(super) use parent::Candidate;
+pub(super) use parent::{Candidate, Memo};
 pub(super) use run::{RunError, clean, run, run_upon};
 pub(super) use sending::{Kept, RemainsJournal, Sending, Sent};
 

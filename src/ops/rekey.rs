@@ -18,11 +18,12 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::catalog::ArchiveRecord;
-use crate::encryption::{Opened, Tap};
+use crate::encryption::{Opened, OwnKey, Tap};
 use crate::jobs::{
     Cleaned, Finished, Job, JobContext, JobFailure, JobKind, JobState, NewJob, Progress,
 };
-use crate::ops::backup::{Kept, RunError, Sending, Sent};
+use crate::ops::backup::{Kept, Memo, RunError, Sending, Sent};
+use crate::ops::chain::{self, Near};
 use crate::ops::{OpError, archives, copies, named, retention, unopened};
 use crate::storage::{
     self, FILE_ID, JournalError, Remains, Storage, StorageParams, StorageType, UploadJournal,
@@ -238,7 +239,7 @@ impl Rekey<'_> {
         journal: &Journal,
     ) -> Result<ArchiveRecord, JobFailure> {
         let kept = sent.store(self.app, self.ctx, storage, async { Ok(()) }).await?;
-        let Kept { name, url, id, locked_until, stored } = kept;
+        let Kept { name, url, id, locked_until, stored, own } = kept;
         let mut params = record.storage_params.clone();
         params.remove(FILE_ID);
         let new = ArchiveRecord {
@@ -272,9 +273,39 @@ impl Rekey<'_> {
                 () = ctx.cancel.cancelled() => return Err(JobFailure::Cancelled),
             }
         }
+        if let Some(own) = own {
+            self.remember(&new, storage, &own).await;
+        }
         delete(app, &Object::of(record), ctx.job.id).await.map_err(|error| {
             failed(format!(
                 "the archive is encrypted anew, and {} must be removed: {error}",
+    /// Keeps what the next increment needs, unless that was kept when the archive was made.
+    async fn remember(&self, record: &ArchiveRecord, storage: &Storage, own: &OwnKey) {
+        let Self { app, ctx, request } = self;
+        let keep = async {
+            if app.catalog.memos().part(record.id, 0).await?.is_some() {
+                return Ok(());
+            }
+            let opened = Opened::own(archives::stored(app, record).await?, own)
+                .await
+                .map_err(|error| unopened(&record.name, &error))?;
+            let keys = app.keys_with(request.identity_file.as_deref())?;
+            let near = Near::Storage(storage.clone());
+            let archive = chain::open(Some(app), &keys, &near, &opened).await;
+            let archive = archive.map_err(OpError::internal)?;
+            // Nothing is added to what something else wrote.
+            match archive.info() {
+                Some(_) => {
+                    Memo::keep(app, record.id, &archive, None).await.map_err(OpError::internal)
+                }
+                None => Ok(()),
+            }
+        };
+        if let Err(error) = keep.await {
+            ctx.warn(format!("what the next incremental backup needs could not be kept: {error}"));
+        }
+    }
+
                 record.url
             ))
         })?;

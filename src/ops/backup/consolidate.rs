@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::parent::keep_or_warn;
 use super::run::{RunError, failed, finished, writer_options};
 use super::sending::{Kept, RemainsJournal, Sending};
 use crate::app::App;
@@ -110,9 +111,9 @@ async fn consolidate(
     let sent = sending.end(written).await?;
     progress.follows(later * sent.stored.bytes);
     let kept = sent.store(app, ctx, storage, async { Ok(()) }).await?;
-    let Kept { name, url, id, locked_until, stored } = kept;
+    let Kept { name, url, id, locked_until, stored, own } = kept;
     let now = Timestamp::now();
-    Ok(ArchiveRecord {
+    let mut record = ArchiveRecord {
         id: ctx.job.id,
         url,
         name,
@@ -124,13 +125,16 @@ async fn consolidate(
         parent_id: None,
         verified_on: Some(now),
         proved_on: None,
-        warnings: ctx.warnings().len() as u64,
+        warnings: 0,
         job_id: Some(ctx.job.id),
         // Somebody asked for it: it stays until somebody deletes it.
         schedule_id: None,
         // What it shows is the portal as it was then.
         ..record.clone()
-    })
+    };
+    keep_or_warn(app, ctx, &record, own.as_ref(), None).await?;
+    record.warnings = ctx.warnings().len() as u64;
+    Ok(record)
 }
 
 async fn write(

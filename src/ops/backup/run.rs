@@ -10,7 +10,7 @@ use jiff::{Timestamp, Zoned, tz::TimeZone};
 
 use super::chunked::Base;
 use super::index::CapturedIndex;
-use super::parent::{Candidate, Choice, Wanted, choose, first_of};
+use super::parent::{Candidate, Choice, Wanted, choose, first_of, keep_or_warn};
 use super::sending::{Kept, RemainsJournal, Sending};
 use super::{BackupRequest, Mode, databases, files, index};
 use crate::app::App;
@@ -155,7 +155,8 @@ impl Attempt<'_> {
             prepared = self.prepare(started) => prepared?,
             () = ctx.cancel.cancelled() => return Err(RunError::Cancelled),
         };
-        let parent = sources.base.parent.as_ref().map(|parent| parent.id);
+        let base = Arc::clone(&sources.base);
+        let parent = base.parent.as_ref().map(|parent| parent.id);
         ctx.progress.add_total(sources.bytes);
         let journal = Arc::new(RemainsJournal(ctx.clone()));
         let expected = Ratio::default().of(sources.bytes);
@@ -185,8 +186,8 @@ impl Attempt<'_> {
             })
         };
         let kept = sent.store(app, ctx, storage, check).await?;
-        let Kept { name, url, id, locked_until, stored } = kept;
-        let record = ArchiveRecord {
+        let Kept { name, url, id, locked_until, stored, own } = kept;
+        let mut record = ArchiveRecord {
             // DocSpace's clients find a backup in the history by the id of its task.
             id: ctx.job.id,
             tenant_id: ctx.job.tenant_id,
@@ -209,7 +210,7 @@ impl Attempt<'_> {
             proved_on: None,
             removed_on: None,
             missing_since: None,
-            warnings: ctx.warnings().len() as u64,
+            warnings: 0,
             job_id: Some(ctx.job.id),
             schedule_id: request.schedule_id,
         };
@@ -222,6 +223,8 @@ impl Attempt<'_> {
         let indexes = index::capture(self.app, self.ctx).await?;
         let base = Arc::new(self.base().await?);
         let plan = files::plan(portal, &portal.tenants().await?).await?;
+        keep_or_warn(app, ctx, &record, own.as_ref(), base.parent.as_ref()).await?;
+        record.warnings = ctx.warnings().len() as u64;
         let snapshots = self.open_snapshots().await?;
         // Asked after the snapshots are open: a tenant that they hold has its files in the archive.
         let tenants = portal.tenants().await?;
