@@ -9,7 +9,7 @@ use archive::{
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 
 use super::chunked::Base;
-use super::index::CapturedIndex;
+use super::index::{CapturedIndex, IndexFiles};
 use super::parent::{Candidate, Choice, Wanted, choose, first_of, keep_or_warn};
 use super::sending::{Kept, RemainsJournal, Sending};
 use super::{BackupRequest, Mode, databases, files, index};
@@ -62,14 +62,23 @@ impl From<RunError> for JobFailure {
 
 /// Runs the backup that a job asks for. Whatever it left in the storage when it fails is removed.
 pub(in crate::ops) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Finished, JobFailure> {
-    run_upon(app, ctx, None).await
+    run_one(app, ctx, None).await
 }
 
-/// The same; an increment adds to the first of `upon` that will do.
-pub(in crate::ops) async fn run_upon(
+/// How one source is backed up by itself.
+#[derive(Clone, Copy)]
+pub(in crate::ops) struct OneSource<'a> {
+    /// An increment adds to the first of them that will do.
+    pub upon: &'a [Candidate],
+    /// Gets the files of its index.
+    pub told: &'a IndexFiles,
+}
+
+/// The same of one source.
+pub(in crate::ops) async fn run_one(
     app: &Arc<App>,
     ctx: &JobContext,
-    upon: Option<&[Candidate]>,
+    one: Option<OneSource<'_>>,
 ) -> Result<Finished, JobFailure> {
     let request: BackupRequest =
         serde_json::from_value(ctx.job.request.clone()).map_err(|error| {
@@ -78,7 +87,7 @@ pub(in crate::ops) async fn run_upon(
     let params = app.unseal_params(&request.storage_params).map_err(failed)?;
     let storage = app.storages.resolve(request.storage_type, &params).map_err(failed)?;
     let mut restarts = 0;
-    let attempt = Attempt { app, ctx, request: &request, storage: &storage, upon };
+    let attempt = Attempt { app, ctx, request: &request, storage: &storage, one };
     loop {
         match attempt.run().await {
             Err(RunError::Database(error @ DatabaseError::DefinitionChanged { .. }))
@@ -127,8 +136,8 @@ struct Attempt<'a> {
     ctx: &'a JobContext,
     request: &'a BackupRequest,
     storage: &'a Storage,
-    /// None: an increment adds to what lies in its own storage.
-    upon: Option<&'a [Candidate]>,
+    /// None: it is of the portal, and an increment adds to what lies in its own storage.
+    one: Option<OneSource<'a>>,
 }
 
 /// What is to be read, and what it is compared with.
@@ -214,17 +223,17 @@ impl Attempt<'_> {
             job_id: Some(ctx.job.id),
             schedule_id: request.schedule_id,
         };
+        keep_or_warn(app, ctx, &record, own.as_ref(), base.parent.as_ref()).await?;
+        record.warnings = ctx.warnings().len() as u64;
         Ok(finished(app, record))
     }
 
     /// Captures the indexes, then opens the snapshots, and counts all of it; the archive's name beside.
     async fn prepare(&self, started: Timestamp) -> Result<(Sources, String), RunError> {
         let portal = &self.app.portal;
-        let indexes = index::capture(self.app, self.ctx).await?;
+        let indexes = index::capture(self.app, self.ctx, self.one.map(|one| one.told)).await?;
         let base = Arc::new(self.base().await?);
         let plan = files::plan(portal, &portal.tenants().await?).await?;
-        keep_or_warn(app, ctx, &record, own.as_ref(), base.parent.as_ref()).await?;
-        record.warnings = ctx.warnings().len() as u64;
         let snapshots = self.open_snapshots().await?;
         // Asked after the snapshots are open: a tenant that they hold has its files in the archive.
         let tenants = portal.tenants().await?;
@@ -252,8 +261,8 @@ impl Attempt<'_> {
         if request.mode == Mode::Full {
             return Base::new(None);
         }
-        if let Some(upon) = self.upon {
-            return match first_of(self.app, upon).await {
+        if let Some(one) = self.one {
+            return match first_of(self.app, one.upon).await {
                 Ok(parent) => Base::new(Some(parent)),
                 Err(why) => self.no_base(why),
             };

@@ -19,7 +19,7 @@ use crate::jobs::{
     CancelReason, Cleaned, Finished, Job, JobContext, JobFailure, JobFilter, JobKind, NewJob,
 };
 use crate::ops::OpError;
-use crate::ops::backup::{self, BackupRequest, Candidate, Mode};
+use crate::ops::backup::{self, BackupRequest, Candidate, IndexFiles, Mode, OneSource};
 
 /// How long a portal's restore is left alone before it is looked again whether it has ended.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -196,8 +196,14 @@ pub(in crate::ops) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Fini
         "Started backup process. Backing up data to directory = '{}'",
         request.location.shown
     );
-    app.catalog.operations().say(ctx.job.id, Message::now(text), true).await.map_err(failed)?;
-    let result = telling::beside(app, ctx, Run { app, ctx, request: &request }.run()).await;
+    app.catalog
+        .operations()
+        .say(ctx.job.id, vec![Message::now(text)], true)
+        .await
+        .map_err(failed)?;
+    let told = IndexFiles::default();
+    let run = Run { app, ctx, request: &request, told: &told };
+    let result = telling::beside(app, ctx, &told, run.run()).await;
     for warning in ctx.warnings() {
         operations::say(app, ctx.job.id, Message::now(warning)).await;
     }
@@ -255,6 +261,8 @@ struct Run<'a> {
     ctx: &'a JobContext,
     request: &'a Request,
 }
+    /// What becomes of the index's files.
+    told: &'a IndexFiles,
 
 impl Run<'_> {
     async fn run(&self) -> Result<Finished, JobFailure> {
@@ -301,7 +309,8 @@ impl Run<'_> {
             false => Vec::new(),
         };
         let upon = candidates(self.app, root, &whole).await.map_err(failed)?;
-        let finished = backup::run_upon(&single, self.ctx, Some(&upon)).await?;
+        let one = OneSource { upon: &upon, told: self.told };
+        let finished = backup::run_one(&single, self.ctx, Some(one)).await?;
         if upon.is_empty() && !whole.is_empty() {
             self.ctx.warn(
                 "a full backup was made, for the catalog knows none of the backups of this folder",

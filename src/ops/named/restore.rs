@@ -243,7 +243,11 @@ pub(in crate::ops) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Fini
         SourceKind::Filesystem => "filesystem",
     };
     let text = format!("Restoring {noun} {} from {shown}", request.name);
-    app.catalog.operations().say(ctx.job.id, Message::now(text), true).await.map_err(failed)?;
+    app.catalog
+        .operations()
+        .say(ctx.job.id, vec![Message::now(text)], true)
+        .await
+        .map_err(failed)?;
     let run = Run { app, ctx, request: &request };
     let finished = run.run().await?;
     app.catalog.sources().set_ready(ctx.job.id, true).await.map_err(failed)?;
