@@ -24,6 +24,7 @@ use crate::jobs::{
 };
 use crate::ops::backup::{Kept, Memo, RunError, Sending, Sent};
 use crate::ops::chain::{self, Near};
+use crate::ops::named::folder::{Folder, other_name};
 use crate::ops::{OpError, archives, copies, named, retention, unopened};
 use crate::storage::{
     self, FILE_ID, JournalError, Remains, Storage, StorageParams, StorageType, UploadJournal,
@@ -85,11 +86,6 @@ pub async fn start(
         ));
     }
     let record = archives::get(app, None, archive).await?;
-    if record.tenant_id == named::NO_TENANT {
-        let text =
-            format!("{}: what reads it finds it by its name, which cannot change", record.url);
-        return Err(OpError::Invalid(text));
-    }
     let copies = copies::of(app, [&record]).await?.remove(&archive).unwrap_or_default();
     // The old bytes could not be removed.
     if let Some(why) = archives::locked(&record, &copies, app.clock.now()) {
@@ -208,8 +204,7 @@ impl Rekey<'_> {
             let stored = archives::stored(app, record).await.map_err(failed)?;
             let opened = Opened::new(stored, &keys).await;
             let opened = opened.map_err(|error| failed(unopened(&record.name, &error)))?;
-            let name = next_name(&record.name, app.keys.ending());
-            Ok::<_, JobFailure>((opened, storage.unused_name(&name).await.map_err(failed)?))
+            Ok::<_, JobFailure>((opened, self.new_name(record, storage).await?))
         };
         let (opened, name) = tokio::select! {
             opened = open => opened?,
@@ -228,6 +223,23 @@ impl Rekey<'_> {
             () = ctx.cancel.cancelled() => Err(RunError::Cancelled),
         };
         Ok(sending.end(read.map(|()| None)).await?)
+    }
+
+    /// A name that nothing has. What reads an archive of one source finds it by its name, of which there are two.
+    async fn new_name(
+        &self,
+        record: &ArchiveRecord,
+        storage: &Storage,
+    ) -> Result<String, JobFailure> {
+        if record.tenant_id != named::NO_TENANT {
+            let name = next_name(&record.name, self.app.keys.ending());
+            return storage.unused_name(&name).await.map_err(failed);
+        }
+        let name = other_name(&record.name);
+        match storage.size(&name).await.map_err(failed)? {
+            None => Ok(name),
+            Some(_) => Err(failed(format!("{} is there already", storage.object_url(&name)))),
+        }
     }
 
     /// Makes the new object appear, reads it back, and lets the record point to it.
@@ -254,31 +266,18 @@ impl Rekey<'_> {
         let upload = journal.upload().ok_or_else(|| failed("the upload was not noted"))?;
         let left = Left { upload, old: Some(Object::of(record)) };
         self.ctx.save_remains(serde_json::to_value(left).map_err(failed)?).await?;
-        self.ctx.replace_archive(&record.url, new.clone()).await?;
-        Ok(new)
-    }
-
-    /// Waits until no job reads the old object, and deletes it.
-    async fn remove_old(&self, record: &ArchiveRecord) -> Result<(), JobFailure> {
-        let Self { app, ctx, .. } = self;
-        loop {
-            // One that waits in the queue will read the new object; waiting for it could be for ever.
-            let reads = |job: &Job| job.id != ctx.job.id && job.state == JobState::Running;
-            let held = retention::held_by(app, reads).await.map_err(failed)?;
-            if !held.contains_key(&record.id) {
-                break;
-            }
-            tokio::select! {
-                () = tokio::time::sleep(LOOK) => {}
-                () = ctx.cancel.cancelled() => return Err(JobFailure::Cancelled),
-            }
+        if record.tenant_id == named::NO_TENANT {
+            let keys = self.app.keys_with(self.request.identity_file.as_deref()).map_err(failed)?;
+            let folder = Folder::of(self.app, record).map_err(failed)?;
+            folder.rekey_documents(&keys).await.map_err(failed)?;
         }
+        self.ctx.replace_archive(&record.url, new.clone()).await?;
         if let Some(own) = own {
             self.remember(&new, storage, &own).await;
         }
-        delete(app, &Object::of(record), ctx.job.id).await.map_err(|error| {
-            failed(format!(
-                "the archive is encrypted anew, and {} must be removed: {error}",
+        Ok(new)
+    }
+
     /// Keeps what the next increment needs, unless that was kept when the archive was made.
     async fn remember(&self, record: &ArchiveRecord, storage: &Storage, own: &OwnKey) {
         let Self { app, ctx, request } = self;
@@ -306,6 +305,24 @@ impl Rekey<'_> {
         }
     }
 
+    /// Waits until no job reads the old object, and deletes it.
+    async fn remove_old(&self, record: &ArchiveRecord) -> Result<(), JobFailure> {
+        let Self { app, ctx, .. } = self;
+        loop {
+            // One that waits in the queue will read the new object; waiting for it could be for ever.
+            let reads = |job: &Job| job.id != ctx.job.id && job.state == JobState::Running;
+            let held = retention::held_by(app, reads).await.map_err(failed)?;
+            if !held.contains_key(&record.id) {
+                break;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = ctx.cancel.cancelled() => return Err(JobFailure::Cancelled),
+            }
+        }
+        delete(app, &Object::of(record), ctx.job.id).await.map_err(|error| {
+            failed(format!(
+                "the archive is encrypted anew, and {} must be removed: {error}",
                 record.url
             ))
         })?;

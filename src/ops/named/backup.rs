@@ -138,7 +138,8 @@ pub async fn start(app: &App, wanted: StartBackup) -> Result<Operation, BackupRe
 async fn candidates(app: &App, root: &Folder, whole: &[Folder]) -> Result<Vec<Candidate>, OpError> {
     let mut candidates = Vec::new();
     for folder in whole {
-        if let Some(record) = app.catalog.archives().by_url(folder.archive_url()).await? {
+        let Some(url) = folder.archive_url().await? else { continue };
+        if let Some(record) = app.catalog.archives().by_url(url).await? {
             candidates.push(Candidate { record, place: Some(folder.place_in(root)) });
         }
     }
@@ -260,9 +261,9 @@ struct Run<'a> {
     app: &'a Arc<App>,
     ctx: &'a JobContext,
     request: &'a Request,
-}
     /// What becomes of the index's files.
     told: &'a IndexFiles,
+}
 
 impl Run<'_> {
     async fn run(&self) -> Result<Finished, JobFailure> {
@@ -274,7 +275,7 @@ impl Run<'_> {
         let target = Folder::open(self.app, &self.request.target).map_err(failed)?;
         match self.request.incremental {
             true => self.claim(&source, &root).await?,
-            false if target.has(ARCHIVE).await.map_err(failed)? => {
+            false if target.archive().await.map_err(failed)?.is_some() => {
                 return Err(failed(
                     "Denying request to perform a full backup to an existing backup folder. Try doing an \
                      incremental backup instead.",
