@@ -118,10 +118,10 @@ pub async fn make(service: &Clocked, mode: Mode) -> ArchiveRecord {
     service.app.catalog.archives().get(job.archive_id.unwrap()).await.unwrap().unwrap()
 }
 
-type Whole = BTreeMap<String, (EntryKind, u64, Option<u64>, Vec<u8>)>;
+pub type Whole = BTreeMap<String, (EntryKind, u64, Option<u64>, Vec<u8>)>;
 
 /// Everything in an archive but the lists of chunks, which each chain has a key of its own for.
-async fn whole(service: &Clocked, record: &ArchiveRecord) -> Whole {
+pub async fn whole(service: &Clocked, record: &ArchiveRecord) -> Whole {
     let archive = archives::open(&service.app, record).await.unwrap();
     let entries: Vec<_> = archive.entries().try_collect().await.unwrap();
     let mut all = BTreeMap::new();
@@ -133,7 +133,7 @@ async fn whole(service: &Clocked, record: &ArchiveRecord) -> Whole {
     all
 }
 
-fn number(name: &str, default: usize) -> usize {
+pub fn number(name: &str, default: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
