@@ -132,7 +132,8 @@ async fn consolidate(
         // What it shows is the portal as it was then.
         ..record.clone()
     };
-    keep_or_warn(app, ctx, &record, own.as_ref(), None).await?;
+    let storage = storage.of_archive(id.as_deref());
+    keep_or_warn(app, ctx, &record, &storage, own.as_ref(), None).await?;
     record.warnings = ctx.warnings().len() as u64;
     Ok(record)
 }

@@ -223,7 +223,9 @@ impl Attempt<'_> {
             job_id: Some(ctx.job.id),
             schedule_id: request.schedule_id,
         };
-        keep_or_warn(app, ctx, &record, own.as_ref(), base.parent.as_ref()).await?;
+        let storage = storage.of_archive(id.as_deref());
+        let (own, parent) = (own.as_ref(), base.parent.as_ref());
+        keep_or_warn(app, ctx, &record, &storage, own, parent).await?;
         record.warnings = ctx.warnings().len() as u64;
         Ok(finished(app, record))
     }

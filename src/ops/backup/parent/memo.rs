@@ -26,7 +26,7 @@ use crate::catalog::ArchiveRecord;
 use crate::encryption::{Opened, OwnKey};
 use crate::jobs::JobContext;
 use crate::ops::backup::run::RunError;
-use crate::ops::{OpError, archives};
+use crate::storage::Storage;
 
 /// Bytes of a part before it is compressed.
 const PART: usize = 1 << 20;
@@ -52,12 +52,14 @@ pub struct Memo {
     pub(super) lists: Lists,
 }
 
-/// Keeps the memo of an archive that was just stored, if it was encrypted. `own`: what opens it then. `parent`: what it
-/// adds to. That it cannot be kept is a warning; that an older one cannot be removed is an error.
+/// Keeps the memo of an archive that was just stored, if it was encrypted. `storage`: as it was written there. `own`: what
+/// opens it, when it was. `parent`: what it adds to. That it cannot be kept is a warning; that an older one cannot be
+/// removed is an error.
 pub async fn keep_or_warn(
     app: &App,
     ctx: &JobContext,
     record: &ArchiveRecord,
+    storage: &Storage,
     own: Option<&OwnKey>,
     parent: Option<&Parent>,
 ) -> Result<(), RunError> {
@@ -65,8 +67,7 @@ pub async fn keep_or_warn(
     // Of an attempt before this one.
     forget(app, record.id).await?;
     let keep = async {
-        let stored = archives::stored(app, record).await.map_err(text)?;
-        let opened = Opened::own(stored, own).await?;
+        let opened = Opened::own(Arc::new(storage.open(&record.name).await?), own).await?;
         let archive = Archive::open(opened.clear()).await?;
         Memo::keep(app, record.id, &archive, parent).await
     };
@@ -74,10 +75,6 @@ pub async fn keep_or_warn(
         ctx.warn(format!("what the next incremental backup needs could not be kept: {error}"));
     }
     Ok(())
-}
-
-fn text(error: OpError) -> RunError {
-    RunError::Failed(error.to_string())
 }
 
 async fn forget(app: &App, archive: Uuid) -> Result<(), RunError> {
