@@ -167,7 +167,7 @@ async fn every_link_is_what_a_full_backup_is() {
         let report = chain::verify(Some(app), &app.keys, &near, &opened, &progress).await.unwrap();
         assert!(report.ok(), "{:?}", report.problems);
         // As one archive it is the same.
-        let job = backup::consolidate::start(&service.app, None, last.id).await.unwrap();
+        let job = backup::consolidate::start(&service.app, None, last.id, None).await.unwrap();
         service.work().await;
         let job = service.app.queue.get(job.id).await.unwrap().unwrap();
         assert_eq!(

@@ -179,10 +179,29 @@ async fn who_cannot_open_archives_adds_to_them_all_the_same() {
     let restored: std::collections::HashSet<_> = restored.lines().collect();
     assert!(rows.lines().all(|row| restored.contains(row)));
 
+    // As one archive; what fails shows no archive as if it had been made.
+    let (ok, text) = run(&service, &["consolidate", id]);
+    assert!(!ok && text.contains("--identity FILE") && !text.contains("stored and"), "{text}");
+    let (ok, text) = run(&service, &["consolidate", id, "--identity", &key.file(), "--json"]);
+    assert!(ok, "{text}");
+    let made: Value = serde_json::from_str(&text).unwrap();
+    let made = &made["archive"];
+    assert_eq!((&made["mode"], memo(&service, made).is_empty()), (&json!("full"), false));
+    let full = made["id"].as_str().unwrap();
+    let (ok, text) = run(&service, &["verify", full, "--identity", &key.file()]);
+    assert!(ok && text.contains("40003 rows"), "{text}");
+    edit(&portal, 5);
+    let (archive, warnings) = increment(&service).await;
+    assert_eq!((&archive["mode"], warnings), (&json!("incremental"), json!([])));
+    let delete = async |id: &str| {
+        let url = format!("{}/api/2.0/backup/deletebackup/{id}", service.base);
+        let answer = service.http.delete(url).bearer_auth(&service.key).send().await.unwrap();
+        assert!(answer.status().is_success());
+    };
+    delete(archive["id"].as_str().unwrap()).await;
+
     // It goes with its archive.
-    let gone = format!("/api/2.0/backup/deletebackup/{id}");
-    let gone = service.http.delete(format!("{}{gone}", service.base)).bearer_auth(&service.key);
-    assert!(gone.send().await.unwrap().status().is_success());
+    delete(id).await;
     assert_eq!(memo(&service, last), Vec::<String>::new());
     assert!(!memo(&service, &links[2]).is_empty());
 }

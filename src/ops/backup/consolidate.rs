@@ -1,5 +1,6 @@
 //! One full archive made of an increment and all that it needs, without reading the portal.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use archive::{Archive, ManifestInfo, NewEntry, Piece, Ratio, Summary, Writer};
@@ -22,10 +23,18 @@ use crate::storage::{self, Remains, Storage};
 #[serde(rename_all = "camelCase")]
 struct Request {
     archive_id: Uuid,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identity_file: Option<PathBuf>,
 }
 
-/// Starts the job. The full archive goes where the increment lies.
-pub async fn start(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<Job, OpError> {
+/// Starts the job. The full archive goes where the increment lies. `identity_file`: opens what is read instead of the
+/// configured identities.
+pub async fn start(
+    app: &App,
+    tenant_id: Option<i64>,
+    id: Uuid,
+    identity_file: Option<PathBuf>,
+) -> Result<Job, OpError> {
     let record = archives::get(app, tenant_id, id).await?;
     if record.parent_id.is_none() {
         return Err(OpError::Invalid(format!("{} is a full archive already", record.name)));
@@ -34,18 +43,21 @@ pub async fn start(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<Job, O
         kind: JobKind::Consolidate,
         tenant_id: record.tenant_id,
         dump: record.dump,
-        request: serde_json::to_value(Request { archive_id: id }).map_err(OpError::internal)?,
+        request: serde_json::to_value(Request { archive_id: id, identity_file })
+            .map_err(OpError::internal)?,
         exclusive: Some(format!("consolidate:{id}")),
         archive_id: Some(id),
     };
     Ok(app.queue.enqueue(job).await?.job)
 }
 
+fn request(job: &Job) -> Result<Request, OpError> {
+    serde_json::from_value(job.request.clone()).map_err(OpError::internal)
+}
+
 /// The archive that a job is about, and where it lies.
 async fn subject(app: &App, job: &Job) -> Result<(ArchiveRecord, Storage), OpError> {
-    let request: Request =
-        serde_json::from_value(job.request.clone()).map_err(OpError::internal)?;
-    let record = archives::get(app, None, request.archive_id).await?;
+    let record = archives::get(app, None, request(job)?.archive_id).await?;
     let storage = archives::storage(app, &record)?;
     Ok((record, storage))
 }
@@ -77,8 +89,11 @@ async fn consolidate(
 ) -> Result<ArchiveRecord, RunError> {
     let progress = &ctx.progress;
     progress.phase("preparing");
-    let archive =
-        archives::open(app, record).await.map_err(|error| RunError::Failed(error.to_string()))?;
+    let open = async {
+        let keys = app.keys_with(request(&ctx.job)?.identity_file.as_deref())?;
+        archives::open_with(app, record, &keys).await
+    };
+    let archive = open.await.map_err(|error| RunError::Failed(error.to_string()))?;
     archive.check_links().await?;
     let mut bytes = 0;
     let mut entries = std::pin::pin!(archive.entries());
