@@ -184,6 +184,15 @@ impl App {
         Ok(self.sealer.unseal(sealed).map_err(OpError::internal)?.expose().to_owned())
     }
 
+    /// Bytes as the catalog may hold them in one place of it.
+    pub(crate) fn seal_at(&self, place: &str, bytes: Vec<u8>) -> Result<String, SealError> {
+        self.sealer.seal_at(place, bytes)
+    }
+
+    pub(crate) fn unseal_at(&self, place: &str, sealed: &str) -> Result<Vec<u8>, SealError> {
+        self.sealer.unseal_at(place, sealed)
+    }
+
     /// A name for something that only this installation gives, the same each time.
     pub fn own_id(&self, of: &str) -> Result<Uuid, OpError> {
         let key = self.sealer.signing_key("ids").map_err(OpError::internal)?;

@@ -7,6 +7,7 @@ mod copies;
 mod db;
 mod index_copies;
 pub(crate) mod jobs;
+mod memos;
 mod migrate;
 mod operations;
 mod place;
@@ -37,6 +38,7 @@ pub(crate) use cache::Cache;
 pub use copies::{Copied, Copies, CopyRecord, CopyState};
 use db::{Db, Dialect};
 pub use index_copies::{IndexCopies, IndexCopy};
+pub use memos::Memos;
 pub use operations::{Ending, Message, Operation, Operations, Task};
 pub use place::sqlite_file;
 use place::{Place, create_file};
@@ -230,6 +232,11 @@ impl Catalog {
     /// The table of copies.
     pub fn copies(&self) -> Copies<'_> {
         Copies { catalog: self }
+    }
+
+    /// The table of what increments need of encrypted archives.
+    pub fn memos(&self) -> Memos<'_> {
+        Memos { catalog: self }
     }
 
     /// The table of schedules.

@@ -15,8 +15,8 @@ use std::io;
 use std::sync::Arc;
 
 pub use keys::Keys;
-pub use open::{Opened, is_encrypted};
-pub use seal::{Sealing, Stored, sealed};
+pub use open::{Opened, OwnKey, is_encrypted};
+pub use seal::{Sealed, Sealing, Stored, sealed};
 pub use tap::{Tap, digest};
 
 /// What the name of an encrypted archive ends with.

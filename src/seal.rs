@@ -57,10 +57,14 @@ impl Sealer {
 
     /// Seals a text as `sealed:v1:…`; the same text is sealed differently every time.
     pub fn seal(&self, text: &str) -> Result<String, SealError> {
-        let mut sealed = text.as_bytes().to_vec();
+        self.seal_at("", text.as_bytes().to_vec())
+    }
+
+    /// Seals bytes in the same form. `place`: where they are kept; at another they do not open.
+    pub fn seal_at(&self, place: &str, mut sealed: Vec<u8>) -> Result<String, SealError> {
         let nonce = self
             .key
-            .seal_in_place_append_tag(Aad::from(MARK), &mut sealed)
+            .seal_in_place_append_tag(Aad::from(format!("{MARK}{place}")), &mut sealed)
             .map_err(|_| SealError::Failed)?;
         let mut bytes = nonce.as_ref().to_vec();
         bytes.append(&mut sealed);
@@ -69,15 +73,21 @@ impl Sealer {
 
     /// Opens what `seal` made.
     pub fn unseal(&self, sealed: &str) -> Result<Secret, SealError> {
+        let opened = self.unseal_at("", sealed)?;
+        String::from_utf8(opened).map(Secret::new).map_err(|_| SealError::Unreadable)
+    }
+
+    /// Opens what `seal_at` made for this place.
+    pub fn unseal_at(&self, place: &str, sealed: &str) -> Result<Vec<u8>, SealError> {
         let text = sealed.strip_prefix(MARK).ok_or(SealError::Unreadable)?;
         let mut bytes = STANDARD_NO_PAD.decode(text).map_err(|_| SealError::Unreadable)?;
         let (nonce, sealed) = bytes.split_at_mut_checked(NONCE).ok_or(SealError::Unreadable)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError::Unreadable)?;
         let opened = self
             .key
-            .open_in_place(nonce, Aad::from(MARK), sealed)
+            .open_in_place(nonce, Aad::from(format!("{MARK}{place}")), sealed)
             .map_err(|_| SealError::Unreadable)?;
-        String::from_utf8(opened.to_vec()).map(Secret::new).map_err(|_| SealError::Unreadable)
+        Ok(opened.to_vec())
     }
 
     /// Seals the values whose names `is_secret` picks; those sealed already stay as they are.
@@ -156,6 +166,17 @@ mod tests {
         for text in ["", "hunter2", MARK, "sealed:v1:AAAA", "sealed:v1:*"] {
             assert!(sealer.unseal(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_sealed_for_a_place_opens_there_alone() {
+        let sealer = Sealer::new(&Secret::new("one")).unwrap();
+        let sealed = sealer.seal_at("a 1", vec![0, 255, 7]).unwrap();
+        assert_eq!(sealer.unseal_at("a 1", &sealed).unwrap(), [0, 255, 7]);
+        for place in ["", "a 2", "b 1"] {
+            assert_eq!(sealer.unseal_at(place, &sealed).unwrap_err(), SealError::Unreadable);
+        }
+        assert_eq!(sealer.unseal(&sealed).unwrap_err(), SealError::Unreadable);
     }
 
     #[test]

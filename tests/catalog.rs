@@ -21,6 +21,7 @@ on_every_database!(
     archives_come_back_as_they_were,
     archives_are_listed_in_pages,
     marks_of_archives,
+    memos_go_with_their_archives,
     keys_work_until_revoked,
     many_may_open_at_once,
     newer_schemas_are_refused,
@@ -89,6 +90,46 @@ async fn archives_are_listed_in_pages(place: &Place) {
         records.iter().filter(|a| a.tenant_id == 2 && !a.dump).cloned().collect();
     let page = archives.list(filter, 100, 0).await.unwrap();
     assert_eq!((page.total, page.items), (expected.len() as u64, expected));
+}
+
+async fn memos_go_with_their_archives(place: &Place) {
+    let catalog = place.open().await;
+    let (archives, memos) = (catalog.archives(), catalog.memos());
+    let (one, two) = (archive(1), archive(2));
+    archives.insert(&one).await.unwrap();
+    archives.insert(&two).await.unwrap();
+    // As long as the longest part.
+    let content = "sealed:v1:".to_owned() + &"x".repeat(1_500_000);
+    let job = NewJob {
+        kind: JobKind::Backup,
+        tenant_id: 1,
+        dump: true,
+        request: serde_json::json!({}),
+        exclusive: None,
+        archive_id: None,
+    };
+    let job = Queue::new(catalog.clone()).enqueue(job).await.unwrap().job;
+    let orphan = Uuid::new_v4();
+    for id in [one.id, two.id, job.id, orphan] {
+        memos.add(id, 0, content.clone()).await.unwrap();
+        memos.add(id, 1, id.to_string()).await.unwrap();
+        assert!(memos.add(id, 1, String::new()).await.is_err(), "a part is there once");
+    }
+    let part = async |id: Uuid, part: u32| memos.part(id, part).await.unwrap();
+    assert_eq!(part(one.id, 0).await, Some(content));
+    assert_eq!(part(two.id, 1).await, Some(two.id.to_string()));
+    assert_eq!(part(one.id, 2).await, None);
+
+    archives.mark_removed(one.id, Timestamp::now()).await.unwrap();
+    assert_eq!((part(one.id, 0).await, part(one.id, 1).await), (None, None));
+    // Of an archive, and of one that is being made.
+    memos.forget_orphans().await.unwrap();
+    assert_eq!(part(orphan, 0).await, None);
+    for id in [two.id, job.id] {
+        assert!(part(id, 0).await.is_some() && part(id, 1).await.is_some());
+        memos.forget(id).await.unwrap();
+        assert_eq!(part(id, 1).await, None);
+    }
 }
 
 async fn marks_of_archives(place: &Place) {

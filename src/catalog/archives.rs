@@ -171,8 +171,10 @@ impl Archives<'_> {
 
     /// Notes that an archive was deleted. False if there is none that was not.
     pub async fn mark_removed(&self, id: Uuid, at: Timestamp) -> Result<bool, CatalogError> {
-        self.mark("stale = stale + 1, removed_on = ? where id = ? and removed_on is null", id, at)
-            .await
+        let change = "stale = stale + 1, removed_on = ? where id = ? and removed_on is null";
+        let marked = self.mark(change, id, at).await?;
+        self.catalog.memos().forget(id).await?;
+        Ok(marked)
     }
 
     /// Notes that an archive's object is gone, at the first time that this is seen.

@@ -7,7 +7,7 @@ use super::CatalogError;
 use super::db::Dialect;
 
 /// In order; the position counted from 1 is the schema's version. Never change one that was released.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("../../migrations/0001_first.sql"),
     include_str!("../../migrations/0002_schedules.sql"),
     include_str!("../../migrations/0003_ravendb.sql"),
@@ -17,6 +17,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("../../migrations/0007_encryption.sql"),
     include_str!("../../migrations/0008_who.sql"),
     include_str!("../../migrations/0009_ravendb.sql"),
+    include_str!("../../migrations/0010_memos.sql"),
 ];
 
 /// Any number that nothing else in the database uses as an advisory lock.

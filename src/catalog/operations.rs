@@ -146,16 +146,21 @@ impl Operations<'_> {
     }
 
     /// Adds a message to those of a job; `anew` forgets the earlier ones.
-    pub async fn say(&self, job: Uuid, message: Message, anew: bool) -> Result<(), CatalogError> {
+    pub async fn say(
+        &self,
+        job: Uuid,
+        messages: Vec<Message>,
+        anew: bool,
+    ) -> Result<(), CatalogError> {
         self.catalog
             .run(move |db| {
-                let message = message.clone();
+                let messages = messages.clone();
                 async move {
                     let Some(mut operation) = of_job(&db, job).await? else { return Ok(()) };
                     if anew {
                         operation.messages.clear();
                     }
-                    operation.messages.push(message);
+                    operation.messages.extend(messages);
                     let sql = db.sql(
                         "update portal_backup_operations set messages = ? where id = ? and ending is null",
                     );

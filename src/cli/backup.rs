@@ -67,7 +67,9 @@ async fn copy(app: &Arc<App>, job: &Job, quiet: bool) -> Result<(), CliError> {
 
 /// Says what became of a job that makes an archive.
 pub async fn report(app: &App, job: &Job, as_json: bool) -> Result<(), CliError> {
-    let record = match job.archive_id {
+    // Of a job that failed it is what it was about.
+    let made = job.archive_id.filter(|_| job.state == JobState::Succeeded);
+    let record = match made {
         Some(id) => app.catalog.archives().get(id).await.map_err(CliError::failed)?,
         None => None,
     };

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::archive_ref::ArchiveRef;
+use super::archive_ref::{ArchiveRef, Identity};
 use super::backup::report;
 use super::{CliError, Global, follow};
 use crate::ops::backup::consolidate;
@@ -11,6 +11,8 @@ use crate::ops::backup::consolidate;
 pub struct Consolidate {
     /// The id of an archive in the catalog
     archive: ArchiveRef,
+    #[command(flatten)]
+    identity: Identity,
 }
 
 impl Consolidate {
@@ -21,7 +23,7 @@ impl Consolidate {
             ));
         };
         let app = global.app().await?;
-        let job = consolidate::start(&app, None, id).await?;
+        let job = consolidate::start(&app, None, id, self.identity.absolute()?).await?;
         let job = follow::run(&app, job, global.json).await?;
         report(&app, &job, global.json).await
     }

@@ -11,7 +11,6 @@ use super::{CliError, Global, follow, output};
 use crate::app::App;
 use crate::catalog::{ArchiveFilter, ArchiveRecord};
 use crate::jobs::JobState;
-use crate::ops::named::NO_TENANT;
 use crate::ops::{copies, rekey};
 
 #[derive(Debug, Args)]
@@ -31,7 +30,7 @@ impl Rekey {
         // What is encrypted for now is the configuration's; `--identity` is for what was before.
         let app = global.app().await?;
         let archives = match self.all {
-            true => all(&app, global.json).await?,
+            true => all(&app).await?,
             false => self.archives.clone(),
         };
         let (mut done, mut failed) = (Vec::new(), Vec::new());
@@ -75,17 +74,8 @@ impl Rekey {
     }
 }
 
-/// The oldest first. Those whose objects are gone are left out, and those whose names cannot change.
-async fn all(app: &App, quiet: bool) -> Result<Vec<Uuid>, CliError> {
+/// The oldest first. Those whose objects are gone are left out.
+async fn all(app: &App) -> Result<Vec<Uuid>, CliError> {
     let all = app.catalog.archives().list(ArchiveFilter::default(), u32::MAX, 0).await;
-    let all = all.map_err(CliError::failed)?.items;
-    let (named, others): (Vec<_>, Vec<_>) =
-        all.into_iter().rev().partition(|record| record.tenant_id == NO_TENANT);
-    if !quiet && !named.is_empty() {
-        let count = named.len();
-        eprintln!(
-            "{count} backups of RavenDB's API stay as they are: make new ones in their place"
-        );
-    }
-    Ok(others.into_iter().map(|record| record.id).collect())
+    Ok(all.map_err(CliError::failed)?.items.into_iter().rev().map(|record| record.id).collect())
 }

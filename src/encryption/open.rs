@@ -25,6 +25,14 @@ pub async fn is_encrypted(source: &dyn ReadAt) -> io::Result<bool> {
     Ok(source.len() >= length && source.read_at(0..length).await?.as_ref() == MAGIC)
 }
 
+/// What opens an archive that this process has encrypted, without an identity. It is never written down.
+#[derive(Clone)]
+pub struct OwnKey {
+    pub(super) key: Arc<PayloadKey>,
+    /// Where the first chunk lies.
+    pub(super) payload: u64,
+}
+
 /// An archive ready to be read.
 #[derive(Clone)]
 pub struct Opened {
@@ -40,6 +48,12 @@ impl Opened {
             return Ok(Self { stored, decrypted: None });
         }
         let decrypted = Some(Decrypted::new(Arc::clone(&stored), keys).await?);
+        Ok(Self { stored, decrypted })
+    }
+
+    /// Opens an archive that this process has just encrypted. Its end is checked.
+    pub async fn own(stored: Arc<dyn ReadAt>, key: &OwnKey) -> Result<Self, EncryptionError> {
+        let decrypted = Some(Decrypted::with(Arc::clone(&stored), key.clone()).await?);
         Ok(Self { stored, decrypted })
     }
 
@@ -112,7 +126,11 @@ impl Decrypted {
         let (payload, key) = tokio::task::spawn_blocking(move || keys.unlock(&head))
             .await
             .map_err(|_| EncryptionError::Failed)??;
-        let payload = payload as u64;
+        Self::with(source, OwnKey { key: Arc::new(key), payload: payload as u64 }).await
+    }
+
+    async fn with(source: Arc<dyn ReadAt>, key: OwnKey) -> Result<Self, EncryptionError> {
+        let OwnKey { key, payload } = key;
         let sealed = source.len().saturating_sub(payload);
         let chunks = sealed.div_ceil(SEALED as u64);
         let last = sealed - chunks.saturating_sub(1) * SEALED as u64;
@@ -121,8 +139,7 @@ impl Decrypted {
             return Err(Damaged("its end is missing".to_owned()).into());
         }
         let len = sealed - chunks * TAG as u64;
-        let mut this =
-            Self { source, key: Arc::new(key), payload, chunks, len, tail: Bytes::new() };
+        let mut this = Self { source, key, payload, chunks, len, tail: Bytes::new() };
         this.tail = this.open(chunks - 1..chunks).await?;
         Ok(this)
     }

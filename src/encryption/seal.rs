@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::payload::{CHUNK, PayloadKey, SEALED, TAG};
-use super::{EncryptionError, Keys};
+use super::{EncryptionError, Keys, OwnKey};
 
 /// What is handed on at once.
 const PIECE: usize = 16 * SEALED;
@@ -20,8 +20,14 @@ pub struct Stored {
     pub sha256: [u8; 32],
 }
 
+/// An archive that was encrypted, and what opens it for as long as this process remembers it.
+pub struct Sealed {
+    pub stored: Stored,
+    pub key: OwnKey,
+}
+
 /// The end of an encryption under way.
-pub struct Sealing(Option<JoinHandle<Result<Stored, EncryptionError>>>);
+pub struct Sealing(Option<JoinHandle<Result<Sealed, EncryptionError>>>);
 
 impl Sealing {
     /// Encrypts pieces as they come, on a thread of its own, within 3 MiB of memory; hands them on as they are when
@@ -37,7 +43,7 @@ impl Sealing {
     }
 
     /// What was handed on, after the last piece; None: what came in.
-    pub async fn finish(self) -> Result<Option<Stored>, EncryptionError> {
+    pub async fn finish(self) -> Result<Option<Sealed>, EncryptionError> {
         match self.0 {
             None => Ok(None),
             Some(thread) => thread.await.map_err(|_| EncryptionError::Failed)?.map(Some),
@@ -69,8 +75,10 @@ fn seal(
     keys: &Keys,
     mut clear: mpsc::Receiver<Bytes>,
     sender: &mpsc::Sender<Bytes>,
-) -> Result<Stored, EncryptionError> {
+) -> Result<Sealed, EncryptionError> {
     let (head, key) = keys.lock()?;
+    let own = OwnKey { payload: head.len() as u64, key: Arc::new(key) };
+    let key = Arc::clone(&own.key);
     let mut out =
         Out { key, sender, digest: Sha256::new(), bytes: 0, number: 0, buffer: head, start: 0 };
     out.start = out.buffer.len();
@@ -88,11 +96,12 @@ fn seal(
     }
     out.seal(true)?;
     out.send()?;
-    Ok(Stored { bytes: out.bytes, sha256: out.digest.finalize().into() })
+    let stored = Stored { bytes: out.bytes, sha256: out.digest.finalize().into() };
+    Ok(Sealed { stored, key: own })
 }
 
 struct Out<'a> {
-    key: PayloadKey,
+    key: Arc<PayloadKey>,
     sender: &'a mpsc::Sender<Bytes>,
     digest: Sha256,
     bytes: u64,

@@ -55,7 +55,7 @@ async fn seal(keys: &Arc<Keys>, clear: &[u8], piece: usize) -> (Vec<u8>, Stored)
         out.extend_from_slice(&piece);
     }
     sending.await.unwrap();
-    (out, sealing.finish().await.unwrap().unwrap())
+    (out, sealing.finish().await.unwrap().unwrap().stored)
 }
 
 async fn open(file: &[u8], keys: &Arc<Keys>) -> Result<Opened, EncryptionError> {

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::catalog::{ArchiveFilter, ArchiveRecord, CopyRecord};
 use crate::config::LayoutKind;
-use crate::encryption::Opened;
+use crate::encryption::{Keys, Opened};
 use crate::ops::chain::{self, Near};
 use crate::ops::{OpError, Page, PageRequest, copies, presence, retention, unopened};
 use crate::portal::docspace::layout::tenant_path;
@@ -232,11 +232,20 @@ pub async fn content(
 
 /// The archive opened for random access, an increment as the whole that it stands for; `archive::Archive` gives entries and their contents.
 pub async fn open(app: &App, archive: &ArchiveRecord) -> Result<Arc<Archive>, OpError> {
+    open_with(app, archive, &app.keys).await
+}
+
+/// The same with other identities.
+pub async fn open_with(
+    app: &App,
+    archive: &ArchiveRecord,
+    keys: &Arc<Keys>,
+) -> Result<Arc<Archive>, OpError> {
     let near = Near::Storage(storage(app, archive)?);
-    let source = Opened::new(stored(app, archive).await?, &app.keys)
+    let source = Opened::new(stored(app, archive).await?, keys)
         .await
         .map_err(|error| unopened(&archive.name, &error))?;
-    let opened = chain::open(Some(app), &app.keys, &near, &source)
+    let opened = chain::open(Some(app), keys, &near, &source)
         .await
         .map_err(|error| OpError::Unavailable(format!("{}: {error}", archive.name)))?;
     Ok(Arc::new(opened))

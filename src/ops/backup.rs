@@ -20,8 +20,9 @@ use crate::jobs::{Job, JobFilter, JobKind, NewJob};
 use crate::ops::{Actor, OpError, jobs};
 use crate::storage::{self, StorageParams, StorageType};
 
-pub(super) use parent::Candidate;
-pub(super) use run::{RunError, clean, run, run_upon};
+pub(super) use index::{IndexFile, IndexFiles};
+pub(super) use parent::{Candidate, Memo};
+pub(super) use run::{OneSource, RunError, clean, run, run_one};
 pub(super) use sending::{Kept, RemainsJournal, Sending, Sent};
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,11 +18,13 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::catalog::ArchiveRecord;
-use crate::encryption::{Opened, Tap};
+use crate::encryption::{Opened, OwnKey, Tap};
 use crate::jobs::{
     Cleaned, Finished, Job, JobContext, JobFailure, JobKind, JobState, NewJob, Progress,
 };
-use crate::ops::backup::{Kept, RunError, Sending, Sent};
+use crate::ops::backup::{Kept, Memo, RunError, Sending, Sent};
+use crate::ops::chain::{self, Near};
+use crate::ops::named::folder::{Folder, other_name};
 use crate::ops::{OpError, archives, copies, named, retention, unopened};
 use crate::storage::{
     self, FILE_ID, JournalError, Remains, Storage, StorageParams, StorageType, UploadJournal,
@@ -84,11 +86,6 @@ pub async fn start(
         ));
     }
     let record = archives::get(app, None, archive).await?;
-    if record.tenant_id == named::NO_TENANT {
-        let text =
-            format!("{}: what reads it finds it by its name, which cannot change", record.url);
-        return Err(OpError::Invalid(text));
-    }
     let copies = copies::of(app, [&record]).await?.remove(&archive).unwrap_or_default();
     // The old bytes could not be removed.
     if let Some(why) = archives::locked(&record, &copies, app.clock.now()) {
@@ -207,8 +204,7 @@ impl Rekey<'_> {
             let stored = archives::stored(app, record).await.map_err(failed)?;
             let opened = Opened::new(stored, &keys).await;
             let opened = opened.map_err(|error| failed(unopened(&record.name, &error)))?;
-            let name = next_name(&record.name, app.keys.ending());
-            Ok::<_, JobFailure>((opened, storage.unused_name(&name).await.map_err(failed)?))
+            Ok::<_, JobFailure>((opened, self.new_name(record, storage).await?))
         };
         let (opened, name) = tokio::select! {
             opened = open => opened?,
@@ -229,6 +225,23 @@ impl Rekey<'_> {
         Ok(sending.end(read.map(|()| None)).await?)
     }
 
+    /// A name that nothing has. What reads an archive of one source finds it by its name, of which there are two.
+    async fn new_name(
+        &self,
+        record: &ArchiveRecord,
+        storage: &Storage,
+    ) -> Result<String, JobFailure> {
+        if record.tenant_id != named::NO_TENANT {
+            let name = next_name(&record.name, self.app.keys.ending());
+            return storage.unused_name(&name).await.map_err(failed);
+        }
+        let name = other_name(&record.name);
+        match storage.size(&name).await.map_err(failed)? {
+            None => Ok(name),
+            Some(_) => Err(failed(format!("{} is there already", storage.object_url(&name)))),
+        }
+    }
+
     /// Makes the new object appear, reads it back, and lets the record point to it.
     async fn store(
         &self,
@@ -238,7 +251,7 @@ impl Rekey<'_> {
         journal: &Journal,
     ) -> Result<ArchiveRecord, JobFailure> {
         let kept = sent.store(self.app, self.ctx, storage, async { Ok(()) }).await?;
-        let Kept { name, url, id, locked_until, stored } = kept;
+        let Kept { name, url, id, locked_until, stored, own } = kept;
         let mut params = record.storage_params.clone();
         params.remove(FILE_ID);
         let new = ArchiveRecord {
@@ -253,8 +266,43 @@ impl Rekey<'_> {
         let upload = journal.upload().ok_or_else(|| failed("the upload was not noted"))?;
         let left = Left { upload, old: Some(Object::of(record)) };
         self.ctx.save_remains(serde_json::to_value(left).map_err(failed)?).await?;
+        if record.tenant_id == named::NO_TENANT {
+            let keys = self.app.keys_with(self.request.identity_file.as_deref()).map_err(failed)?;
+            let folder = Folder::of(self.app, record).map_err(failed)?;
+            folder.rekey_documents(&keys).await.map_err(failed)?;
+        }
         self.ctx.replace_archive(&record.url, new.clone()).await?;
+        if let Some(own) = own {
+            self.remember(&new, storage, &own).await;
+        }
         Ok(new)
+    }
+
+    /// Keeps what the next increment needs, unless that was kept when the archive was made.
+    async fn remember(&self, record: &ArchiveRecord, storage: &Storage, own: &OwnKey) {
+        let Self { app, ctx, request } = self;
+        let keep = async {
+            if app.catalog.memos().part(record.id, 0).await?.is_some() {
+                return Ok(());
+            }
+            let opened = Opened::own(archives::stored(app, record).await?, own)
+                .await
+                .map_err(|error| unopened(&record.name, &error))?;
+            let keys = app.keys_with(request.identity_file.as_deref())?;
+            let near = Near::Storage(storage.clone());
+            let archive = chain::open(Some(app), &keys, &near, &opened).await;
+            let archive = archive.map_err(OpError::internal)?;
+            // Nothing is added to what something else wrote.
+            match archive.info() {
+                Some(_) => {
+                    Memo::keep(app, record.id, &archive, None).await.map_err(OpError::internal)
+                }
+                None => Ok(()),
+            }
+        };
+        if let Err(error) = keep.await {
+            ctx.warn(format!("what the next incremental backup needs could not be kept: {error}"));
+        }
     }
 
     /// Waits until no job reads the old object, and deletes it.

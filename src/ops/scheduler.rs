@@ -197,7 +197,7 @@ fn planned(
     next
 }
 
-/// What is done rarely: retention, and forgetting jobs of long ago.
+/// What is done rarely: retention, and forgetting what nobody needs any more.
 pub async fn clean(app: &App) -> Result<(), OpError> {
     retention::enqueue(app).await?;
     let before = app.clock.now().checked_sub(SignedDuration::from_hours(24 * JOB_DAYS));
@@ -205,7 +205,7 @@ pub async fn clean(app: &App) -> Result<(), OpError> {
     if forgotten > 0 {
         tracing::info!(forgotten, "jobs that ended more than {JOB_DAYS} days ago were forgotten");
     }
-    Ok(())
+    Ok(app.catalog.memos().forget_orphans().await?)
 }
 
 /// Starts a schedule's backup. Of several processes one alone does.

@@ -138,12 +138,20 @@ pub struct Capture {
 struct Captured {
     meta: FileMeta,
     seen: Seen,
+    /// It shares the live file's content, and is no copy.
+    linked: bool,
 }
 
 impl Capture {
     /// Its files and empty folders by their paths; of each folder's the commit point comes last.
     pub fn files(&self) -> impl Iterator<Item = &FileMeta> + Send {
         self.files.iter().map(|file| &file.meta)
+    }
+
+    /// The paths of its files, and whether each was linked; others were copied.
+    pub fn ways(&self) -> impl Iterator<Item = (&str, bool)> {
+        let files = self.files.iter().filter(|file| !file.meta.is_directory);
+        files.map(|file| (file.meta.path.as_str(), file.linked))
     }
 
     pub fn bytes(&self) -> u64 {

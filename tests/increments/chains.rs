@@ -118,10 +118,10 @@ pub async fn make(service: &Clocked, mode: Mode) -> ArchiveRecord {
     service.app.catalog.archives().get(job.archive_id.unwrap()).await.unwrap().unwrap()
 }
 
-type Whole = BTreeMap<String, (EntryKind, u64, Option<u64>, Vec<u8>)>;
+pub type Whole = BTreeMap<String, (EntryKind, u64, Option<u64>, Vec<u8>)>;
 
 /// Everything in an archive but the lists of chunks, which each chain has a key of its own for.
-async fn whole(service: &Clocked, record: &ArchiveRecord) -> Whole {
+pub async fn whole(service: &Clocked, record: &ArchiveRecord) -> Whole {
     let archive = archives::open(&service.app, record).await.unwrap();
     let entries: Vec<_> = archive.entries().try_collect().await.unwrap();
     let mut all = BTreeMap::new();
@@ -133,7 +133,7 @@ async fn whole(service: &Clocked, record: &ArchiveRecord) -> Whole {
     all
 }
 
-fn number(name: &str, default: usize) -> usize {
+pub fn number(name: &str, default: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
@@ -167,7 +167,7 @@ async fn every_link_is_what_a_full_backup_is() {
         let report = chain::verify(Some(app), &app.keys, &near, &opened, &progress).await.unwrap();
         assert!(report.ok(), "{:?}", report.problems);
         // As one archive it is the same.
-        let job = backup::consolidate::start(&service.app, None, last.id).await.unwrap();
+        let job = backup::consolidate::start(&service.app, None, last.id, None).await.unwrap();
         service.work().await;
         let job = service.app.queue.get(job.id).await.unwrap().unwrap();
         assert_eq!(

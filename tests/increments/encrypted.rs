@@ -104,12 +104,145 @@ async fn what_an_increment_needs_and_nobody_opens_is_told() {
     }
     assert_eq!(tree(&portal.files()), files, "nothing was touched");
 
-    // What cannot be read cannot be added to.
-    for number in 0..2 {
-        let (full, warnings) = increment(&service).await;
-        assert_eq!((&full["mode"], &full["parentId"]), (&json!("full"), &Value::Null), "{number}");
+    // What cannot be read, and of which nothing was kept, cannot be added to.
+    catalog(&service).execute("delete from portal_backup_memos", []).unwrap();
+    let (full, warnings) = increment(&service).await;
+    assert_eq!((&full["mode"], &full["parentId"]), (&json!("full"), &Value::Null));
+    let warning = warnings[0].as_str().unwrap();
+    assert!(warning.contains("a full backup was made"), "{warning}");
+    assert!(warning.contains("identity"), "{warning}");
+}
+
+fn catalog(service: &Service) -> rusqlite::Connection {
+    let db = rusqlite::Connection::open(service.dir.path().join("catalog.db")).unwrap();
+    db.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+    db
+}
+
+/// What the catalog keeps of an archive.
+fn memo(service: &Service, archive: &Value) -> Vec<String> {
+    let db = catalog(service);
+    let sql = "select content from portal_backup_memos where archive_id = ?1 order by part";
+    let mut rows = db.prepare(sql).unwrap();
+    let rows = rows.query_map([archive["id"].as_str().unwrap()], |row| row.get(0)).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+fn size(archive: &Value) -> u64 {
+    archive["size"].as_u64().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_cannot_open_archives_adds_to_them_all_the_same() {
+    let (portal, key) = (PlainPortal::new(40_000), Key::new());
+    let mut service = Service::start(&(portal.config() + &key.recipients())).await;
+    let mut links: Vec<Value> = Vec::new();
+    for step in 0..4 {
+        // Of the last step but one nothing is new in the tables, so that its lists lie in its parent.
+        match step {
+            2 => std::fs::write(portal.files().join("new.txt"), "2").unwrap(),
+            step => edit(&portal, step),
+        }
+        let (archive, warnings) = increment(&service).await;
+        let (mode, expected) = if step == 0 { ("full", 1) } else { ("incremental", 0) };
+        assert_eq!(archive["mode"], mode, "{warnings}");
+        assert_eq!(warnings.as_array().unwrap().len(), expected, "{warnings}");
+        if let Some(parent) = links.last() {
+            assert_eq!(archive["parentId"], parent["id"]);
+        }
+        links.push(archive);
+        // Nothing that was only in memory is needed.
+        service.kill();
+        service.restart().await;
+    }
+    assert!(size(&links[2]) * 10 < size(&links[0]), "{links:?}");
+    let (last, files) = (&links[3], tree(&portal.files()));
+    let rows = dump(&portal.database());
+    for link in &links {
+        let memo = memo(&service, link);
+        assert!(!memo.is_empty() && memo.iter().all(|part| part.starts_with("sealed:v1:")));
+    }
+
+    // It is for adding to them alone.
+    let id = last["id"].as_str().unwrap();
+    for args in [&["ls", id][..], &["restore", id, "--yes"]] {
+        let (ok, text) = run(&service, args);
+        assert!(!ok && text.contains("--identity FILE"), "{text}");
+    }
+    let (ok, text) = run(&service, &["verify", id, "--identity", &key.file()]);
+    assert!(ok && text.contains("40003 rows"), "{text}");
+    change(&portal);
+    let (ok, text) = run(&service, &["restore", id, "--yes", "--identity", &key.file()]);
+    assert!(ok, "{text}");
+    assert_eq!(tree(&portal.files()), files);
+    let restored = dump(&portal.database());
+    let restored: std::collections::HashSet<_> = restored.lines().collect();
+    assert!(rows.lines().all(|row| restored.contains(row)));
+
+    // As one archive; what fails shows no archive as if it had been made.
+    let (ok, text) = run(&service, &["consolidate", id]);
+    assert!(!ok && text.contains("--identity FILE") && !text.contains("stored and"), "{text}");
+    let (ok, text) = run(&service, &["consolidate", id, "--identity", &key.file(), "--json"]);
+    assert!(ok, "{text}");
+    let made: Value = serde_json::from_str(&text).unwrap();
+    let made = &made["archive"];
+    assert_eq!((&made["mode"], memo(&service, made).is_empty()), (&json!("full"), false));
+    let full = made["id"].as_str().unwrap();
+    let (ok, text) = run(&service, &["verify", full, "--identity", &key.file()]);
+    assert!(ok && text.contains("40003 rows"), "{text}");
+    edit(&portal, 5);
+    let (archive, warnings) = increment(&service).await;
+    assert_eq!((&archive["mode"], warnings), (&json!("incremental"), json!([])));
+    let delete = async |id: &str| {
+        let url = format!("{}/api/2.0/backup/deletebackup/{id}", service.base);
+        let answer = service.http.delete(url).bearer_auth(&service.key).send().await.unwrap();
+        assert!(answer.status().is_success());
+    };
+    delete(archive["id"].as_str().unwrap()).await;
+
+    // It goes with its archive.
+    delete(id).await;
+    assert_eq!(memo(&service, last), Vec::<String>::new());
+    assert!(!memo(&service, &links[2]).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_kept_and_is_not_as_it_was_makes_a_full_backup() {
+    let (portal, key) = (PlainPortal::new(1000), Key::new());
+    let service = Service::start(&(portal.config() + &key.recipients())).await;
+    let (first, _) = increment(&service).await;
+    let other = memo(&service, &first);
+    let wrong = |set: &str| {
+        let sql = format!(
+            "update portal_backup_memos set {set} where archive_id = \
+             (select id from portal_backup_archives order by created_on desc limit 1)"
+        );
+        let db = catalog(&service);
+        // Older ones would do as well.
+        let others = "delete from portal_backup_memos where archive_id <> \
+             (select id from portal_backup_archives order by created_on desc limit 1)";
+        db.execute(others, []).unwrap();
+        assert_eq!(db.execute(&sql, []).unwrap(), 1);
+    };
+    let another = format!("content = '{}'", other[0]);
+    for set in [another.as_str(), "content = substr(content, 1, 100)", "part = 1", "content = ''"] {
+        // What is not of this archive, cut, missing, or nothing.
+        let (full, _) = increment(&service).await;
+        let (full, _) = match full["mode"].as_str() {
+            Some("full") => (full, ()),
+            _ => {
+                let body = json!({"storageType": "Local", "dump": true});
+                let job =
+                    super::front_door::ended(&service, service.post("/v1/backups", &body).await);
+                let id = job.await["archiveId"].as_str().unwrap().to_owned();
+                (service.json(&format!("/v1/archives/{id}")).await, ())
+            }
+        };
+        wrong(set);
+        let (archive, warnings) = increment(&service).await;
+        assert_eq!(archive["mode"], "full", "{set}");
         let warning = warnings[0].as_str().unwrap();
-        assert!(warning.contains("a full backup was made"), "{warning}");
-        assert!(warning.contains("identity"), "{warning}");
+        let name = full["name"].as_str().unwrap();
+        assert!(warning.contains("a full backup was made") && warning.contains(name), "{warning}");
     }
 }

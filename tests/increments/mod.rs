@@ -1,5 +1,6 @@
 //! Incremental backups.
 
 mod chains;
+mod docspace;
 mod encrypted;
 pub mod front_door;

@@ -96,7 +96,12 @@ async fn all(send: fn(&Example, &Raven) -> String) {
         "",
         "\"201 … The request does not return any message\""
     );
-    raven.ended("/fs/NorthwindFS").await;
+    let status = raven.ended("/fs/NorthwindFS").await;
+    // "Started backup process. Backing up data to directory = 'PATH'", whatever a shell made of the path.
+    assert_eq!(
+        status["Messages"][0]["Message"],
+        r"Started backup process. Backing up data to directory = 'c:\temp\backup\NorthwindFS'"
+    );
     assert!(raven.at("temp/backup/NorthwindFS/Filesystem.Document").is_file());
     let started: Value = serde_json::from_str(&send(&examples_of_files[1], &raven)).unwrap();
     assert_eq!(started, json!({"OperationId": 1}), "\"counter starting at 1\"; backups have none");

@@ -29,6 +29,6 @@ pub async fn start(
 ) -> Result<HttpResponse, V1Error> {
     let caller = administrator(&state, &request, Scope::Write).await?;
     let archive = visible_archive(&state, &caller, id(&path)?).await?;
-    let job = consolidate::start(&state.app, caller.tenant_filter(), archive.id).await?;
+    let job = consolidate::start(&state.app, caller.tenant_filter(), archive.id, None).await?;
     Ok(accepted(&job))
 }

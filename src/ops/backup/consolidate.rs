@@ -1,5 +1,6 @@
 //! One full archive made of an increment and all that it needs, without reading the portal.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use archive::{Archive, ManifestInfo, NewEntry, Piece, Ratio, Summary, Writer};
@@ -8,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::parent::keep_or_warn;
 use super::run::{RunError, failed, finished, writer_options};
 use super::sending::{Kept, RemainsJournal, Sending};
 use crate::app::App;
@@ -21,10 +23,18 @@ use crate::storage::{self, Remains, Storage};
 #[serde(rename_all = "camelCase")]
 struct Request {
     archive_id: Uuid,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identity_file: Option<PathBuf>,
 }
 
-/// Starts the job. The full archive goes where the increment lies.
-pub async fn start(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<Job, OpError> {
+/// Starts the job. The full archive goes where the increment lies. `identity_file`: opens what is read instead of the
+/// configured identities.
+pub async fn start(
+    app: &App,
+    tenant_id: Option<i64>,
+    id: Uuid,
+    identity_file: Option<PathBuf>,
+) -> Result<Job, OpError> {
     let record = archives::get(app, tenant_id, id).await?;
     if record.parent_id.is_none() {
         return Err(OpError::Invalid(format!("{} is a full archive already", record.name)));
@@ -33,18 +43,21 @@ pub async fn start(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<Job, O
         kind: JobKind::Consolidate,
         tenant_id: record.tenant_id,
         dump: record.dump,
-        request: serde_json::to_value(Request { archive_id: id }).map_err(OpError::internal)?,
+        request: serde_json::to_value(Request { archive_id: id, identity_file })
+            .map_err(OpError::internal)?,
         exclusive: Some(format!("consolidate:{id}")),
         archive_id: Some(id),
     };
     Ok(app.queue.enqueue(job).await?.job)
 }
 
+fn request(job: &Job) -> Result<Request, OpError> {
+    serde_json::from_value(job.request.clone()).map_err(OpError::internal)
+}
+
 /// The archive that a job is about, and where it lies.
 async fn subject(app: &App, job: &Job) -> Result<(ArchiveRecord, Storage), OpError> {
-    let request: Request =
-        serde_json::from_value(job.request.clone()).map_err(OpError::internal)?;
-    let record = archives::get(app, None, request.archive_id).await?;
+    let record = archives::get(app, None, request(job)?.archive_id).await?;
     let storage = archives::storage(app, &record)?;
     Ok((record, storage))
 }
@@ -76,8 +89,11 @@ async fn consolidate(
 ) -> Result<ArchiveRecord, RunError> {
     let progress = &ctx.progress;
     progress.phase("preparing");
-    let archive =
-        archives::open(app, record).await.map_err(|error| RunError::Failed(error.to_string()))?;
+    let open = async {
+        let keys = app.keys_with(request(&ctx.job)?.identity_file.as_deref())?;
+        archives::open_with(app, record, &keys).await
+    };
+    let archive = open.await.map_err(|error| RunError::Failed(error.to_string()))?;
     archive.check_links().await?;
     let mut bytes = 0;
     let mut entries = std::pin::pin!(archive.entries());
@@ -110,9 +126,9 @@ async fn consolidate(
     let sent = sending.end(written).await?;
     progress.follows(later * sent.stored.bytes);
     let kept = sent.store(app, ctx, storage, async { Ok(()) }).await?;
-    let Kept { name, url, id, locked_until, stored } = kept;
+    let Kept { name, url, id, locked_until, stored, own } = kept;
     let now = Timestamp::now();
-    Ok(ArchiveRecord {
+    let mut record = ArchiveRecord {
         id: ctx.job.id,
         url,
         name,
@@ -124,13 +140,17 @@ async fn consolidate(
         parent_id: None,
         verified_on: Some(now),
         proved_on: None,
-        warnings: ctx.warnings().len() as u64,
+        warnings: 0,
         job_id: Some(ctx.job.id),
         // Somebody asked for it: it stays until somebody deletes it.
         schedule_id: None,
         // What it shows is the portal as it was then.
         ..record.clone()
-    })
+    };
+    let storage = storage.of_archive(id.as_deref());
+    keep_or_warn(app, ctx, &record, &storage, own.as_ref(), None).await?;
+    record.warnings = ctx.warnings().len() as u64;
+    Ok(record)
 }
 
 async fn write(

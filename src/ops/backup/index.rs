@@ -1,6 +1,8 @@
 //! Indexes into the archive: captured before anything else is opened, so that the database knows of everything that
 //! they do.
 
+use std::sync::{Mutex, PoisonError};
+
 use archive::{EntryKind, NewEntry, Writer};
 use futures::StreamExt;
 
@@ -18,8 +20,37 @@ pub struct CapturedIndex {
     capture: Capture,
 }
 
+/// What was done with each file of the indexes, for those who tell of it while the backup goes on.
+#[derive(Default)]
+pub struct IndexFiles(Mutex<Vec<IndexFile>>);
+
+/// A file of an index, by its index and path.
+pub struct IndexFile {
+    pub path: String,
+    /// Or else copied.
+    pub linked: bool,
+}
+
+impl IndexFiles {
+    fn add(&self, index: &str, capture: &Capture) {
+        let files = capture
+            .ways()
+            .map(|(path, linked)| IndexFile { path: format!("{index}/{path}"), linked });
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(files);
+    }
+
+    /// Those that were not taken yet.
+    pub fn take(&self) -> Vec<IndexFile> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// Captures all indexes. One that cannot be captured is named and left out: it can be built again.
-pub async fn capture(app: &App, ctx: &JobContext) -> Result<Vec<CapturedIndex>, RunError> {
+pub async fn capture(
+    app: &App,
+    ctx: &JobContext,
+    told: Option<&IndexFiles>,
+) -> Result<Vec<CapturedIndex>, RunError> {
     let mut captured = Vec::new();
     for source in app.portal.indexes() {
         let name = source.name.clone();
@@ -31,6 +62,9 @@ pub async fn capture(app: &App, ctx: &JobContext) -> Result<Vec<CapturedIndex>, 
                 }
                 for warning in capture.warnings() {
                     ctx.warn(format!("index {name}: {warning}"));
+                }
+                if let Some(told) = told {
+                    told.add(&name, &capture);
                 }
                 captured.push(CapturedIndex { name, capture });
             }

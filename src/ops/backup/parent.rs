@@ -2,12 +2,14 @@
 
 mod choice;
 mod known;
+mod lists;
+mod memo;
 
 use std::collections::hash_map::RandomState;
 use std::fs::File;
 use std::hash::BuildHasher;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archive::{Archive, EntryRecord, Link};
@@ -19,6 +21,8 @@ use crate::source::files::FileMeta;
 
 pub use choice::{Candidate, Choice, Wanted, candidates, choose, first_of};
 pub use known::{CHUNKS, Known, record as chunk_record};
+use lists::Lists;
+pub(in crate::ops) use memo::{Memo, keep_or_warn};
 
 /// A file that was changed so shortly before the parent was begun may have been changed again within the same tick of
 /// its clock.
@@ -37,8 +41,8 @@ pub struct Parent {
     pub key: Option<String>,
     /// Unix seconds.
     started: i64,
-    archive: Archive,
     index: Index,
+    lists: Lists,
 }
 
 impl Parent {
@@ -73,7 +77,7 @@ impl Parent {
         else {
             return Ok(Known::default());
         };
-        Known::read(&self.archive, &entry, &list).await
+        Known::read(self.lists.read(&list), &entry, &list).await
     }
 }
 
@@ -86,34 +90,12 @@ struct Index {
 
 impl Index {
     async fn read(archive: &Archive, temp_dir: &Path) -> Result<Self, RunError> {
-        let unusable = |error: std::io::Error| {
-            RunError::Failed(format!("backup.temp_dir {}: {error}", temp_dir.display()))
-        };
-        let file = Arc::new(tempfile::tempfile_in(temp_dir).map_err(unusable)?);
-        let hasher = RandomState::new();
-        let (mut places, mut batch, mut start) = (Vec::new(), Vec::with_capacity(2 * BATCH), 0_u64);
+        let mut new = NewIndex::new(temp_dir)?;
         let mut entries = std::pin::pin!(archive.entries());
         while let Some(entry) = entries.try_next().await? {
-            let place = start + batch.len() as u64;
-            if place >> PLACE_BITS != 0 {
-                return Err(RunError::Failed("the parent lists too much".to_owned()));
-            }
-            places.push(Self::key(&hasher, &entry.path) | place);
-            let record = serde_json::to_vec(&entry)
-                .map_err(|error| RunError::Internal(error.to_string()))?;
-            batch.extend_from_slice(&(record.len() as u32).to_le_bytes());
-            batch.extend_from_slice(&record);
-            if batch.len() >= BATCH {
-                start += batch.len() as u64;
-                batch = write(&file, batch, start).await.map_err(unusable)?;
-            }
+            new.add(&entry).await?;
         }
-        start += batch.len() as u64;
-        write(&file, batch, start).await.map_err(unusable)?;
-        places.sort_unstable();
-        let file = Arc::into_inner(file)
-            .ok_or_else(|| RunError::Internal("a list is still being written".to_owned()))?;
-        Ok(Self { file, hasher, places })
+        new.finish().await
     }
 
     fn key(hasher: &RandomState, path: &str) -> u64 {
@@ -140,6 +122,65 @@ impl Index {
         }
         Ok(None)
     }
+}
+
+/// An index being made.
+struct NewIndex {
+    file: Arc<File>,
+    hasher: RandomState,
+    places: Vec<u64>,
+    /// Records that are still to be written, and where they begin.
+    batch: Vec<u8>,
+    start: u64,
+    temp_dir: PathBuf,
+}
+
+impl NewIndex {
+    fn new(temp_dir: &Path) -> Result<Self, RunError> {
+        let file = tempfile::tempfile_in(temp_dir).map_err(|error| unusable(temp_dir, &error))?;
+        Ok(Self {
+            file: Arc::new(file),
+            hasher: RandomState::new(),
+            places: Vec::new(),
+            batch: Vec::with_capacity(2 * BATCH),
+            start: 0,
+            temp_dir: temp_dir.to_owned(),
+        })
+    }
+
+    async fn add(&mut self, entry: &EntryRecord) -> Result<(), RunError> {
+        let place = self.start + self.batch.len() as u64;
+        if place >> PLACE_BITS != 0 {
+            return Err(RunError::Failed("the parent lists too much".to_owned()));
+        }
+        self.places.push(Index::key(&self.hasher, &entry.path) | place);
+        let record =
+            serde_json::to_vec(entry).map_err(|error| RunError::Internal(error.to_string()))?;
+        self.batch.extend_from_slice(&(record.len() as u32).to_le_bytes());
+        self.batch.extend_from_slice(&record);
+        if self.batch.len() >= BATCH { self.flush().await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self) -> Result<(), RunError> {
+        let batch = std::mem::take(&mut self.batch);
+        self.start += batch.len() as u64;
+        self.batch = write(&self.file, batch, self.start)
+            .await
+            .map_err(|error| unusable(&self.temp_dir, &error))?;
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<Index, RunError> {
+        self.flush().await?;
+        self.places.sort_unstable();
+        let file = Arc::into_inner(self.file)
+            .ok_or_else(|| RunError::Internal("a list is still being written".to_owned()))?;
+        Ok(Index { file, hasher: self.hasher, places: self.places })
+    }
+}
+
+fn unusable(temp_dir: &Path, error: &std::io::Error) -> RunError {
+    RunError::Failed(format!("backup.temp_dir {}: {error}", temp_dir.display()))
 }
 
 /// Writes what ends at `end`; gives back the empty buffer.

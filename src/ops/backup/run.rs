@@ -9,8 +9,8 @@ use archive::{
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 
 use super::chunked::Base;
-use super::index::CapturedIndex;
-use super::parent::{Candidate, Choice, Wanted, choose, first_of};
+use super::index::{CapturedIndex, IndexFiles};
+use super::parent::{Candidate, Choice, Wanted, choose, first_of, keep_or_warn};
 use super::sending::{Kept, RemainsJournal, Sending};
 use super::{BackupRequest, Mode, databases, files, index};
 use crate::app::App;
@@ -62,14 +62,23 @@ impl From<RunError> for JobFailure {
 
 /// Runs the backup that a job asks for. Whatever it left in the storage when it fails is removed.
 pub(in crate::ops) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Finished, JobFailure> {
-    run_upon(app, ctx, None).await
+    run_one(app, ctx, None).await
 }
 
-/// The same; an increment adds to the first of `upon` that will do.
-pub(in crate::ops) async fn run_upon(
+/// How one source is backed up by itself.
+#[derive(Clone, Copy)]
+pub(in crate::ops) struct OneSource<'a> {
+    /// An increment adds to the first of them that will do.
+    pub upon: &'a [Candidate],
+    /// Gets the files of its index.
+    pub told: &'a IndexFiles,
+}
+
+/// The same of one source.
+pub(in crate::ops) async fn run_one(
     app: &Arc<App>,
     ctx: &JobContext,
-    upon: Option<&[Candidate]>,
+    one: Option<OneSource<'_>>,
 ) -> Result<Finished, JobFailure> {
     let request: BackupRequest =
         serde_json::from_value(ctx.job.request.clone()).map_err(|error| {
@@ -78,7 +87,7 @@ pub(in crate::ops) async fn run_upon(
     let params = app.unseal_params(&request.storage_params).map_err(failed)?;
     let storage = app.storages.resolve(request.storage_type, &params).map_err(failed)?;
     let mut restarts = 0;
-    let attempt = Attempt { app, ctx, request: &request, storage: &storage, upon };
+    let attempt = Attempt { app, ctx, request: &request, storage: &storage, one };
     loop {
         match attempt.run().await {
             Err(RunError::Database(error @ DatabaseError::DefinitionChanged { .. }))
@@ -127,8 +136,8 @@ struct Attempt<'a> {
     ctx: &'a JobContext,
     request: &'a BackupRequest,
     storage: &'a Storage,
-    /// None: an increment adds to what lies in its own storage.
-    upon: Option<&'a [Candidate]>,
+    /// None: it is of the portal, and an increment adds to what lies in its own storage.
+    one: Option<OneSource<'a>>,
 }
 
 /// What is to be read, and what it is compared with.
@@ -155,7 +164,8 @@ impl Attempt<'_> {
             prepared = self.prepare(started) => prepared?,
             () = ctx.cancel.cancelled() => return Err(RunError::Cancelled),
         };
-        let parent = sources.base.parent.as_ref().map(|parent| parent.id);
+        let base = Arc::clone(&sources.base);
+        let parent = base.parent.as_ref().map(|parent| parent.id);
         ctx.progress.add_total(sources.bytes);
         let journal = Arc::new(RemainsJournal(ctx.clone()));
         let expected = Ratio::default().of(sources.bytes);
@@ -185,8 +195,8 @@ impl Attempt<'_> {
             })
         };
         let kept = sent.store(app, ctx, storage, check).await?;
-        let Kept { name, url, id, locked_until, stored } = kept;
-        let record = ArchiveRecord {
+        let Kept { name, url, id, locked_until, stored, own } = kept;
+        let mut record = ArchiveRecord {
             // DocSpace's clients find a backup in the history by the id of its task.
             id: ctx.job.id,
             tenant_id: ctx.job.tenant_id,
@@ -209,17 +219,21 @@ impl Attempt<'_> {
             proved_on: None,
             removed_on: None,
             missing_since: None,
-            warnings: ctx.warnings().len() as u64,
+            warnings: 0,
             job_id: Some(ctx.job.id),
             schedule_id: request.schedule_id,
         };
+        let storage = storage.of_archive(id.as_deref());
+        let (own, parent) = (own.as_ref(), base.parent.as_ref());
+        keep_or_warn(app, ctx, &record, &storage, own, parent).await?;
+        record.warnings = ctx.warnings().len() as u64;
         Ok(finished(app, record))
     }
 
     /// Captures the indexes, then opens the snapshots, and counts all of it; the archive's name beside.
     async fn prepare(&self, started: Timestamp) -> Result<(Sources, String), RunError> {
         let portal = &self.app.portal;
-        let indexes = index::capture(self.app, self.ctx).await?;
+        let indexes = index::capture(self.app, self.ctx, self.one.map(|one| one.told)).await?;
         let base = Arc::new(self.base().await?);
         let plan = files::plan(portal, &portal.tenants().await?).await?;
         let snapshots = self.open_snapshots().await?;
@@ -249,8 +263,8 @@ impl Attempt<'_> {
         if request.mode == Mode::Full {
             return Base::new(None);
         }
-        if let Some(upon) = self.upon {
-            return match first_of(self.app, upon).await {
+        if let Some(one) = self.one {
+            return match first_of(self.app, one.upon).await {
                 Ok(parent) => Base::new(Some(parent)),
                 Err(why) => self.no_base(why),
             };

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::run::RunError;
 use crate::app::App;
-use crate::encryption::{Sealing, Stored};
+use crate::encryption::{OwnKey, Sealing, Stored};
 use crate::jobs::{Cancel, CancelReason, JobContext};
 use crate::limits::Rate;
 use crate::ops::fingerprint::{Fingerprint, read_back};
@@ -68,13 +68,14 @@ impl Sending {
         let uploaded = self.uploading.await;
         let uploaded = uploaded.map_err(|error| RunError::Internal(error.to_string()));
         // An encryption that failed says more than the writer, whose bytes it no longer took.
-        let stored = match self.sealing.finish().await {
-            Ok(sealed) => written.map(|written| sealed.or(written)),
-            Err(error) => Err(error.into()),
+        let (stored, own) = match self.sealing.finish().await {
+            Ok(Some(sealed)) => (written.map(|_| Some(sealed.stored)), Some(sealed.key)),
+            Ok(None) => (written, None),
+            Err(error) => (Err(error.into()), None),
         };
         match (stored, uploaded.flatten()) {
             (Ok(Some(stored)), Ok((upload, sent))) => {
-                Ok(Sent { name: self.name, upload, sent, stored })
+                Ok(Sent { name: self.name, upload, sent, stored, own })
             }
             // The storage's own error says more than that the stream was closed.
             (_, Err(error)) => Err(error),
@@ -122,6 +123,7 @@ pub(in crate::ops) struct Sent {
     upload: Upload,
     sent: Fingerprint,
     pub stored: Stored,
+    own: Option<OwnKey>,
 }
 
 /// An archive that its storage shows, and gave back as it was sent.
@@ -132,6 +134,8 @@ pub(in crate::ops) struct Kept {
     pub id: Option<String>,
     pub locked_until: Option<Timestamp>,
     pub stored: Stored,
+    /// What opens it, when it was encrypted.
+    pub own: Option<OwnKey>,
 }
 
 impl Sent {
@@ -144,7 +148,7 @@ impl Sent {
         storage: &Storage,
         check: impl Future<Output = Result<(), RunError>>,
     ) -> Result<Kept, RunError> {
-        let Self { name, upload, sent, stored } = self;
+        let Self { name, upload, sent, stored, own } = self;
         ctx.progress.phase("storing");
         let locked_until = upload.locked_until();
         let id = upload.complete().await?;
@@ -169,6 +173,6 @@ impl Sent {
             return Err(error);
         }
         let url = storage.object_url(&name).to_string();
-        Ok(Kept { name, url, id, locked_until, stored })
+        Ok(Kept { name, url, id, locked_until, stored, own })
     }
 }

@@ -19,7 +19,7 @@ use crate::jobs::{
     CancelReason, Cleaned, Finished, Job, JobContext, JobFailure, JobFilter, JobKind, NewJob,
 };
 use crate::ops::OpError;
-use crate::ops::backup::{self, BackupRequest, Candidate, Mode};
+use crate::ops::backup::{self, BackupRequest, Candidate, IndexFiles, Mode, OneSource};
 
 /// How long a portal's restore is left alone before it is looked again whether it has ended.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -138,7 +138,8 @@ pub async fn start(app: &App, wanted: StartBackup) -> Result<Operation, BackupRe
 async fn candidates(app: &App, root: &Folder, whole: &[Folder]) -> Result<Vec<Candidate>, OpError> {
     let mut candidates = Vec::new();
     for folder in whole {
-        if let Some(record) = app.catalog.archives().by_url(folder.archive_url()).await? {
+        let Some(url) = folder.archive_url().await? else { continue };
+        if let Some(record) = app.catalog.archives().by_url(url).await? {
             candidates.push(Candidate { record, place: Some(folder.place_in(root)) });
         }
     }
@@ -196,8 +197,14 @@ pub(in crate::ops) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Fini
         "Started backup process. Backing up data to directory = '{}'",
         request.location.shown
     );
-    app.catalog.operations().say(ctx.job.id, Message::now(text), true).await.map_err(failed)?;
-    let result = telling::beside(app, ctx, Run { app, ctx, request: &request }.run()).await;
+    app.catalog
+        .operations()
+        .say(ctx.job.id, vec![Message::now(text)], true)
+        .await
+        .map_err(failed)?;
+    let told = IndexFiles::default();
+    let run = Run { app, ctx, request: &request, told: &told };
+    let result = telling::beside(app, ctx, &told, run.run()).await;
     for warning in ctx.warnings() {
         operations::say(app, ctx.job.id, Message::now(warning)).await;
     }
@@ -254,6 +261,8 @@ struct Run<'a> {
     app: &'a Arc<App>,
     ctx: &'a JobContext,
     request: &'a Request,
+    /// What becomes of the index's files.
+    told: &'a IndexFiles,
 }
 
 impl Run<'_> {
@@ -266,7 +275,7 @@ impl Run<'_> {
         let target = Folder::open(self.app, &self.request.target).map_err(failed)?;
         match self.request.incremental {
             true => self.claim(&source, &root).await?,
-            false if target.has(ARCHIVE).await.map_err(failed)? => {
+            false if target.archive().await.map_err(failed)?.is_some() => {
                 return Err(failed(
                     "Denying request to perform a full backup to an existing backup folder. Try doing an \
                      incremental backup instead.",
@@ -301,7 +310,8 @@ impl Run<'_> {
             false => Vec::new(),
         };
         let upon = candidates(self.app, root, &whole).await.map_err(failed)?;
-        let finished = backup::run_upon(&single, self.ctx, Some(&upon)).await?;
+        let one = OneSource { upon: &upon, told: self.told };
+        let finished = backup::run_one(&single, self.ctx, Some(one)).await?;
         if upon.is_empty() && !whole.is_empty() {
             self.ctx.warn(
                 "a full backup was made, for the catalog knows none of the backups of this folder",

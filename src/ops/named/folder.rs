@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
+use archive::ReadAt;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use super::document;
 use super::location::Location;
 use crate::app::App;
-use crate::catalog::SourceKind;
-use crate::encryption::{Keys, Opened, sealed};
+use crate::catalog::{ArchiveRecord, SourceKind};
+use crate::encryption::{ENDING, Keys, Opened, is_encrypted, sealed};
 use crate::ops::{OpError, unopened};
 use crate::storage::{JournalError, Remains, Storage, UploadHint, UploadJournal};
 
@@ -38,6 +40,14 @@ pub fn increment_name(at: Timestamp) -> String {
     format!("{INCREMENT}{}", at.strftime("%Y-%m-%d %H-%M-%S"))
 }
 
+/// The name that is not in use, of the two that an archive or a document may have.
+pub fn other_name(name: &str) -> String {
+    match name.strip_suffix(ENDING) {
+        Some(clear) => clear.to_owned(),
+        None => format!("{name}{ENDING}"),
+    }
+}
+
 /// One folder of a backup.
 #[derive(Clone)]
 pub struct Folder {
@@ -52,13 +62,48 @@ impl Folder {
         Ok(Self { location: location.clone(), storage: location.storage(app)?, keys })
     }
 
+    /// The folder that an archive of one source lies in.
+    pub fn of(app: &App, record: &ArchiveRecord) -> Result<Self, OpError> {
+        let location = Location {
+            shown: record.url.clone(),
+            storage_type: record.storage_type,
+            storage_params: record.storage_params.clone(),
+        };
+        Self::open(app, &location)
+    }
+
     pub fn url(&self) -> &url::Url {
         self.storage.url()
     }
 
-    /// The address of its archive.
-    pub fn archive_url(&self) -> String {
-        self.storage.object_url(ARCHIVE).to_string()
+    /// The name of its archive; None: it has none.
+    pub async fn archive(&self) -> Result<Option<String>, OpError> {
+        self.present(ARCHIVE).await
+    }
+
+    /// The address of its archive, if it has one.
+    pub async fn archive_url(&self) -> Result<Option<String>, OpError> {
+        let name = self.archive().await?;
+        Ok(name.map(|name| self.storage.object_url(&name).to_string()))
+    }
+
+    /// What is called so, or so with `.age` behind it: whoever encrypts anew writes the other and removes the one. While
+    /// both are there, the one that opens.
+    async fn present(&self, name: &str) -> Result<Option<String>, OpError> {
+        let other = other_name(name);
+        Ok(match (self.has(name).await?, self.has(&other).await?) {
+            (true, true) => match Opened::new(self.object(name).await?, &self.keys).await {
+                Ok(_) => Some(name.to_owned()),
+                Err(_) => Some(other),
+            },
+            (true, false) => Some(name.to_owned()),
+            (false, true) => Some(other),
+            (false, false) => None,
+        })
+    }
+
+    async fn object(&self, name: &str) -> Result<Arc<dyn ReadAt>, OpError> {
+        Ok(Arc::new(self.storage.open(name).await?))
     }
 
     /// Whether the folder is there; prefixes of buckets always are.
@@ -80,11 +125,13 @@ impl Folder {
 
     /// A JSON object, encrypted or not; None: there is no such file.
     pub async fn read(&self, name: &str) -> Result<Option<Map<String, Value>>, OpError> {
-        if !self.has(name).await? {
-            return Ok(None);
-        }
-        let object = Arc::new(self.storage.open(name).await?);
-        let opened = Opened::new(object, &self.keys).await.map_err(|e| unopened(name, &e))?;
+        let Some(name) = &self.present(name).await? else { return Ok(None) };
+        self.read_with(name, &self.keys).await.map(Some)
+    }
+
+    async fn read_with(&self, name: &str, keys: &Arc<Keys>) -> Result<Map<String, Value>, OpError> {
+        let object = self.object(name).await?;
+        let opened = Opened::new(object, keys).await.map_err(|error| unopened(name, &error))?;
         let clear = opened.clear();
         let unreadable = |why: &str| OpError::Invalid(format!("{name}: {why}"));
         if clear.len() > LONGEST {
@@ -93,7 +140,27 @@ impl Folder {
         let bytes = clear.read_at(0..clear.len()).await;
         let bytes = bytes.map_err(|error| OpError::Unavailable(format!("{name}: {error}")))?;
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-        serde_json::from_slice(bytes).map(Some).map_err(|error| unreadable(&error.to_string()))
+        serde_json::from_slice(bytes).map_err(|error| unreadable(&error.to_string()))
+    }
+
+    /// Encrypts its documents for the recipients that are configured now, where they are encrypted or hold secrets.
+    /// `keys`: what opens them.
+    pub async fn rekey_documents(&self, keys: &Arc<Keys>) -> Result<(), OpError> {
+        for kind in [SourceKind::Database, SourceKind::Filesystem] {
+            let name = document_name(kind);
+            let Some(present) = self.present(name).await? else { continue };
+            let encrypted = is_encrypted(&*self.object(&present).await?).await;
+            let encrypted = encrypted.map_err(|error| OpError::Unavailable(error.to_string()))?;
+            let document = self.read_with(&present, keys).await?;
+            if !encrypted && !document::stored(kind, document.clone(), false).1 {
+                continue;
+            }
+            let other = if present == name { other_name(name) } else { name.to_owned() };
+            let text = serde_json::to_string_pretty(&document).map_err(OpError::internal)?;
+            self.write_sealed(&other, text).await?;
+            self.remove(&present).await?;
+        }
+        Ok(())
     }
 
     /// Writes a small file, in the place of one of that name.
@@ -155,7 +222,7 @@ impl Folder {
         Ok(whole)
     }
 
-    /// Where its archive lies as seen from an increment of `root`.
+    /// Where its archive lies as seen from an increment of `root`, whatever keys it is encrypted with.
     pub fn place_in(&self, root: &Self) -> String {
         let name =
             self.location.shown.rsplit('/').next().filter(|_| self.location != root.location);
@@ -166,17 +233,18 @@ impl Folder {
     }
 
     async fn is_whole(&self, kind: SourceKind) -> Result<bool, OpError> {
-        Ok(self.has(document_name(kind)).await? && self.has(ARCHIVE).await?)
+        let document = self.present(document_name(kind)).await?;
+        Ok(document.is_some() && self.archive().await?.is_some())
     }
 
     /// Whether it lies anywhere in here.
     pub async fn has_document(&self, app: &App, kind: SourceKind) -> Result<bool, OpError> {
         for location in self.increments().await? {
-            if Self::open(app, &location)?.has(document_name(kind)).await? {
+            if Self::open(app, &location)?.present(document_name(kind)).await?.is_some() {
                 return Ok(true);
             }
         }
-        self.has(document_name(kind)).await
+        Ok(self.present(document_name(kind)).await?.is_some())
     }
 }
 

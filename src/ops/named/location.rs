@@ -23,6 +23,7 @@ pub struct Location {
 impl Location {
     /// `OpError::Invalid` when the place lies outside what requests may name. Nothing is asked or made.
     pub fn parse(app: &App, text: &str) -> Result<Self, OpError> {
+        let text = &unescaped(text.trim());
         let (storage_type, name, value) = if text.contains("://") {
             (StorageType::CustomCloud, "url", text.to_owned())
         } else {
@@ -76,22 +77,28 @@ fn below(url: &str, name: &str) -> Result<String, OpError> {
     Ok(url.into())
 }
 
+/// What was meant: a shell, or a careless client, makes `c:\temp` a tab, and no path has control characters.
+fn unescaped(text: &str) -> String {
+    let mut path = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\u{8}' => path.push_str("\\b"),
+            '\t' => path.push_str("\\t"),
+            '\n' => path.push_str("\\n"),
+            '\u{c}' => path.push_str("\\f"),
+            '\r' => path.push_str("\\r"),
+            c => path.push(c),
+        }
+    }
+    path
+}
+
 /// The parts of a path below the root: a drive letter, `~` and leading slashes stand for the root, and so does the
 /// root's own path.
 fn parts(text: &str, root: &Path) -> Result<Vec<String>, &'static str> {
-    // A shell, or a careless client, makes `c:\temp` a tab; no path has control characters, so they can be told.
-    let mut path = String::with_capacity(text.len());
-    for c in text.trim().chars() {
-        match c {
-            '\u{8}' => path.push_str("/b"),
-            '\t' => path.push_str("/t"),
-            '\n' => path.push_str("/n"),
-            '\u{c}' => path.push_str("/f"),
-            '\r' => path.push_str("/r"),
-            '\\' => path.push('/'),
-            c if c.is_control() => return Err("it holds a control character"),
-            c => path.push(c),
-        }
+    let mut path = unescaped(text.trim()).replace('\\', "/");
+    if path.contains(char::is_control) {
+        return Err("it holds a control character");
     }
     if let Some(below) = below_root(&path, root) {
         path = below;

@@ -102,7 +102,11 @@ pub(super) async fn begin(
 
 /// Tells the clients of a job's operation; that it cannot be told must not end the job.
 pub(super) async fn say(app: &App, job: Uuid, message: Message) {
-    if let Err(error) = app.catalog.operations().say(job, message, false).await {
+    say_all(app, job, vec![message]).await;
+}
+
+pub(super) async fn say_all(app: &App, job: Uuid, messages: Vec<Message>) {
+    if let Err(error) = app.catalog.operations().say(job, messages, false).await {
         tracing::warn!(%job, %error, "a message could not be recorded");
     }
 }

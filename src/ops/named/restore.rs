@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::folder::{ARCHIVE, FAILURE, Folder, document_name};
+use super::folder::{FAILURE, Folder, document_name};
 use super::location::Location;
 use super::sources::{self, RestoredIndex, SourcePlace};
 use super::target::{self, Archived};
@@ -132,10 +132,12 @@ pub async fn start(app: &App, wanted: StartRestore) -> Result<Operation, Restore
         journals: wanted.journals,
         defrag: wanted.defrag,
     };
-    let archive = match newest {
-        Some(newest) => {
-            app.catalog.archives().by_url(newest.archive_url()).await.map_err(OpError::from)?
-        }
+    let url = match newest {
+        Some(newest) => newest.archive_url().await?,
+        None => None,
+    };
+    let archive = match url {
+        Some(url) => app.catalog.archives().by_url(url).await.map_err(OpError::from)?,
         None => None,
     };
     let archive = archive.map(|record| record.id);
@@ -243,7 +245,11 @@ pub(in crate::ops) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Fini
         SourceKind::Filesystem => "filesystem",
     };
     let text = format!("Restoring {noun} {} from {shown}", request.name);
-    app.catalog.operations().say(ctx.job.id, Message::now(text), true).await.map_err(failed)?;
+    app.catalog
+        .operations()
+        .say(ctx.job.id, vec![Message::now(text)], true)
+        .await
+        .map_err(failed)?;
     let run = Run { app, ctx, request: &request };
     let finished = run.run().await?;
     app.catalog.sources().set_ready(ctx.job.id, true).await.map_err(failed)?;
@@ -335,12 +341,13 @@ impl Run<'_> {
         let record = record.ok_or_else(|| failed("its record is gone"))?;
         let source = sources::restored(self.app, &record).map_err(failed)?;
         let single = source.single(self.app, &[]).map_err(failed)?;
+        let archive = self.archive_name(&folder).await?;
         let from = RestoreRequest::of(ArchiveChoice::Stored {
             storage_type: folder.location.storage_type,
             storage_params: folder.location.storage_params.clone(),
             path: match folder.location.storage_params.get("filePath") {
-                Some(path) if !path.is_empty() => format!("{path}/{ARCHIVE}"),
-                _ => ARCHIVE.to_owned(),
+                Some(path) if !path.is_empty() => format!("{path}/{archive}"),
+                _ => archive,
             },
         });
         portal::run_request(&single, self.ctx, &from).await
@@ -370,6 +377,11 @@ impl Run<'_> {
         Ok((folder, document.unwrap_or_default()))
     }
 
+    async fn archive_name(&self, folder: &Folder) -> Result<String, JobFailure> {
+        let name = folder.archive().await.map_err(failed)?;
+        name.ok_or_else(|| self.no_backup())
+    }
+
     fn no_backup(&self) -> JobFailure {
         failed(format!("{} doesn't look like a valid backup", self.request.backup.shown))
     }
@@ -377,9 +389,10 @@ impl Run<'_> {
     /// What the archive holds: one source of the kind that is asked for; and what it calls its index, if it has one.
     async fn archived(&self, folder: &Folder) -> Result<(Archived, Option<String>), JobFailure> {
         let storage = folder.location.storage(self.app).map_err(failed)?;
-        let object = storage.open(ARCHIVE).await.map_err(failed)?;
+        let name = self.archive_name(folder).await?;
+        let object = storage.open(&name).await.map_err(failed)?;
         let opened = Opened::new(Arc::new(object), &self.app.keys).await;
-        let opened = opened.map_err(|error| failed(unopened(ARCHIVE, &error)))?;
+        let opened = opened.map_err(|error| failed(unopened(&name, &error)))?;
         let archive = Archive::open(opened.clear()).await.map_err(|_| self.no_backup())?;
         let info = archive.info().filter(|info| info.layout == "source");
         let info = info.ok_or_else(|| self.no_backup())?;

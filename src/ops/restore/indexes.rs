@@ -7,6 +7,7 @@ use super::contents::{Contents, Only};
 use super::plan::RestorePlan;
 use super::space::Needs;
 use super::targets::{FilesystemTarget, Targets};
+use crate::app::App;
 use crate::portal::{EXTRA_INDEX, INDEXES};
 
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
@@ -48,6 +49,7 @@ pub fn action(
 
 /// Adds to a plan what becomes of the indexes.
 pub async fn judge(
+    app: &App,
     contents: &Contents,
     only: &Only,
     targets: &Targets,
@@ -58,15 +60,17 @@ pub async fn judge(
         let Some(action) = action(contents, only, targets, target) else { continue };
         let counted = contents.files.get(&target.position).copied().unwrap_or_default();
         let name = &target.name;
-        plan.warnings.push(match action {
-            IndexAction::Replace => format!(
+        match action {
+            // A source by itself is restored into a new place, which nothing writes yet.
+            _ if app.single.is_some() => {}
+            IndexAction::Replace => plan.warnings.push(format!(
                 "index {name} is replaced: whatever writes it must be stopped until the restore has ended"
-            ),
-            IndexAction::Rebuild => format!(
+            )),
+            IndexAction::Rebuild => plan.warnings.push(format!(
                 "the archive has no index {name}: its folder is emptied, so that the search builds it again when it \
                  is started; stop it until the restore has ended"
-            ),
-        });
+            )),
+        }
         needs.add(format!("index {name}"), counted.bytes, target.filesystem.space().await);
         if let Err(error) = target.filesystem.check_writable().await {
             plan.problems.push(format!("index {name}: {error}"));

@@ -136,7 +136,7 @@ pub async fn make(
         let Some(target) = target else { continue };
         judge_filesystem(app, only, contents, *counted, target, &mut needs, &mut plan).await;
     }
-    indexes::judge(contents, only, targets, &mut needs, &mut plan).await;
+    indexes::judge(app, contents, only, targets, &mut needs, &mut plan).await;
     needs.tell(&mut plan);
     plan.rows = plan.tables.iter().filter_map(|table| table.rows).sum();
     // Reading the archive, loading rows and writing files, as slow as slow discs are.

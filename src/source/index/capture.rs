@@ -447,7 +447,7 @@ impl One<'_, '_> {
                     if !seen.is_of(&to) {
                         return Err(Trouble::Moved);
                     }
-                    self.note(name, &stat, seen);
+                    self.note(name, &stat, seen, true);
                     return Ok(None);
                 }
                 Err(Errno::NOENT) => return Err(Trouble::Moved),
@@ -458,7 +458,7 @@ impl One<'_, '_> {
         Ok(Some((name.to_owned(), file)))
     }
 
-    fn note(&mut self, name: &str, stat: &Stat, seen: Seen) {
+    fn note(&mut self, name: &str, stat: &Stat, seen: Seen, linked: bool) {
         let meta = FileMeta {
             path: self.full(name),
             size: seen.size,
@@ -467,14 +467,14 @@ impl One<'_, '_> {
             // Not the time of its last change of status: that is when we linked it.
             version: Some(stat.st_mtime_nsec.to_string()),
         };
-        self.work.files.push(Captured { meta, seen });
+        self.work.files.push(Captured { meta, seen, linked });
     }
 
     fn empty_folder(&mut self, modified: i64) -> Result<(), Trouble> {
         let path = self.path.to_owned();
         let stat = rustix::fs::stat(&self.into).map_err(|errno| self.failed("", errno))?;
         let meta = FileMeta { path, size: 0, modified, is_directory: true, version: None };
-        self.work.files.push(Captured { meta, seen: Seen::of(&stat) });
+        self.work.files.push(Captured { meta, seen: Seen::of(&stat), linked: false });
         Ok(())
     }
 
@@ -515,7 +515,7 @@ impl One<'_, '_> {
         if Seen::of(&before) != Seen::of(&after) || seen.size != Seen::of(&after).size {
             return Err(Trouble::Moved);
         }
-        self.note(name, &before, seen);
+        self.note(name, &before, seen, false);
         Ok(())
     }
 }

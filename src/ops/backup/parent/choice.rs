@@ -4,7 +4,7 @@ use archive::{Archive, Link, MAX_LINKS, ManifestInfo};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use super::{Index, Parent};
+use super::{Index, Lists, Memo, Parent};
 use crate::app::App;
 use crate::catalog::{ArchiveFilter, ArchiveRecord};
 use crate::ops::backup::run::RunError;
@@ -16,8 +16,8 @@ use crate::storage::{Storage, StorageType};
 const TRIED: usize = 5;
 
 /// Increments need the list of what their parent holds.
-const LOCKED: &str = "it is encrypted, and this service has no identity that opens it (encryption.identity_file, or \
-                      the passphrase)";
+const LOCKED: &str = "it is encrypted, this service has no identity that opens it (encryption.identity_file, or the \
+                      passphrase), and the catalog has kept nothing of it";
 
 /// What an increment must fit to.
 pub struct Wanted<'a> {
@@ -102,9 +102,21 @@ pub async fn candidates(app: &App, wanted: &Wanted<'_>) -> Result<Vec<ArchiveRec
     Ok(records)
 }
 
-/// Opens an archive to add to it. Errors say what it is unfit for.
+/// Opens an archive to add to it, or takes what was kept of it. Errors say what it is unfit for.
 async fn open(app: &App, candidate: &Candidate) -> Result<Parent, String> {
-    let Candidate { record, place } = candidate;
+    let why = match read(app, candidate).await {
+        Ok(parent) => return Ok(parent),
+        Err(why) => why,
+    };
+    match Memo::read(app, &candidate.record).await {
+        Ok(None) => Err(why),
+        Ok(Some(memo)) => remembered(app, candidate, memo).await,
+        Err(error) => Err(format!("{why}; what the catalog kept of it cannot be used: {error}")),
+    }
+}
+
+async fn read(app: &App, candidate: &Candidate) -> Result<Parent, String> {
+    let record = &candidate.record;
     let archive = archives::open(app, record).await.map_err(|error| match error {
         OpError::Locked(_) => LOCKED.to_owned(),
         error => error.to_string(),
@@ -115,6 +127,38 @@ async fn open(app: &App, candidate: &Candidate) -> Result<Parent, String> {
     };
     fits(app, record, &info)?;
     archive.check_links().await.map_err(|error| error.to_string())?;
+    let index = Index::read(&archive, &app.config.backup.temp_dir)
+        .await
+        .map_err(|error| error.to_string())?;
+    let size = archive.size();
+    let memo = Memo { info, size, manifest, index, lists: Lists::Archive(archive) };
+    parent(candidate, memo)
+}
+
+/// A parent that nothing here opens. It and all that it needs must be there, as long as they were.
+async fn remembered(app: &App, candidate: &Candidate, memo: Memo) -> Result<Parent, String> {
+    fits(app, &candidate.record, &memo.info)?;
+    is_there(app, &candidate.record).await?;
+    for link in &memo.info.links {
+        let id = link.id.parse().map_err(|_| format!("it needs {}, which has no id", link.name))?;
+        let record = archives::get(app, None, id).await.map_err(|error| error.to_string())?;
+        is_there(app, &record).await?;
+    }
+    parent(candidate, memo)
+}
+
+async fn is_there(app: &App, record: &ArchiveRecord) -> Result<(), String> {
+    let unreadable = |error| format!("{}: {error}", record.name);
+    let length = archives::stored(app, record).await.map_err(unreadable)?.len();
+    match length == record.size {
+        true => Ok(()),
+        false => Err(format!("{} has {length} bytes where it had {}", record.name, record.size)),
+    }
+}
+
+fn parent(candidate: &Candidate, memo: Memo) -> Result<Parent, String> {
+    let Candidate { record, place } = candidate;
+    let Memo { info, size, manifest, index, lists } = memo;
     if info.links.len() + 1 > MAX_LINKS {
         return Err(format!("it builds on {} others already", info.links.len()));
     }
@@ -125,22 +169,19 @@ async fn open(app: &App, candidate: &Candidate) -> Result<Parent, String> {
         name: record.name.clone(),
         url: Some(record.url.clone()),
         place: place.clone(),
-        size: archive.size(),
+        size,
         // Another encryption changes the catalog's, which is that of the stored bytes.
-        sha256: (record.size == archive.size()).then(|| record.sha256.clone()),
+        sha256: (record.size == size).then(|| record.sha256.clone()),
         manifest,
         started_on: info.started_on,
     };
-    let index = Index::read(&archive, &app.config.backup.temp_dir)
-        .await
-        .map_err(|error| error.to_string())?;
     Ok(Parent {
         id: record.id,
         links: std::iter::once(link).chain(info.links).collect(),
         key: info.chunk_key,
         started: started.as_second(),
-        archive,
         index,
+        lists,
     })
 }
 

@@ -1,7 +1,9 @@
 //! The chunks of one entry that an archive has already.
 
-use archive::{Archive, EntryRecord, Segment, cut_segments};
+use archive::{EntryRecord, Segment, cut_segments};
+use bytes::Bytes;
 use futures::TryStreamExt;
+use futures::stream::BoxStream;
 
 use crate::ops::backup::run::RunError;
 
@@ -29,8 +31,9 @@ pub struct Known {
 }
 
 impl Known {
+    /// `content`: of the list.
     pub(super) async fn read(
-        archive: &Archive,
+        mut content: BoxStream<'static, Result<Bytes, RunError>>,
         entry: &EntryRecord,
         list: &EntryRecord,
     ) -> Result<Self, RunError> {
@@ -38,7 +41,6 @@ impl Known {
         let starts = archive::starts(&segments);
         let mut chunks = Vec::with_capacity(list.size as usize / RECORD);
         let (mut place, mut carry) = (0_u64, Vec::new());
-        let mut content = std::pin::pin!(archive.read(list, None));
         while let Some(piece) = content.try_next().await? {
             carry.extend_from_slice(&piece);
             let mut records = carry.chunks_exact(RECORD);
