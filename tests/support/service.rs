@@ -215,7 +215,7 @@ impl Service {
 
     /// Polls until the restore has ended. Needs no key.
     pub async fn finish_restore(&self) -> Value {
-        let deadline = Instant::now() + Duration::from_secs(120);
+        let deadline = Instant::now() + Duration::from_secs(600);
         loop {
             let path = format!("{}/api/2.0/backup/getrestoreprogress?dump=true", self.base);
             let answer = self.http.get(path).send().await.unwrap();
