@@ -16,7 +16,7 @@ mod warnings;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mysql_async::{Error, Opts};
+use mysql_async::{Error, IoError, Opts};
 
 use self::connect::Session;
 use super::{Database, DatabaseError, Engine, Live, ServerInfo, Snapshot, Staging};
@@ -131,6 +131,7 @@ fn describe(error: &Error) -> String {
         Error::Driver(
             mysql_async::DriverError::FromRow { .. } | mysql_async::DriverError::FromValue { .. },
         ) => "the server answered with an unexpected value".to_owned(),
+        Error::Io(IoError::Io(broken)) => format!("the connection failed: {broken}"),
         other => other.to_string(),
     }
 }
