@@ -23,6 +23,8 @@ use crate::source::database::{DatabaseError, Staging, Trust};
 use crate::source::files::{FilesError, FilesStaging, Replaced};
 use crate::source::restore::{AttemptId, RestoreError, Staged};
 
+/// Bytes of tables and files a second, as a guess until they are loaded: that is slower than reading the archive.
+pub(super) const LOADING: u64 = 30_000_000;
 /// How long a last step that failed is left alone before it is tried again.
 const AGAIN: Duration = Duration::from_secs(2);
 const INTERRUPTED: &str = "the service was stopped while it restored; the portal was put back as it was: \
@@ -290,6 +292,7 @@ impl Attempt<'_> {
         // Loading is the longer part: it is counted from the start.
         let expected = chosen.contents_bytes(app).await;
         ctx.progress.add_total(chosen.size() + expected);
+        ctx.progress.later(expected, LOADING);
         let verified = verified(app, &chosen, self.request.trust, &ctx.progress).await?;
         let placing = app.portal.placing();
         let temp_dir = &app.config.backup.temp_dir;
