@@ -108,6 +108,10 @@ async fn a_docspace_comes_back_and_keeps_what_a_restore_must_keep() {
         .execute(&[
             "create table odd (id int unsigned auto_increment primary key, big bigint unsigned, f float, at datetime(6), txt text, bin blob, g double generated always as (big * 2) stored) charset utf8mb4",
             "insert into odd (id, big, f, at, txt, bin) values (4000000000, 7, 0.1, '2026-01-01 00:00:00.123456', concat('😀', char(0), '\\r\\n;\\\\'), 0x00ff), (5, 0, 1e-38, null, '', null)",
+            "create table past (id int primary key, v int) with system versioning",
+            "insert into past values (1, 1), (2, 1)",
+            "update past set v = 2 where id = 1",
+            "delete from past where id = 2",
             "insert into webstudio_settings (TenantID, ID, UserID, Data, last_modified) values (1, '822ca059-aa8f-4588-bee3-6cd2aa920cdb', '00000000-0000-0000-0000-000000000000', '{}', '2026-01-01 00:00:00')",
             "insert into webstudio_index (index_name, last_modified) values ('files_file', '2026-01-01 00:00:00')",
         ])
@@ -120,6 +124,7 @@ async fn a_docspace_comes_back_and_keeps_what_a_restore_must_keep() {
         .execute(&[
             "delete from odd",
             "update core_user set firstname = 'changed'",
+            "drop table past",
             "create table unknown_to_the_archive (id int primary key, u varchar(38))",
             "insert into backup_backup (id, tenant_id, is_scheduled, name, storage_type, storage_path, created_on, hash, removed, paid) values ('99999999-0000-0000-0000-000000000009', 1, 0, 'made since', 3, '/x', '2026-11-01 00:00:00', '', 0, 0)",
         ])
@@ -188,6 +193,8 @@ async fn a_docspace_comes_back_and_keeps_what_a_restore_must_keep() {
         count("select count(*) from files_file where id = 900 and title = 'later.tar.gz'").await,
         1
     );
+    assert_eq!(count("select count(*) from past for system_time all").await, 3);
+    assert_eq!(count("select v from past").await, 2);
     for kept in [
         "Products/Files/00/00/01/folder_1000/file_9/v1/content.tar.gz",
         "Products/Files/00/00/01/folder_1000/file_900/v1/content.gz",
