@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::jobs::{CancelReason, Cleaned, Finished, Job, JobContext, JobFailure};
 use crate::ops::{OpError, chain, uploads, verify};
 use crate::portal::docspace::restoring;
-use crate::portal::{INDEXES, Placed, PortalError};
+use crate::portal::{INDEXES, KeptBackups, Placed, PortalError};
 use crate::source::database::{DatabaseError, Staging, Trust};
 use crate::source::files::{FilesError, FilesStaging, Replaced};
 use crate::source::restore::{AttemptId, RestoreError, Staged};
@@ -300,7 +300,7 @@ impl Attempt<'_> {
         let mut contents = contents.map_err(RunError::Failed)?;
         let backups = match only.is_everything() {
             true => targets.keep_backups(app).await?,
-            false => Vec::new(),
+            false => KeptBackups::default(),
         };
         let trust = verified.trust;
         let plan =
@@ -354,7 +354,7 @@ impl Attempt<'_> {
         for (position, loading) in databases {
             let mut adjusted = Vec::new();
             if closes && loading.archived.is_none() {
-                for adjustment in restoring::adjustments(backups.clone()) {
+                for adjustment in restoring::adjustments(&backups) {
                     loading.staging.adjust(&adjustment).await?;
                     adjusted.push(adjustment.table().to_owned());
                 }
