@@ -137,14 +137,11 @@ pub async fn plan(
     let chosen = chosen::find(app, tenant_id, request).await?;
     let unreadable = |error: String| OpError::Invalid(format!("{}: {error}", chosen.name));
     let mut damage = None;
-    let mut trust = match request.trust || chosen.record.is_some() {
-        true => Trust::Own,
-        false => Trust::Foreign,
-    };
+    let mut trust = (request.trust || chosen.record.is_some()).then_some(Trust::Own);
     if let Some(progress) = progress {
         progress.add_total(chosen.size());
         match run::verified(app, &chosen, request.trust, progress).await {
-            Ok(verified) => trust = verified.trust,
+            Ok(verified) => trust = Some(verified.trust),
             Err(RunError::Op(error)) => return Err(error),
             Err(error) => damage = Some(error.to_string()),
         }

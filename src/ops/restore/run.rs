@@ -302,7 +302,7 @@ impl Attempt<'_> {
             true => targets.keep_backups(app).await?,
             false => KeptBackups::default(),
         };
-        let trust = verified.trust;
+        let trust = Some(verified.trust);
         let plan =
             plan::make(app, self.request, &only, &chosen, &mut contents, targets, trust).await?;
         for warning in &plan.warnings {
