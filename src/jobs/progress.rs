@@ -29,6 +29,8 @@ pub struct Progress {
     percent: AtomicU8,
     words: Mutex<Words>,
     samples: Mutex<VecDeque<(Instant, u64)>>,
+    /// Bytes of the total that are done later, and how many of them a second at most: work of another kind.
+    later: Mutex<Option<(u64, u64)>>,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +55,7 @@ impl Progress {
             percent: AtomicU8::new(percent.min(99)),
             words: Mutex::default(),
             samples: Mutex::new(VecDeque::from([(now, 0)])),
+            later: Mutex::default(),
         }
     }
 
@@ -61,6 +64,24 @@ impl Progress {
         self.done.store(0, Ordering::Relaxed);
         self.total.store(0, Ordering::Relaxed);
         *lock(&self.following) = None;
+        *lock(&self.later) = None;
+    }
+
+    /// So many bytes of the total wait until what is done now has ended, and go `rate` a second then, or as slowly as
+    /// the rest does now.
+    pub fn later(&self, bytes: u64, rate: u64) {
+        *lock(&self.later) = Some((bytes, rate));
+    }
+
+    /// What waited begins: how fast it goes is not known from what was done before.
+    pub fn now(&self) {
+        self.now_at(Instant::now());
+    }
+
+    fn now_at(&self, now: Instant) {
+        *lock(&self.later) = None;
+        let done = self.done.load(Ordering::Relaxed);
+        *lock(&self.samples) = VecDeque::from([(now, done)]);
     }
 
     /// Names what is being done now.
@@ -132,7 +153,7 @@ impl Progress {
         let percent = percent(done, total);
         let percent = self.percent.fetch_max(percent, Ordering::Relaxed).max(percent);
         let rate = self.rate(now, done);
-        let eta_seconds = (rate > 0 && total > done).then(|| (total - done).div_ceil(rate));
+        let eta_seconds = (rate > 0 && total > done).then(|| self.eta(total - done, rate));
         let words = lock(&self.words);
         ProgressView {
             phase: words.phase.clone(),
@@ -143,6 +164,13 @@ impl Progress {
             eta_seconds,
             current: words.current.clone(),
         }
+    }
+
+    /// In seconds, of what is left.
+    fn eta(&self, left: u64, rate: u64) -> u64 {
+        let (later, its_rate) = lock(&self.later).unwrap_or((0, rate));
+        let later = later.min(left);
+        (left - later).div_ceil(rate) + later.div_ceil(its_rate.min(rate).max(1))
     }
 
     /// The last that is told of a run that has ended; `succeeded` makes it 100 percent.
@@ -200,6 +228,27 @@ mod tests {
         assert_eq!(percent(999, 1000), 99);
         assert_eq!(percent(1000, 1000), 99);
         assert_eq!(percent(u64::MAX / 2, u64::MAX), 49);
+    }
+
+    #[test]
+    fn what_comes_later_is_not_expected_to_go_as_fast() {
+        let begun = Instant::now();
+        let at = |seconds: f64| begun + Duration::from_secs_f64(seconds);
+        let progress = Progress::resume(0, begun);
+        progress.add_total(10_000);
+        progress.later(9_000, 100);
+        progress.add(500);
+        let view = progress.view_at(at(1.0));
+        assert_eq!((view.rate, view.eta_seconds), (500, Some(1 + 90)));
+        progress.add(500);
+        progress.now_at(at(2.0));
+        assert_eq!(progress.view_at(at(2.5)).eta_seconds, None);
+        progress.add(200);
+        let view = progress.view_at(at(4.0));
+        assert_eq!((view.rate, view.eta_seconds), (100, Some(88)));
+        // What is slow now is not expected to become faster.
+        progress.later(8_800, 1_000);
+        assert_eq!(progress.view_at(at(4.0)).eta_seconds, Some(88));
     }
 
     #[test]

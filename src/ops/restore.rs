@@ -80,17 +80,15 @@ pub struct RestoreRequest {
     pub actor: Option<Actor>,
 }
 
-/// Starts a restore. When one is under way, returns that one; [`OpError::Conflict`] while a backup runs.
-/// What cannot be seen without reading the archive fails the job.
+/// Starts a restore. When one is under way, returns that one, though not before the archive was found: who must not
+/// fail for that asks [`running`] first. [`OpError::Conflict`] while a backup runs. What cannot be seen without reading
+/// the archive fails the job.
 pub async fn start(
     app: &App,
     tenant_id: i64,
     request: RestoreRequest,
 ) -> Result<Enqueued, OpError> {
     check(&request)?;
-    if let Some(job) = running(app).await? {
-        return Ok(Enqueued { job, created: false });
-    }
     Targets::resolve(app, request.into.as_deref())?;
     let chosen = chosen::find(app, None, &request).await?;
     if let (Some(record), Some(dump)) = (&chosen.record, request.dump)
@@ -139,14 +137,11 @@ pub async fn plan(
     let chosen = chosen::find(app, tenant_id, request).await?;
     let unreadable = |error: String| OpError::Invalid(format!("{}: {error}", chosen.name));
     let mut damage = None;
-    let mut trust = match request.trust || chosen.record.is_some() {
-        true => Trust::Own,
-        false => Trust::Foreign,
-    };
+    let mut trust = (request.trust || chosen.record.is_some()).then_some(Trust::Own);
     if let Some(progress) = progress {
         progress.add_total(chosen.size());
         match run::verified(app, &chosen, request.trust, progress).await {
-            Ok(verified) => trust = verified.trust,
+            Ok(verified) => trust = Some(verified.trust),
             Err(RunError::Op(error)) => return Err(error),
             Err(error) => damage = Some(error.to_string()),
         }

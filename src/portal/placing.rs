@@ -58,6 +58,8 @@ impl Portal {
 pub struct KeptBackups {
     /// The documents.
     pub ids: Vec<String>,
+    /// The folders that show them, by their numbers.
+    pub shown_in: Vec<String>,
     /// Their folders in the portal's own filesystem.
     pub folders: Vec<String>,
 }
@@ -79,6 +81,8 @@ impl Portal {
             let owners = tenants.iter().filter(|tenant| owner == -1 || tenant.id == owner);
             kept.folders.extend(owners.map(|tenant| document_folder(keeping, tenant.id, id)));
         }
+        let shown_in = identity.folders_of(&kept.ids).await?;
+        kept.shown_in = shown_in.iter().map(i64::to_string).collect();
         Ok(kept)
     }
 }

@@ -32,7 +32,12 @@ pub trait Database: Send + Sync {
     /// What a restore would find here; changes nothing.
     async fn live(&self) -> Result<Live, DatabaseError>;
 
-    /// How many rows live tables have, in their order; None of what is not counted by rows.
+    /// Judges what an archive that is not ours would make, by its text alone: `schemes` are its tables' names and
+    /// definitions. Errors say what a restore would refuse, and why.
+    fn judge(&self, schemes: &[(&str, &str)], objects: &[ObjectText]) -> Result<(), DatabaseError>;
+
+    /// How many rows live tables have, with those of their histories, in the tables' order; None of what is not
+    /// counted by rows.
     async fn count(&self, tables: &[String]) -> Result<Vec<Option<u64>>, DatabaseError>;
 
     /// The digest of a live table, as [`Staging::digest`].

@@ -7,3 +7,4 @@ mod kill;
 mod rekey;
 mod restore;
 mod sources;
+mod swap;

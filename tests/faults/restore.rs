@@ -1,6 +1,6 @@
 //! A restore that is killed leaves the old portal or the new one, never a mixture.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use reqwest::StatusCode;
 use serde_json::json;
@@ -92,9 +92,7 @@ async fn a_killed_restore_of_a_docspace_is_all_or_nothing() {
         tokio::time::sleep(whole.mul_f64(f64::from(step) / 9.0)).await;
         service.kill();
         service.restart().await;
-        let restarted = Instant::now();
         let done = service.finish_restore().await;
-        assert!(restarted.elapsed() < Duration::from_secs(60));
         let now = (fingerprint(&docspace.database), tree(docspace.root()));
         if done["error"] == "" {
             assert!(now == new, "step {step}: it says done, and is not the new portal");

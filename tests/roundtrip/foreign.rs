@@ -166,3 +166,47 @@ async fn tables_without_rows_stay_and_a_newer_schema_is_warned_of() {
     let warnings = jobs["items"][0]["warnings"].to_string();
     assert!(warnings.contains("restart them"), "{jobs}");
 }
+
+#[tokio::test]
+async fn tables_of_this_service_are_no_part_of_a_restore_or_a_proof() {
+    let docspace = DocSpace::create().await;
+    docspace
+        .execute(&[
+            "create table portal_backup_jobs (id int primary key)",
+            "insert into portal_backup_jobs values (7)",
+        ])
+        .await;
+    let service = Service::start(&config(&docspace)).await;
+    std::fs::create_dir_all(service.backups()).unwrap();
+    let path = service.backups().join("own.tar.gz");
+    write(
+        &path,
+        &[
+            ("dump", b"True"),
+            TABLE,
+            ("/databases/scheme/portal_backup_jobs", b"DROP TABLE IF EXISTS `portal_backup_jobs`;\nCREATE TABLE `portal_backup_jobs` (`id` int NOT NULL, PRIMARY KEY (`id`));"),
+            ("/databases/data/portal_backup_jobs", b"REPLACE INTO `portal_backup_jobs` (`id`) VALUES \n(1),\n(2);\n"),
+        ],
+    );
+    let proved = service.cli(&["verify", "--restore", path.to_str().unwrap(), "--json"]);
+    assert!(proved.status.success(), "{}", String::from_utf8_lossy(&proved.stderr));
+    service.restore(&request("own.tar.gz")).await;
+    assert_eq!(docspace.number("select count(*) from odd").await, 0, "it is there");
+    let live = "select group_concat(id) from portal_backup_jobs";
+    assert_eq!(docspace.value(live).await.as_deref(), Some("7"));
+}
+
+#[tokio::test]
+async fn a_plan_says_that_a_hostile_definition_would_be_refused() {
+    let docspace = DocSpace::create().await;
+    let service = Service::start(&config(&docspace)).await;
+    std::fs::create_dir_all(service.backups()).unwrap();
+    let path = service.backups().join("hostile.tar.gz");
+    let hostile: &[u8] =
+        b"CREATE TABLE `h` (`id` int) ENGINE=CONNECT TABLE_TYPE=CSV FILE_NAME='/etc/passwd';";
+    write(&path, &[("dump", b"True"), TABLE, ("/databases/scheme/h", hostile)]);
+    let planned = service.cli(&["restore", path.to_str().unwrap(), "--dry-run", "--json"]);
+    assert_eq!(planned.status.code(), Some(1));
+    let plan: Value = serde_json::from_slice(&planned.stdout).unwrap();
+    assert!(plan["problems"][0].as_str().unwrap().contains("CONNECT"), "{plan}");
+}

@@ -105,6 +105,28 @@ async fn a_portal_in_postgresql_comes_back_as_it_was() {
     );
 }
 
+#[tokio::test]
+async fn a_plan_says_that_views_of_another_service_would_be_refused() {
+    let (portal, database) = (PlainPortal::new(1), Database::new());
+    psql(&database.0, "CREATE TABLE t (a integer); CREATE VIEW seen AS SELECT a FROM t");
+    let config = portal
+        .config()
+        .replace(&format!("sqlite://{}", portal.database().display()), &url(&database.0));
+    let elsewhere = Service::start(&config).await;
+    let archive = elsewhere.backup("Local", json!([])).await;
+    let service = Service::start(&config).await;
+    std::fs::create_dir_all(service.backups()).unwrap();
+    let place = service.backups().join("foreign.tar.gz");
+    std::fs::copy(local_path(&archive), &place).unwrap();
+    let mut body = json!({"url": format!("file://{}", place.display()), "dryRun": true});
+    let plan: Value = service.post("/v1/restores", &body).await.json().await.unwrap();
+    let problem = plan["problems"][0].as_str().unwrap_or_else(|| panic!("{plan}"));
+    assert!(problem.contains("seen") && problem.contains("trust"), "{plan}");
+    body["trust"] = json!(true);
+    let plan: Value = service.post("/v1/restores", &body).await.json().await.unwrap();
+    assert_eq!(plan["problems"], json!([]), "{plan}");
+}
+
 fn differences(left: &str, right: &str) -> String {
     let known: std::collections::HashSet<_> = right.lines().collect();
     left.lines().filter(|line| !known.contains(line)).take(20).collect::<Vec<_>>().join("\n")

@@ -108,6 +108,12 @@ async fn a_docspace_comes_back_and_keeps_what_a_restore_must_keep() {
         .execute(&[
             "create table odd (id int unsigned auto_increment primary key, big bigint unsigned, f float, at datetime(6), txt text, bin blob, g double generated always as (big * 2) stored) charset utf8mb4",
             "insert into odd (id, big, f, at, txt, bin) values (4000000000, 7, 0.1, '2026-01-01 00:00:00.123456', concat('😀', char(0), '\\r\\n;\\\\'), 0x00ff), (5, 0, 1e-38, null, '', null)",
+            // So that its counter stands beyond what is kept below.
+            "insert into files_folder (id, parent_id, title, folder_type, create_by, create_on, modified_by, modified_on, tenant_id) values (60, 0, 'old', 0, '', '2026-01-01 00:00:00', '', '2026-01-01 00:00:00', 1)",
+            "create table past (id int primary key, v int) with system versioning",
+            "insert into past values (1, 1), (2, 1)",
+            "update past set v = 2 where id = 1",
+            "delete from past where id = 2",
             "insert into webstudio_settings (TenantID, ID, UserID, Data, last_modified) values (1, '822ca059-aa8f-4588-bee3-6cd2aa920cdb', '00000000-0000-0000-0000-000000000000', '{}', '2026-01-01 00:00:00')",
             "insert into webstudio_index (index_name, last_modified) values ('files_file', '2026-01-01 00:00:00')",
         ])
@@ -120,6 +126,7 @@ async fn a_docspace_comes_back_and_keeps_what_a_restore_must_keep() {
         .execute(&[
             "delete from odd",
             "update core_user set firstname = 'changed'",
+            "drop table past",
             "create table unknown_to_the_archive (id int primary key, u varchar(38))",
             "insert into backup_backup (id, tenant_id, is_scheduled, name, storage_type, storage_path, created_on, hash, removed, paid) values ('99999999-0000-0000-0000-000000000009', 1, 0, 'made since', 3, '/x', '2026-11-01 00:00:00', '', 0, 0)",
         ])
@@ -128,7 +135,13 @@ async fn a_docspace_comes_back_and_keeps_what_a_restore_must_keep() {
     docspace
         .execute(&[
             "insert into backup_backup (id, tenant_id, is_scheduled, name, storage_type, storage_path, created_on, hash, removed, paid) values ('99999999-0000-0000-0000-000000000010', 1, 0, 'later.tar.gz', 0, '900', '2026-11-01 00:00:00', '', 0, 0)",
-            "insert into files_file (tenant_id, id, version, version_group, current_version, folder_id, title, content_length, create_by, create_on, modified_by, modified_on) values (1, 900, 1, 1, 1, 2, 'later.tar.gz', 5, '', '2026-11-01 00:00:00', '', '2026-11-01 00:00:00')",
+            "insert into files_file (tenant_id, id, version, version_group, current_version, folder_id, title, content_length, create_by, create_on, modified_by, modified_on) values (1, 900, 1, 1, 1, 51, 'later.tar.gz', 5, '', '2026-11-01 00:00:00', '', '2026-11-01 00:00:00')",
+            // In a folder of a room, both made since, beside another folder.
+            "insert into files_folder (id, parent_id, title, folder_type, create_by, create_on, modified_by, modified_on, tenant_id) values (50, 0, 'room', 15, '', '2026-11-01 00:00:00', '', '2026-11-01 00:00:00', 1), (51, 50, 'backups', 0, '', '2026-11-01 00:00:00', '', '2026-11-01 00:00:00', 1), (52, 50, 'other', 0, '', '2026-11-01 00:00:00', '', '2026-11-01 00:00:00', 1)",
+            "insert into files_folder_tree (parent_id, folder_id, level) values (50, 50, 0), (51, 51, 0), (50, 51, 1), (52, 52, 0), (50, 52, 1)",
+            // Of a tenant that was made since, too, which does not stay.
+            "insert into tenants_tenants (id, alias, creationdatetime, last_modified, name, status) values (3, 'third', '2026-11-01 00:00:00', '2026-11-01 00:00:00', 'Third', 0)",
+            "insert into backup_backup (id, tenant_id, is_scheduled, name, storage_type, storage_path, created_on, hash, removed, paid) values ('99999999-0000-0000-0000-000000000011', 3, 0, 'third.tar.gz', 3, '/y', '2026-11-01 00:00:00', '', 0, 0)",
         ])
         .await;
     let later = "Products/Files/00/00/01/folder_1000/file_900/v1/content.gz";
@@ -143,12 +156,10 @@ async fn a_docspace_comes_back_and_keeps_what_a_restore_must_keep() {
     assert_eq!(unknown, 0, "it is there");
     docspace.execute(&["drop table unknown_to_the_archive"]).await;
     let changed = |name: &str| {
-        ["webstudio_settings", "webstudio_index", "backup_backup", "files_file"].iter().any(
-            |table| {
-                name.contains(&format!("`{table}`"))
-                    || name.contains(&format!("DATABASE.{table}\t"))
-            },
-        )
+        let tables = ["webstudio_settings", "webstudio_index", "backup_backup", "files_file"];
+        tables.iter().chain(&["files_folder", "files_folder_tree"]).any(|table| {
+            name.contains(&format!("`{table}`")) || name.contains(&format!("DATABASE.{table}\t"))
+        })
     };
     let lines = |text: &str| {
         text.lines().filter(|line| !changed(line)).map(str::to_owned).collect::<Vec<_>>()
@@ -188,6 +199,12 @@ async fn a_docspace_comes_back_and_keeps_what_a_restore_must_keep() {
         count("select count(*) from files_file where id = 900 and title = 'later.tar.gz'").await,
         1
     );
+    assert_eq!(count("select count(*) from past for system_time all").await, 3);
+    assert_eq!(count("select v from past").await, 2);
+    let shown = "select count(*) from files_folder_tree t join files_folder f on f.id = t.parent_id where folder_id in (50, 51)";
+    assert_eq!(count(shown).await, 3);
+    assert_eq!(count("select count(*) from files_folder where id = 52").await, 0);
+    assert_eq!(count("select count(*) from backup_backup where tenant_id = 3").await, 0);
     for kept in [
         "Products/Files/00/00/01/folder_1000/file_9/v1/content.tar.gz",
         "Products/Files/00/00/01/folder_1000/file_900/v1/content.gz",

@@ -52,6 +52,22 @@ pub struct NewRestore {
     trust: bool,
 }
 
+/// What is answered to a body that cannot be obeyed, whatever is done with it.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "it describes answers")]
+enum Refusals {
+    #[response(status = 400, description = "The request is wrong")]
+    Wrong(ErrorBody),
+    #[response(status = 404, description = "No such archive")]
+    Unknown(ErrorBody),
+    #[response(status = 408, description = "The body did not arrive in time")]
+    Late(ErrorBody),
+    #[response(status = 413, description = "The body is too large")]
+    Large(ErrorBody),
+    #[response(status = 415, description = "The body is not JSON")]
+    NotJson(ErrorBody),
+}
+
 /// Starts a restore. While a restore runs, that one is returned.
 #[utoipa::path(
     post, path = "/v1/restores", operation_id = "createRestore", tag = "Jobs",
@@ -59,12 +75,8 @@ pub struct NewRestore {
     responses(
         (status = 202, description = "The job that does it", body = JobView,
             headers(("Location" = String, description = "Where the job can be watched"))),
-        (status = 400, description = "The request is wrong", body = ErrorBody),
-        (status = 404, description = "No such archive", body = ErrorBody),
-        (status = 408, description = "The body did not arrive in time", body = ErrorBody),
         (status = 409, description = "Something else is under way, or nothing here opens the archive (`encrypted`)", body = ErrorBody),
-        (status = 413, description = "The body is too large", body = ErrorBody),
-        (status = 415, description = "The body is not JSON", body = ErrorBody),
+        Refusals,
     ),
 )]
 pub async fn create(
@@ -96,12 +108,8 @@ pub async fn create(
     request_body = NewRestore,
     responses(
         (status = 200, description = "What would be done", body = RestorePlan),
-        (status = 400, description = "The request is wrong", body = ErrorBody),
-        (status = 404, description = "No such archive", body = ErrorBody),
-        (status = 408, description = "The body did not arrive in time", body = ErrorBody),
         (status = 409, description = "Nothing here opens the archive (`encrypted`)", body = ErrorBody),
-        (status = 413, description = "The body is too large", body = ErrorBody),
-        (status = 415, description = "The body is not JSON", body = ErrorBody),
+        Refusals,
     ),
 )]
 pub async fn plan(

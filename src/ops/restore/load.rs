@@ -68,6 +68,7 @@ impl Loader {
     /// Puts everything into the staging places. Any error of any part ends all of it; may be dropped.
     pub async fn run(self) -> Result<Loaded, RunError> {
         self.progress.phase("staging");
+        self.progress.now();
         match self.archive.format() {
             Format::Framed => self.at_random().await,
             Format::GzipTar | Format::PlainTar => self.in_order().await,

@@ -19,7 +19,7 @@ use crate::catalog::is_own_table;
 use crate::config::LayoutKind;
 use crate::ops::OpError;
 use crate::portal::{INDEXES, Placed};
-use crate::source::database::{LiveObject, ObjectText, Trust, warning};
+use crate::source::database::{DatabaseError, LiveObject, ObjectText, Trust, warning};
 use crate::source::files::Listed;
 
 /// Shown by `--dry-run` and `{"dryRun":true}`.
@@ -95,7 +95,7 @@ pub struct FilesystemPlan {
     pub removed: Option<u64>,
 }
 
-/// Judges what an archive would do to the live portal. Reads, and changes nothing.
+/// Judges what an archive would do to the live portal. Reads, and changes nothing. `trust`: None while it is not known.
 pub async fn make(
     app: &App,
     request: &RestoreRequest,
@@ -103,7 +103,7 @@ pub async fn make(
     chosen: &Chosen,
     contents: &mut Contents,
     targets: &Targets,
-    trust: Trust,
+    trust: Option<Trust>,
 ) -> Result<RestorePlan, OpError> {
     let mut plan = RestorePlan {
         archive: chosen.name.clone(),
@@ -222,7 +222,7 @@ async fn judge_database(
     database: &mut ArchivedDatabase,
     target: &DatabaseTarget,
     only: &Only,
-    trust: Trust,
+    trust: Option<Trust>,
     needs: &mut Needs,
     plan: &mut RestorePlan,
 ) {
@@ -270,10 +270,24 @@ async fn judge_database(
         let unknown = unknown.filter(|name| !database.tables.contains_key(*name));
         plan.tables_kept.extend(unknown.filter(|name| !is_own_table(name)).cloned());
     }
+    if trust == Some(Trust::Foreign)
+        && let Err(error) = judge_text(database, target)
+    {
+        plan.problems.push(error.to_string());
+    }
     judge_objects(database, target, &live.objects, trust, plan);
     let needed: u64 =
         database.tables.values().filter_map(|t| t.data.as_ref()).map(|d| d.size * 2).sum();
     needs.add(format!("database {}", target.name), needed + live.copied, live.space);
+}
+
+/// Whether what an archive that is not ours defines would be run; its rows are judged as they are loaded.
+fn judge_text(database: &ArchivedDatabase, target: &DatabaseTarget) -> Result<(), DatabaseError> {
+    let tables = database.tables.iter().filter(|(name, _)| !is_own_table(name));
+    let schemes: Vec<_> = tables
+        .filter_map(|(name, table)| Some((name.as_str(), table.scheme.as_deref()?)))
+        .collect();
+    target.database.judge(&schemes, &database.objects)
 }
 
 /// What becomes of views, triggers and the like.
@@ -281,11 +295,11 @@ fn judge_objects(
     database: &ArchivedDatabase,
     target: &DatabaseTarget,
     live: &[LiveObject],
-    trust: Trust,
+    trust: Option<Trust>,
     plan: &mut RestorePlan,
 ) {
     let texts = database.objects.iter().filter(|object| object.kind != ObjectText::WHOLE);
-    let (comes, left): (Vec<_>, Vec<_>) = texts.partition(|_| trust == Trust::Own);
+    let (comes, left): (Vec<_>, Vec<_>) = texts.partition(|_| trust == Some(Trust::Own));
     if !left.is_empty() {
         plan.warnings.push(format!(
             "{}: {} views, triggers, routines or events of the archive are left out, unless its digest is known here \

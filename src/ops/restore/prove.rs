@@ -15,7 +15,7 @@ use super::RestoreRequest;
 use super::chosen;
 use super::contents::{self, Contents, Only};
 use super::load::{Loader, LoadingDatabase};
-use super::run::{RunError, verified};
+use super::run::{LOADING, RunError, verified};
 use super::space::Needs;
 use super::targets::Targets;
 use crate::app::App;
@@ -64,6 +64,7 @@ pub async fn prove(
     let chosen = chosen::find(app, None, request).await?;
     let expected = chosen.contents_bytes(app).await;
     progress.add_total(chosen.size() + 2 * expected);
+    progress.later(2 * expected, LOADING);
     let verified = verified(app, &chosen, request.trust, progress).await?;
     let only = Only::default();
     let temp_dir = &app.config.backup.temp_dir;

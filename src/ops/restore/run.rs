@@ -18,11 +18,13 @@ use crate::app::App;
 use crate::jobs::{CancelReason, Cleaned, Finished, Job, JobContext, JobFailure};
 use crate::ops::{OpError, chain, uploads, verify};
 use crate::portal::docspace::restoring;
-use crate::portal::{INDEXES, Placed, PortalError};
+use crate::portal::{INDEXES, KeptBackups, Placed, PortalError};
 use crate::source::database::{DatabaseError, Staging, Trust};
 use crate::source::files::{FilesError, FilesStaging, Replaced};
 use crate::source::restore::{AttemptId, RestoreError, Staged};
 
+/// Bytes of tables and files a second, as a guess until they are loaded: that is slower than reading the archive.
+pub(super) const LOADING: u64 = 30_000_000;
 /// How long a last step that failed is left alone before it is tried again.
 const AGAIN: Duration = Duration::from_secs(2);
 const INTERRUPTED: &str = "the service was stopped while it restored; the portal was put back as it was: \
@@ -290,6 +292,7 @@ impl Attempt<'_> {
         // Loading is the longer part: it is counted from the start.
         let expected = chosen.contents_bytes(app).await;
         ctx.progress.add_total(chosen.size() + expected);
+        ctx.progress.later(expected, LOADING);
         let verified = verified(app, &chosen, self.request.trust, &ctx.progress).await?;
         let placing = app.portal.placing();
         let temp_dir = &app.config.backup.temp_dir;
@@ -297,9 +300,9 @@ impl Attempt<'_> {
         let mut contents = contents.map_err(RunError::Failed)?;
         let backups = match only.is_everything() {
             true => targets.keep_backups(app).await?,
-            false => Vec::new(),
+            false => KeptBackups::default(),
         };
-        let trust = verified.trust;
+        let trust = Some(verified.trust);
         let plan =
             plan::make(app, self.request, &only, &chosen, &mut contents, targets, trust).await?;
         for warning in &plan.warnings {
@@ -351,7 +354,7 @@ impl Attempt<'_> {
         for (position, loading) in databases {
             let mut adjusted = Vec::new();
             if closes && loading.archived.is_none() {
-                for adjustment in restoring::adjustments(backups.clone()) {
+                for adjustment in restoring::adjustments(&backups) {
                     loading.staging.adjust(&adjustment).await?;
                     adjusted.push(adjustment.table().to_owned());
                 }

@@ -120,16 +120,16 @@ impl Targets {
         Ok(Self { databases: Vec::new(), filesystems: vec![target], live: false })
     }
 
-    /// Keeps the backups that lie in DocSpace's documents from being replaced; returns these documents' ids.
-    pub async fn keep_backups(&mut self, app: &App) -> Result<Vec<String>, PortalError> {
+    /// Keeps the backups that lie in DocSpace's documents from being replaced; returns them.
+    pub async fn keep_backups(&mut self, app: &App) -> Result<KeptBackups, PortalError> {
         if !self.live {
-            return Ok(Vec::new());
+            return Ok(KeptBackups::default());
         }
-        let KeptBackups { ids, folders } = app.portal.kept_backups().await?;
+        let kept = app.portal.kept_backups().await?;
         if let Some(own) = self.filesystems.iter_mut().find(|target| target.position == 0) {
-            own.backups = folders;
+            own.backups.clone_from(&kept.folders);
         }
-        Ok(ids)
+        Ok(kept)
     }
 
     pub fn database(&self, archived: Option<&str>) -> Option<&DatabaseTarget> {

@@ -53,6 +53,17 @@ impl Identity {
         Ok(self.database().rows_if_table(sql).await?.unwrap_or_default())
     }
 
+    /// The folders that documents lie in, and those above them.
+    pub async fn folders_of(&self, documents: &[String]) -> Result<Vec<i64>, PortalError> {
+        // As numbers they came from the database.
+        let list = documents.join(",");
+        let sql = format!(
+            "SELECT folder_id FROM files_file WHERE id IN ({list}) UNION SELECT t.parent_id \
+             FROM files_file f JOIN files_folder_tree t ON t.folder_id = f.folder_id WHERE f.id IN ({list})"
+        );
+        Ok(self.database().rows_if_table(&sql).await?.unwrap_or_default())
+    }
+
     /// Writes a backup into the table, over what it says of it. `ours`: the table may call one removed that is
     /// there after all; what DocSpace itself has removed stays so.
     pub async fn put_backup(&self, row: &BackupRow, ours: bool) -> Result<(), PortalError> {

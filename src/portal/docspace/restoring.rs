@@ -1,7 +1,7 @@
 //! What a restore does to DocSpace beside putting tables and files back (`facts.md` §4 and §6).
 
 use super::identity::Identity;
-use crate::portal::PortalError;
+use crate::portal::{KeptBackups, PortalError};
 use crate::source::database::Adjustment;
 
 /// Settings of two-factor authentication, by application and by SMS: who restores an old portal may no longer have
@@ -17,8 +17,13 @@ pub const AFTERWARDS: &str = "DocSpace's services keep parts of the old state in
     docker compose restart, for Redis too)";
 
 /// Changes to the loaded tables before they go live. Tenants stay closed until the restore has been checked.
-/// `backups`: the documents that hold backups.
-pub fn adjustments(backups: Vec<String>) -> Vec<Adjustment> {
+/// `backups`: what is kept of backups in documents.
+pub fn adjustments(backups: &KeptBackups) -> Vec<Adjustment> {
+    let keep = |table: &str, key: &str, of: &[String]| Adjustment::KeepNewer {
+        table: table.to_owned(),
+        key: key.to_owned(),
+        of: Some(of.to_vec()),
+    };
     vec![
         Adjustment::Delete {
             table: "webstudio_settings".to_owned(),
@@ -29,11 +34,11 @@ pub fn adjustments(backups: Vec<String>) -> Vec<Adjustment> {
         Adjustment::Empty { table: "webstudio_index".to_owned() },
         Adjustment::KeepNewer { table: "backup_backup".to_owned(), key: "id".to_owned(), of: None },
         // Without its row a document would lose its content and its number to the next one that is uploaded.
-        Adjustment::KeepNewer {
-            table: "files_file".to_owned(),
-            key: "id".to_owned(),
-            of: Some(backups),
-        },
+        keep("files_file", "id", &backups.ids),
+        // Nor would it be shown without its folder, which may have been made since.
+        keep("files_folder", "id", &backups.shown_in),
+        keep("files_folder_tree", "folder_id", &backups.shown_in),
+        keep("files_room_settings", "room_id", &backups.shown_in),
         Adjustment::Replace {
             table: "tenants_tenants".to_owned(),
             column: "status".to_owned(),

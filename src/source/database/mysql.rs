@@ -17,10 +17,10 @@ mod warnings;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mysql_async::{Error, Opts};
+use mysql_async::{Error, IoError, Opts};
 
 use self::connect::Session;
-use super::{Database, DatabaseError, Engine, Live, ServerInfo, Snapshot, Staging};
+use super::{Database, DatabaseError, Engine, Live, ObjectText, ServerInfo, Snapshot, Staging};
 use crate::source::restore::{AttemptId, Staged};
 
 /// A database of a MySQL or MariaDB server.
@@ -71,6 +71,11 @@ impl Database for MySql {
 
     async fn live(&self) -> Result<Live, DatabaseError> {
         restore::live(&self.target).await
+    }
+
+    /// Objects of an archive that is not ours are left out, so nothing in them is refused.
+    fn judge(&self, schemes: &[(&str, &str)], _: &[ObjectText]) -> Result<(), DatabaseError> {
+        restore::judge(&self.target, schemes)
     }
 
     async fn count(&self, tables: &[String]) -> Result<Vec<Option<u64>>, DatabaseError> {
@@ -132,6 +137,7 @@ fn describe(error: &Error) -> String {
         Error::Driver(
             mysql_async::DriverError::FromRow { .. } | mysql_async::DriverError::FromValue { .. },
         ) => "the server answered with an unexpected value".to_owned(),
+        Error::Io(IoError::Io(broken)) => format!("the connection failed: {broken}"),
         other => other.to_string(),
     }
 }

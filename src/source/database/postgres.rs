@@ -20,7 +20,7 @@ use sqlx::Error;
 
 use self::connect::Session;
 use self::url::Target;
-use super::{Database, DatabaseError, Engine, Live, ServerInfo, Snapshot, Staging};
+use super::{Database, DatabaseError, Engine, Live, ObjectText, ServerInfo, Snapshot, Staging};
 use crate::source::restore::{AttemptId, Staged};
 
 /// A database of a PostgreSQL server.
@@ -51,6 +51,10 @@ impl Database for Postgres {
 
     async fn live(&self) -> Result<Live, DatabaseError> {
         restore::live(&self.target).await
+    }
+
+    fn judge(&self, schemes: &[(&str, &str)], objects: &[ObjectText]) -> Result<(), DatabaseError> {
+        restore::judge(&self.target, schemes, objects)
     }
 
     async fn count(&self, tables: &[String]) -> Result<Vec<Option<u64>>, DatabaseError> {

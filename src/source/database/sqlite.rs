@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use percent_encoding::percent_decode_str;
 
-use super::{Database, DatabaseError, Engine, Live, ServerInfo, Snapshot, Staging};
+use super::{Database, DatabaseError, Engine, Live, ObjectText, ServerInfo, Snapshot, Staging};
 use crate::source::restore::{AttemptId, Staged};
 
 /// A SQLite database file.
@@ -71,6 +71,11 @@ impl Database for Sqlite {
     async fn live(&self) -> Result<Live, DatabaseError> {
         let source = self.source.clone();
         blocking(&self.source, move || restore::live(&source)).await?
+    }
+
+    /// Objects of an archive that is not ours are left out, so nothing in them is refused.
+    fn judge(&self, schemes: &[(&str, &str)], _: &[ObjectText]) -> Result<(), DatabaseError> {
+        restore::judge(&self.source, schemes)
     }
 
     async fn count(&self, tables: &[String]) -> Result<Vec<Option<u64>>, DatabaseError> {

@@ -53,8 +53,8 @@ pub enum Adjustment {
     Empty { table: String },
     /// Deletes the rows whose `column` has one of `values`.
     Delete { table: String, column: String, values: Vec<String> },
-    /// Copies from the live table the rows whose `key` the loaded one lacks (columns that both have). `of`: only those
-    /// whose key is one of these.
+    /// Copies from the live table the rows whose `key` the loaded one lacks (columns that both have), in MySQL without
+    /// those that refer to rows that were not loaded. `of`: only those whose key is one of these.
     KeepNewer { table: String, key: String, of: Option<Vec<String>> },
     /// Sets `column` from one value to another.
     Replace { table: String, column: String, from: String, to: String },

@@ -31,7 +31,7 @@ use super::failed;
 use crate::source::database::DatabaseError;
 
 pub(super) use live::{count, digest, live};
-pub(super) use staging::stage;
+pub(super) use staging::{judge, stage};
 pub(super) use swap::staged;
 
 /// Why a step failed, before it is known which step it was.

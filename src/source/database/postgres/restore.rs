@@ -14,6 +14,7 @@ mod digest;
 mod extensions;
 mod guard;
 mod journal;
+mod judge;
 mod large;
 mod live;
 mod load;
@@ -26,6 +27,7 @@ use sqlx::Error;
 use super::failed;
 use crate::source::database::DatabaseError;
 
+pub(super) use judge::judge;
 pub(super) use live::{count, digest, live};
 pub(super) use staging::stage;
 pub(super) use swap::staged;

@@ -7,6 +7,7 @@
 mod adjust;
 mod beside;
 mod carry;
+mod definition;
 mod digest;
 mod literal;
 mod live;
@@ -17,6 +18,7 @@ mod swap;
 #[cfg(test)]
 mod tests;
 
+pub(super) use definition::judge;
 pub(super) use digest::digest;
 pub(super) use live::{count, live};
 pub(super) use staging::stage;

@@ -3,7 +3,7 @@
 use super::super::connect::Session;
 use super::super::render::identifier;
 use super::place::Place;
-use super::{Fault, literal};
+use super::{Fault, foreign, literal};
 use crate::source::database::Adjustment;
 
 pub(super) async fn adjust(
@@ -44,6 +44,7 @@ pub(super) async fn adjust(
                 .map(|name| identifier(&name))
                 .collect();
             let selected: Vec<_> = both.iter().map(|name| format!("l.{name}")).collect();
+            let parents = parents(session, place, table, &both).await?;
             let key = identifier(key);
             let among = of.as_ref().map_or_else(String::new, |of| {
                 let of: Vec<_> = of.iter().map(|value| literal(value)).collect();
@@ -51,7 +52,7 @@ pub(super) async fn adjust(
             });
             format!(
                 "INSERT INTO {staged} ({}) SELECT {} FROM {} l LEFT JOIN {staged} s ON s.{key} = l.{key} \
-                 WHERE s.{key} IS NULL{among}",
+                 WHERE s.{key} IS NULL{among}{parents}",
                 both.join(","),
                 selected.join(","),
                 place.in_live(table)
@@ -61,6 +62,33 @@ pub(super) async fn adjust(
     // No lock on the rows that are read in the live database.
     session.run("SET TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
     Ok(session.run(&statement).await?)
+}
+
+/// The condition that what a row of the live table refers to is staged too: without its tenant, say, none of it stays.
+async fn parents(
+    session: &mut Session,
+    place: &Place,
+    table: &str,
+    columns: &[String],
+) -> Result<String, mysql_async::Error> {
+    let mut conditions = String::new();
+    for key in foreign::of_table(session, &place.staging, table).await? {
+        let own: Vec<_> = key.columns.iter().map(|name| identifier(name)).collect();
+        if key.parent_schema != place.staging || own.iter().any(|name| !columns.contains(name)) {
+            continue;
+        }
+        let unset: Vec<_> = own.iter().map(|name| format!("l.{name} IS NULL")).collect();
+        let same = own.iter().zip(&key.parent_columns);
+        let same: Vec<_> =
+            same.map(|(name, parent)| format!("p.{} = l.{name}", identifier(parent))).collect();
+        conditions += &format!(
+            " AND ({} OR EXISTS (SELECT 1 FROM {} p WHERE {}))",
+            unset.join(" OR "),
+            place.in_staging(&key.parent),
+            same.join(" AND ")
+        );
+    }
+    Ok(conditions)
 }
 
 /// A table's columns that are not generated; none: there is no such table.

@@ -94,9 +94,12 @@ pub(super) async fn tables(
     session.rows(&query).await
 }
 
+/// The type in `information_schema.TABLES` of tables with a history.
+pub(super) const VERSIONED: &str = "SYSTEM VERSIONED";
+
 /// Whether a type in `information_schema.TABLES` is a table's.
 pub(super) fn is_base_table(kind: &str) -> bool {
-    matches!(kind, "BASE TABLE" | "SYSTEM VERSIONED")
+    matches!(kind, "BASE TABLE" | VERSIONED)
 }
 
 /// The statement that gives this user the rights to make and fill schemas beside the live one.

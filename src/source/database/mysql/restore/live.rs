@@ -33,9 +33,17 @@ pub(in super::super) async fn count(
     tables: &[String],
 ) -> Result<Vec<Option<u64>>, DatabaseError> {
     let (mut session, _) = open(&target.name, &target.opts).await?;
+    let kinds = admin::tables(&mut session, target.database()).await;
+    let kinds = kinds.map_err(|error| failed(&target.name, "counting rows", &error))?;
     let mut counts = Vec::with_capacity(tables.len());
     for table in tables {
-        let query = format!("SELECT COUNT(*) FROM {}", identifier(table));
+        // What was loaded into a table with a history are its rows of all times.
+        let is_it = |name: &str| *name == **table || *name == table.to_lowercase();
+        let history = match kinds.iter().find(|(name, _)| is_it(name)) {
+            Some((_, kind)) if kind == admin::VERSIONED => " FOR SYSTEM_TIME ALL",
+            _ => "",
+        };
+        let query = format!("SELECT COUNT(*) FROM {}{history}", identifier(table));
         let counted = session.rows::<u64>(&query).await;
         let counted = counted.map_err(|error| table_failed(&target.name, table, &error))?;
         counts.push(counted.first().copied());

@@ -218,6 +218,19 @@ impl StagingTables {
     }
 }
 
+/// Whether the definitions of an archive that is not ours would be run.
+pub(in super::super) fn judge(
+    target: &Target,
+    schemes: &[(&str, &str)],
+) -> Result<(), DatabaseError> {
+    for (table, sql) in schemes {
+        statements(table, sql, Trust::Foreign).map_err(|error| {
+            Fault::Text(error.to_string()).of(&target.name, &format!("table {table}"))
+        })?;
+    }
+    Ok(())
+}
+
 /// The statements of a scheme that are to be run.
 fn statements(table: &str, sql: &str, trust: Trust) -> Result<Vec<String>, SqlError> {
     let guard = Guard { dialect: Dialect::MySql, table, trust };

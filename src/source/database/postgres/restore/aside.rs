@@ -19,11 +19,15 @@ pub(super) async fn exists(session: &mut Session, schema: &str) -> Result<bool, 
     Ok(session.value(&query).await?.is_some())
 }
 
+/// Whether a schema is the server's or ours, by its name.
+pub(super) fn is_reserved(schema: &str) -> bool {
+    let name = schema.to_ascii_lowercase();
+    name.starts_with("pg_") || name == "information_schema" || name.starts_with("portal_backup_")
+}
+
 /// Whether a schema is the server's, an extension's, or ours: never replaced.
 pub(super) async fn is_fixed(session: &mut Session, schema: &str) -> Result<bool, Fault> {
-    let name = schema.to_ascii_lowercase();
-    if name.starts_with("pg_") || name == "information_schema" || name.starts_with("portal_backup_")
-    {
+    if is_reserved(schema) {
         return Ok(true);
     }
     let query = format!(

@@ -66,12 +66,13 @@ pub(super) struct Builder<'a> {
 }
 
 impl Definitions {
-    fn items(&self) -> impl Iterator<Item = &Item> {
+    pub fn items(&self) -> impl Iterator<Item = &Item> {
         let tables = self.tables.iter().flat_map(|(_, items, _)| items);
         self.before.iter().chain(&self.after).map(|(item, _)| item).chain(tables)
     }
 
-    fn schemas(&self) -> BTreeSet<String> {
+    /// The schemas that they make or are in.
+    pub fn schemas(&self) -> BTreeSet<String> {
         // A heading has a space for each line break of a name; the statement has the name itself.
         let made: Vec<String> = self.items().filter_map(made_schema).collect();
         let schema = |item: &Item| {
@@ -137,22 +138,14 @@ impl Builder<'_> {
         if item.kind == "EXTENSION" {
             return extensions::ensure(self.session, self.place, item, trust).await;
         }
-        let mut sql = item.sql.clone();
-        if item.kind == "SCHEMA" {
-            sql = without_create(&sql);
-        }
-        let of_extension = item.kind == "COMMENT" && item.name.starts_with("EXTENSION ");
+        let mut sql = text(item);
+        let of_extension = is_of_extension(item);
         if of_extension && trust == Trust::Foreign {
             // The extension brings its own.
             return Ok(());
         }
         if trust == Trust::Foreign {
-            guard::check(&sql, &self.schemas).map_err(|why| {
-                Fault::Text(format!(
-                    "the archive is not one of this service's own, and its {what} is refused: {why}; trust the archive \
-                     to restore it nevertheless"
-                ))
-            })?;
+            judge(item, &self.schemas)?;
         }
         let owner = item.owner.as_str();
         if !matches!(owner, "" | "-")
@@ -235,6 +228,33 @@ impl Builder<'_> {
             self.warnings.push(warning);
         }
     }
+}
+
+/// Whether a definition of an archive that is not ours may be run. `schemas`: those that are replaced or added.
+pub(super) fn judge(item: &Item, schemas: &BTreeSet<String>) -> Result<(), Fault> {
+    if item.kind == "EXTENSION" || is_of_extension(item) {
+        // The server's own; they are looked at where it can be asked.
+        return Ok(());
+    }
+    guard::check(&text(item), schemas).map_err(|why| {
+        let what = format!("{} {}", item.kind.to_lowercase(), item.name);
+        Fault::Text(format!(
+            "the archive is not one of this service's own, and its {what} is refused: {why}; trust the archive to \
+             restore it nevertheless"
+        ))
+    })
+}
+
+/// What is run of a definition.
+fn text(item: &Item) -> String {
+    match item.kind.as_str() {
+        "SCHEMA" => without_create(&item.sql),
+        _ => item.sql.clone(),
+    }
+}
+
+fn is_of_extension(item: &Item) -> bool {
+    item.kind == "COMMENT" && item.name.starts_with("EXTENSION ")
 }
 
 /// The roles that we may act for.

@@ -17,9 +17,9 @@ use super::literal::{self, Literal};
 use super::load::{Pieces, load};
 use super::mark::{Loaded, Mark};
 use super::swap::Swap;
-use super::{OTHER, adjust};
+use super::{OTHER, adjust, definition};
 use crate::catalog::is_own_table;
-use crate::source::database::sql::{Chunk, Dialect, Guard, Limits, SchemeStatement, Splitter};
+use crate::source::database::sql::SchemeStatement;
 use crate::source::database::sqlite::objects::{Kind, Object};
 use crate::source::database::sqlite::render::identifier;
 use crate::source::database::sqlite::{Source, blocking, open};
@@ -27,9 +27,6 @@ use crate::source::database::{
     Adjustment, DatabaseError, ObjectText, Staging, Statements, Trust, warning,
 };
 use crate::source::restore::{AttemptId, Staged};
-
-/// The longest statement of a definition.
-const MAX_DEFINITION: usize = 16 << 20;
 
 pub(in crate::source::database::sqlite) struct SqliteStaging {
     swap: Swap,
@@ -238,36 +235,25 @@ impl State {
     }
 
     fn scheme(&mut self, table: &str, sql: &[u8], trust: Trust) -> Result<(), DatabaseError> {
-        let what = format!("the definition of table {table}");
+        let what = definition::about(table);
         if is_own_table(table) {
             return Err(self.source.failed(&what, "tables of this name are the catalog's own"));
         }
-        let guard = Guard { dialect: Dialect::Sqlite, table, trust };
-        let limits = Limits { statement: MAX_DEFINITION, ..Limits::default() };
-        let mut splitter = Splitter::new(Dialect::Sqlite, limits);
-        splitter.push(sql);
-        splitter.finish();
-        let mut waiting = Waiting::default();
-        loop {
-            let chunk = splitter.next().map_err(|error| self.source.failed(&what, error))?;
-            let (text, judged) = match chunk {
-                None => break,
-                Some(Chunk::Statement(text)) => (text, guard.scheme(text)),
-                Some(Chunk::Rows(rows)) => (&b""[..], guard.sequence(&rows)),
-            };
-            match judged.map_err(|error| self.source.failed(&what, error))? {
+        let (mut waiting, mut numbers) = (Waiting::default(), Vec::new());
+        definition::statements(&self.source, table, sql, trust, |statement, text| {
+            match statement {
                 SchemeStatement::Drop => {
                     self.run(&what, &format!("DROP TABLE IF EXISTS main.{}", identifier(table)))?;
                 }
                 SchemeStatement::Create { .. } => self.run(&what, &self.text(&what, text)?)?,
                 SchemeStatement::Index => waiting.indexes.push(self.text(&what, text)?),
-                SchemeStatement::Number { pragma, value } => {
-                    self.numbers.insert(pragma, value);
-                }
+                SchemeStatement::Number { pragma, value } => numbers.push((pragma, value)),
                 SchemeStatement::Sequence(last) => waiting.sequence = last,
                 SchemeStatement::Session => {}
             }
-        }
+            Ok(())
+        })?;
+        self.numbers.extend(numbers);
         let made = self
             .db
             .query_row(
