@@ -7,6 +7,7 @@ mod command_line;
 pub mod docspace;
 pub mod encrypted;
 mod foreign;
+mod mariadb;
 mod names;
 mod plain;
 mod postgres;

@@ -33,9 +33,19 @@ pub(in super::super) async fn count(
     tables: &[String],
 ) -> Result<Vec<Option<u64>>, DatabaseError> {
     let (mut session, _) = open(&target.name, &target.opts).await?;
+    let versioned = format!(
+        "SELECT TABLE_NAME FROM information_schema.TABLES \
+         WHERE TABLE_SCHEMA = {} AND TABLE_TYPE = 'SYSTEM VERSIONED'",
+        literal(target.database())
+    );
+    let versioned = session.rows::<String>(&versioned).await;
+    let versioned = versioned
+        .map_err(|error| failed(&target.name, "looking for system-versioned tables", &error))?;
     let mut counts = Vec::with_capacity(tables.len());
     for table in tables {
-        let query = format!("SELECT COUNT(*) FROM {}", identifier(table));
+        // Rows of the past are loaded too.
+        let all = if versioned.contains(table) { " FOR SYSTEM_TIME ALL" } else { "" };
+        let query = format!("SELECT COUNT(*) FROM {}{all}", identifier(table));
         let counted = session.rows::<u64>(&query).await;
         let counted = counted.map_err(|error| table_failed(&target.name, table, &error))?;
         counts.push(counted.first().copied());
