@@ -13,6 +13,7 @@ mod plain;
 mod postgres;
 pub mod restore;
 mod several;
+mod sqlite;
 
 /// The file of an archive as `/v1/archives` shows it.
 fn local_path(archive: &serde_json::Value) -> std::path::PathBuf {

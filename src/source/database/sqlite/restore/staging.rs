@@ -21,6 +21,7 @@ use super::{OTHER, adjust};
 use crate::catalog::is_own_table;
 use crate::source::database::sql::{Chunk, Dialect, Guard, Limits, SchemeStatement, Splitter};
 use crate::source::database::sqlite::objects::{Kind, Object};
+use crate::source::database::sqlite::order;
 use crate::source::database::sqlite::render::identifier;
 use crate::source::database::sqlite::{Source, blocking, open};
 use crate::source::database::{
@@ -50,6 +51,8 @@ struct State {
 #[derive(Default)]
 struct Waiting {
     indexes: Vec<String>,
+    /// Where it stands in the schema, and its indexes, if that is known.
+    positions: Vec<i64>,
     /// Where its `AUTOINCREMENT` stands.
     sequence: Option<i64>,
 }
@@ -245,9 +248,10 @@ impl State {
         let guard = Guard { dialect: Dialect::Sqlite, table, trust };
         let limits = Limits { statement: MAX_DEFINITION, ..Limits::default() };
         let mut splitter = Splitter::new(Dialect::Sqlite, limits);
+        let (positions, sql) = order::read(sql);
         splitter.push(sql);
         splitter.finish();
-        let mut waiting = Waiting::default();
+        let mut waiting = Waiting { positions, ..Waiting::default() };
         loop {
             let chunk = splitter.next().map_err(|error| self.source.failed(&what, error))?;
             let (text, judged) = match chunk {
@@ -339,6 +343,7 @@ impl State {
         }
         self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false).map_err(failed)?;
         self.make_objects()?;
+        self.arrange().map_err(failed)?;
         let schema_type = |kind| match kind {
             Kind::VirtualTable => "table".to_owned(),
             other => Kind::as_str(other).to_owned(),
@@ -364,6 +369,33 @@ impl State {
             .and_then(|()| self.beside.sync_folder())
             .map_err(|error| source.failed(what, error))?;
         Ok(warnings)
+    }
+
+    /// Lets the schema list everything in the order that it had.
+    fn arrange(&self) -> rusqlite::Result<()> {
+        let mut items = Vec::new();
+        let mut indexes = self.db.prepare(
+            "SELECT name FROM main.sqlite_schema WHERE type = 'index' \
+             AND tbl_name = ? COLLATE NOCASE AND sql IS NOT NULL ORDER BY rowid",
+        )?;
+        for (table, waiting) in &self.tables {
+            let Some((own, positions)) = waiting.positions.split_first() else { continue };
+            items.push((*own, ("table", table.clone())));
+            let names = indexes.query_map([table], |row| row.get(0))?;
+            let names = names.collect::<rusqlite::Result<Vec<String>>>()?;
+            let of_table = positions.iter().zip(names);
+            items.extend(of_table.map(|(position, name)| (*position, ("index", name))));
+        }
+        for object in &self.objects {
+            let kind = match object.kind {
+                Kind::VirtualTable => "table",
+                kind => kind.as_str(),
+            };
+            items.extend(object.position.map(|position| (position, (kind, object.name.clone()))));
+        }
+        self.db.execute_batch("PRAGMA writable_schema=ON")?;
+        order::arrange(&self.db, items)?;
+        self.db.execute_batch("PRAGMA writable_schema=RESET")
     }
 
     /// An id that was given once must not be given again.
