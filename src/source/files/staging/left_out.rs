@@ -1,4 +1,4 @@
-//! What backups leave out of a live tree: links that lead elsewhere, sockets, names that are no text. No archive has
+//! What backups leave out of a live tree: links that lead elsewhere, sockets, names that are no text or that could lead elsewhere. No archive has
 //! it, so no restore takes it away with its folder.
 
 use std::ffi::OsStr;
@@ -72,6 +72,9 @@ impl Search<'_> {
 
     fn judge(&self, path: &[u8], kind: FileType) -> Result<Judged, FilesError> {
         let Ok(text) = str::from_utf8(path) else { return Ok(Judged::LeftOut) };
+        if archive::clean_path(&format!("x/{text}")).is_err() {
+            return Ok(Judged::LeftOut);
+        }
         let kind = match kind {
             FileType::Unknown => match self.kind(path) {
                 Ok(kind) => kind,
