@@ -27,6 +27,10 @@ const RELEASE: &str = "ROLLBACK TO SAVEPOINT portal_backup";
 /// How long somebody else's ALTER TABLE may make us wait.
 const LOCK_WAIT: &str = "SET lock_timeout = '300s'";
 
+const DEFINITIONS: &str = "reading the definitions";
+/// How often a snapshot is begun in all, while somebody changes definitions.
+const TRIES: usize = 10;
+
 pub(super) struct PostgresSnapshot {
     name: String,
     info: ServerInfo,
@@ -38,11 +42,34 @@ pub(super) struct PostgresSnapshot {
     readers: Readers<Session>,
 }
 
-/// Opens a snapshot with up to `readers` connections.
+/// Opens a snapshot with up to `readers` connections. Tables that are dropped or altered between its moment and the
+/// reading of their definitions are met by another.
 pub(super) async fn open(
     target: &Target,
     readers: usize,
 ) -> Result<PostgresSnapshot, DatabaseError> {
+    for _ in 1..TRIES {
+        match open_once(target, readers).await {
+            Err(error) if may_pass(&error) => {
+                tracing::info!(%error, "the definitions changed meanwhile; the snapshot is begun anew");
+            }
+            other => return other,
+        }
+    }
+    open_once(target, readers).await
+}
+
+fn may_pass(error: &DatabaseError) -> bool {
+    match error {
+        DatabaseError::DefinitionChanged { .. } => true,
+        DatabaseError::Query { what, message, .. } => {
+            what == DEFINITIONS && !message.contains("permission denied")
+        }
+        _ => false,
+    }
+}
+
+async fn open_once(target: &Target, readers: usize) -> Result<PostgresSnapshot, DatabaseError> {
     let (mut first, server) = super::open(target).await?;
     let name = &target.name;
     let fail = |error| failed(name, "opening the snapshot", &error);
@@ -66,11 +93,7 @@ pub(super) async fn open(
     join(target, &mut sessions, &exported, readers.clamp(1, 16), encoding).await?;
     let text =
         tool::definitions(target, &folder, &exported, encoding).await.map_err(|message| {
-            DatabaseError::Query {
-                name: name.clone(),
-                what: "reading the definitions".to_owned(),
-                message,
-            }
+            DatabaseError::Query { name: name.clone(), what: DEFINITIONS.to_owned(), message }
         })?;
     let session = &mut sessions[0];
     let relations = catalog::relations(session).await.map_err(fail)?;
