@@ -1,6 +1,10 @@
 //! Between object_store and the network: what object_store has no words for. Listings and addresses are changed where
 //! keys are odd ([`odd`](super::odd)), objects of such keys are deleted, and tags are asked for.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+
 use async_trait::async_trait;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody,
@@ -17,6 +21,9 @@ use super::signing::Signing;
 const COPIED: [&str; 3] = ["x-amz-copy-source", "x-ms-copy-source", "x-goog-copy-source"];
 /// Headers that say how many tags an object has.
 const COUNTS: [&str; 2] = ["x-amz-tagging-count", "x-ms-tag-count"];
+
+/// A header of every signed request to S3.
+const S3: &str = "x-amz-content-sha256";
 
 /// Extension of a question for an object: it is to be deleted instead. The answer is that there is none.
 /// (object_store deletes by lists of keys, which cannot hold odd ones.)
@@ -38,6 +45,8 @@ pub(super) struct Middle {
     /// None: odd keys are left out of listings.
     names: Option<Names>,
     pub signing: Signing,
+    /// Whether the store has refused to tell tags.
+    tagless: Arc<AtomicBool>,
 }
 
 impl Middle {
@@ -152,15 +161,27 @@ impl Service {
         let mut question = request.clone();
         let mut response = self.inner.execute(request).await?;
         let count = COUNTS.iter().find_map(|name| response.headers().get(*name));
-        if !response.status().is_success() || count.is_none_or(|count| count == "0") {
+        // Not every S3 counts them in answers to HEAD.
+        let may_have = match count {
+            Some(count) => count != "0",
+            None => question.headers().contains_key(S3) && !self.middle.tagless.load(Relaxed),
+        };
+        if !response.status().is_success() || !may_have {
             return Ok(response);
         }
-        let is_azure = response.headers().contains_key(COUNTS[1]);
+        let (is_azure, is_certain) = (response.headers().contains_key(COUNTS[1]), count.is_some());
         let tags = self.tags(&mut question, if is_azure { "comp=tags" } else { "tagging" }).await;
-        if let Err(error) = &tags {
-            tracing::warn!(%error, "an object's tags could not be read");
+        match tags {
+            Ok(tags) => drop(response.extensions_mut().insert(Tagged(Some(tags)))),
+            Err(error) if is_certain => {
+                tracing::warn!(%error, "an object's tags could not be read");
+                response.extensions_mut().insert(Tagged(None));
+            }
+            Err(error) => {
+                tracing::info!(%error, "tags are not asked for any more: there are none, or no right to them");
+                self.middle.tagless.store(true, Relaxed);
+            }
         }
-        response.extensions_mut().insert(Tagged(tags.ok()));
         Ok(response)
     }
 
@@ -210,9 +231,9 @@ mod tests {
 
     use super::*;
 
-    /// Has one object, with these tags.
+    /// Has one object, with these tags; whether it counts them.
     #[derive(Debug)]
-    struct Store(&'static str);
+    struct Store(&'static str, bool);
 
     #[async_trait]
     impl HttpService for Store {
@@ -222,7 +243,9 @@ mod tests {
             assert_eq!(*request.method() == Method::GET, is_for_tags);
             let body = if is_for_tags { self.0 } else { "" };
             let mut response = HttpResponse::new(HttpResponseBody::from(body.to_owned()));
-            response.headers_mut().insert(COUNTS[0], HeaderValue::from_static("2"));
+            if self.1 {
+                response.headers_mut().insert(COUNTS[0], HeaderValue::from_static("2"));
+            }
             if is_for_tags && body.is_empty() {
                 *response.status_mut() = 403.try_into().unwrap();
             }
@@ -235,16 +258,22 @@ mod tests {
         let tags = "<Tagging><TagSet><Tag><Key>a&amp;b</Key><Value>c d</Value></Tag>\
                     <Tag><Key>empty</Key><Value></Value></Tag></TagSet></Tagging>";
         let read = vec![("a&b".to_owned(), "c d".to_owned()), ("empty".to_owned(), String::new())];
-        for (answer, expected) in [(tags, Some(read)), ("", None)] {
+        for (answer, counts, expected) in [
+            (tags, true, Some(Tagged(Some(read.clone())))),
+            ("", true, Some(Tagged(None))),
+            (tags, false, Some(Tagged(Some(read)))),
+            ("", false, None),
+        ] {
             let names = Names::new(&"".into(), ".own");
-            let inner = HttpClient::new(Store(answer));
+            let inner = HttpClient::new(Store(answer, counts));
             let service = Service { inner, middle: Middle::new(names) };
             let mut request = HttpRequest::new(HttpRequestBody::empty());
             *request.method_mut() = Method::HEAD;
             *request.uri_mut() = "http://host/bucket/.portal-backup-keys/a/%25/b".parse().unwrap();
+            request.headers_mut().insert(S3, HeaderValue::from_static("UNSIGNED-PAYLOAD"));
             request.extensions_mut().insert(WithTags);
             let response = service.call(request).await.unwrap();
-            assert_eq!(response.extensions().get::<Tagged>(), Some(&Tagged(expected)));
+            assert_eq!(response.extensions().get::<Tagged>(), expected.as_ref());
         }
     }
 }
