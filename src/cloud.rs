@@ -4,12 +4,27 @@
 mod client;
 mod error;
 mod listed;
+mod middle;
+pub mod odd;
 mod put;
+mod signing;
 
 pub use client::ClientConfig;
 pub use error::{Context, Fault, FaultKind, has_code, is_no_bucket, is_not_implemented};
 pub use listed::Unnamable;
+pub use middle::{Deletes, Tagged, WithTags};
 pub use put::PutSettings;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+
+/// What a path in an address must not hold as it is: all but RFC 3986's unreserved characters and `/`.
+const IN_ADDRESS: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// A key as it stands in an address.
+pub fn in_address(key: &str) -> String {
+    percent_encode(key.as_bytes(), IN_ADDRESS).to_string()
+}
 
 /// Whose interface a bucket has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use crate::config::{ByteSize, LimitsConfig};
@@ -14,9 +17,9 @@ const CELL: u64 = 1024;
 /// The limits of one process. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Limits {
-    /// Archives on their way to storages.
+    /// Archives on their way to storages, and files that a restore or a copy of an index puts into buckets.
     pub upload: Rate,
-    /// The portal's files, and archives, whatever they are read for but a download.
+    /// The portal's files, its index when it is copied, and archives, whatever they are read for but a download.
     pub read: Rate,
     /// What databases give.
     pub database: Rate,
@@ -56,6 +59,25 @@ impl Rate {
         let quota = Quota::per_second(cells).allow_burst(burst);
         let limiter = RateLimiter::direct(quota);
         Self(Some(Arc::new(Limiter { limiter, burst: burst.get(), rest: AtomicU64::new(0) })))
+    }
+
+    /// A stream of pieces that come no faster.
+    pub fn slow<E: Send + 'static>(
+        &self,
+        pieces: BoxStream<'static, Result<Bytes, E>>,
+    ) -> BoxStream<'static, Result<Bytes, E>> {
+        if self.0.is_none() {
+            return pieces;
+        }
+        let rate = self.clone();
+        let slowed = pieces.and_then(move |piece| {
+            let rate = rate.clone();
+            async move {
+                rate.take(piece.len()).await;
+                Ok(piece)
+            }
+        });
+        slowed.boxed()
     }
 
     /// Waits until so many more bytes may pass.

@@ -54,7 +54,9 @@ impl Service {
         let worker = match role {
             Role::Api => None,
             Role::All | Role::Worker => {
-                Some(app.start_worker(WorkerOptions::default()).map_err(CliError::failed)?)
+                let copies = app.storages.copy_names().len();
+                let options = WorkerOptions { copies, ..WorkerOptions::default() };
+                Some(app.start_worker(options).map_err(CliError::failed)?)
             }
         };
         let scheduler = worker.is_some().then(|| scheduler::start(&app));

@@ -16,7 +16,9 @@ use object_store::{
 use url::Url;
 
 use super::Provider;
-use super::listed::{Sifting, Unnamable};
+use super::listed::Unnamable;
+use super::middle::Middle;
+use super::odd::Names;
 use super::put::{Lock, PutSettings};
 use crate::config::Options;
 use crate::storage::is_secret_param;
@@ -96,32 +98,41 @@ impl ClientConfig {
     pub fn clients(&self) -> Result<Clients, String> {
         let (patient, quick) = (self.patience(PATIENT)?, self.patience(QUICK)?);
         // Somebody else's odd key beside the archives must not hide them.
-        let sifting = || Some(Sifting::default());
+        let middle = || Some(Middle::default());
         Ok(match self.provider {
             Provider::S3 => {
-                Clients::of(self.s3(patient, sifting(), None)?, self.s3(quick, sifting(), None)?)
+                Clients::of(self.s3(patient, middle(), None)?, self.s3(quick, middle(), None)?)
             }
             Provider::Google => {
-                Clients::of(self.google(patient, sifting())?, self.google(quick, sifting())?)
+                Clients::of(self.google(patient, middle())?, self.google(quick, middle())?)
             }
             Provider::Azure => {
-                Clients::of(self.azure(patient, sifting())?, self.azure(quick, sifting())?)
+                Clients::of(self.azure(patient, middle())?, self.azure(quick, middle())?)
             }
         })
     }
 
-    /// For a source. Keys that no path can hold are left out of its listings and told by the second.
-    pub fn source(&self) -> Result<(Arc<dyn ObjectStore>, Unnamable), String> {
+    /// For a source. Keys that no path can hold are said as `names` does; what that cannot is left out of listings and
+    /// told by the second.
+    pub fn source(&self, names: Names) -> Result<(Arc<dyn ObjectStore>, Unnamable), String> {
         if let Some(name) = self.options.iter().map(|(name, _)| name).find(|n| PutSettings::has(n))
         {
             return Err(format!("option {name:?} is one of storages, not of a filesystem"));
         }
-        let (sifting, patience) = (Sifting::default(), self.patience(PATIENT)?);
-        let unnamable = sifting.unnamable();
+        let (middle, patience) = (Middle::new(names), self.patience(PATIENT)?);
+        let (unnamable, signing) = (middle.unnamable(), middle.signing.clone());
         let store: Arc<dyn ObjectStore> = match self.provider {
-            Provider::S3 => Arc::new(self.s3(patience, Some(sifting), None)?),
-            Provider::Google => Arc::new(self.google(patience, Some(sifting))?),
-            Provider::Azure => Arc::new(self.azure(patience, Some(sifting))?),
+            Provider::S3 => {
+                let store = self.s3(patience, Some(middle), None)?;
+                signing.s3(&store);
+                Arc::new(store)
+            }
+            Provider::Google => Arc::new(self.google(patience, Some(middle))?),
+            Provider::Azure => {
+                let store = self.azure(patience, Some(middle))?;
+                signing.azure(&store);
+                Arc::new(store)
+            }
         };
         Ok((store, unnamable))
     }
@@ -164,7 +175,7 @@ impl ClientConfig {
     fn s3(
         &self,
         patience: Patience,
-        sifting: Option<Sifting>,
+        middle: Option<Middle>,
         client: Option<ClientOptions>,
     ) -> Result<AmazonS3, String> {
         let mut builder = AmazonS3Builder::new();
@@ -174,8 +185,8 @@ impl ClientConfig {
         for (key, value) in self.settings::<AmazonS3ConfigKey>("AWS_", patience)? {
             builder = builder.with_config(key, value);
         }
-        if let Some(sifting) = sifting {
-            builder = builder.with_http_connector(sifting);
+        if let Some(middle) = middle {
+            builder = builder.with_http_connector(middle);
         }
         builder
             .with_retry(patience.retry())
@@ -187,14 +198,14 @@ impl ClientConfig {
     fn google(
         &self,
         patience: Patience,
-        sifting: Option<Sifting>,
+        middle: Option<Middle>,
     ) -> Result<GoogleCloudStorage, String> {
         let mut builder = GoogleCloudStorageBuilder::new();
         for (key, value) in self.settings::<GoogleConfigKey>("GOOGLE_", patience)? {
             builder = builder.with_config(key, value);
         }
-        if let Some(sifting) = sifting {
-            builder = builder.with_http_connector(sifting);
+        if let Some(middle) = middle {
+            builder = builder.with_http_connector(middle);
         }
         builder
             .with_retry(patience.retry())
@@ -203,17 +214,13 @@ impl ClientConfig {
             .map_err(|error| self.unusable(&error))
     }
 
-    fn azure(
-        &self,
-        patience: Patience,
-        sifting: Option<Sifting>,
-    ) -> Result<MicrosoftAzure, String> {
+    fn azure(&self, patience: Patience, middle: Option<Middle>) -> Result<MicrosoftAzure, String> {
         let mut builder = MicrosoftAzureBuilder::new();
         for (key, value) in self.settings::<AzureConfigKey>("AZURE_", patience)? {
             builder = builder.with_config(key, value);
         }
-        if let Some(sifting) = sifting {
-            builder = builder.with_http_connector(sifting);
+        if let Some(middle) = middle {
+            builder = builder.with_http_connector(middle);
         }
         builder
             .with_retry(patience.retry())

@@ -1,17 +1,12 @@
-//! Listings of buckets that hold keys which object_store's paths cannot: control characters, empty parts,
-//! `.` and `..`. One of them would end the whole listing with an error, so they are taken out of the
-//! provider's answer and named instead.
+//! Listings of buckets that hold keys which object_store's paths cannot. One of them would end the whole listing with
+//! an error, so the provider's answer says them as paths can ([`odd`]), or leaves them out, which is told.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use object_store::ClientOptions;
-use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
-};
-use object_store::path::Path;
 use percent_encoding::percent_decode_str;
+
+use super::odd::{self, Names, Said};
 
 /// More are only counted: nobody reads them.
 const KEPT: usize = 1000;
@@ -45,46 +40,9 @@ impl Unnamable {
     }
 }
 
-/// Makes clients whose listings are sifted.
-#[derive(Debug, Default)]
-pub(super) struct Sifting(Unnamable);
-
-impl Sifting {
-    pub(super) fn unnamable(&self) -> Unnamable {
-        self.0.clone()
-    }
-}
-
-impl HttpConnector for Sifting {
-    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let inner = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Service { inner, unnamable: self.0.clone() }))
-    }
-}
-
-#[derive(Debug)]
-struct Service {
-    inner: HttpClient,
-    unnamable: Unnamable,
-}
-
-#[async_trait]
-impl HttpService for Service {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let query = request.uri().query().unwrap_or_default();
-        let is_listing = query.split('&').any(|pair| matches!(pair, "list-type=2" | "comp=list"));
-        let response = self.inner.execute(request).await?;
-        if !is_listing || !response.status().is_success() {
-            return Ok(response);
-        }
-        let (parts, body) = response.into_parts();
-        let body = sift(body.bytes().await?, &self.unnamable);
-        Ok(HttpResponse::from_parts(parts, body.into()))
-    }
-}
-
-/// The answer without the objects whose keys no path can hold.
-fn sift(body: Bytes, unnamable: &Unnamable) -> Bytes {
+/// The answer with keys as paths say them, and without those that no path can. `names`: how; None: odd ones are
+/// somebody else's, and left out.
+pub(super) fn sift(body: Bytes, unnamable: &Unnamable, names: Option<&Names>) -> Bytes {
     let Ok(text) = std::str::from_utf8(&body) else { return body };
     let mut sifted = String::new();
     let mut rest = text;
@@ -92,11 +50,28 @@ fn sift(body: Bytes, unnamable: &Unnamable) -> Bytes {
     while let Some((start, end)) = next_object(rest) {
         let offset = text.len() - rest.len();
         let object = &rest[start..end];
-        let is_odd = |key: &String| !is_path(key) || (key.ends_with('/') && !is_empty(object));
-        if let Some(key) = key(object).filter(is_odd) {
-            unnamable.add(key);
-            sifted.push_str(&text[copied..offset + start]);
-            copied = offset + end;
+        if let Some((key, tag)) = key(object) {
+            let said = names.map_or_else(|| odd::said(&key), |names| names.said(&key));
+            let is_content = key.ends_with('/') && !is_empty(object);
+            let said = match said {
+                Said::Plainly if is_content => names.map_or(Said::Never, |names| names.odd(&key)),
+                Said::As(_) if names.is_none() => Said::Never,
+                said => said,
+            };
+            match said {
+                Said::Plainly => {}
+                Said::As(path) => {
+                    let path = quick_xml::escape::escape(&path);
+                    sifted.push_str(&text[copied..offset + start + tag.start]);
+                    sifted.push_str(&format!("<{0}>{path}</{0}>", tag.name));
+                    copied = offset + start + tag.end;
+                }
+                Said::Never => {
+                    unnamable.add(key);
+                    sifted.push_str(&text[copied..offset + start]);
+                    copied = offset + end;
+                }
+            }
         }
         rest = &rest[end..];
     }
@@ -121,16 +96,27 @@ fn next_object(text: &str) -> Option<(usize, usize)> {
         .min()
 }
 
-fn key(object: &str) -> Option<String> {
-    let tags = ["<Key", "<Name", "<Prefix"];
-    let (_, rest) = tags.iter().find_map(|tag| object.split_once(tag))?;
-    let (attributes, rest) = rest.split_once('>')?;
-    let (raw, _) = rest.split_once("</")?;
+/// Where a key stands within its object.
+struct Tag {
+    name: &'static str,
+    start: usize,
+    end: usize,
+}
+
+fn key(object: &str) -> Option<(String, Tag)> {
+    let (name, start) = ["Key", "Name", "Prefix"]
+        .into_iter()
+        .find_map(|name| Some((name, object.find(&format!("<{name}"))?)))?;
+    let (attributes, rest) = object[start..].split_once('>')?;
+    let (raw, after) = rest.split_once("</")?;
+    let closing = after.find('>')? + 1;
+    let end = object.len() - after.len() + closing;
     let key = quick_xml::escape::unescape(raw).ok()?.into_owned();
-    if attributes.contains("Encoded=\"true\"") {
-        return Some(percent_decode_str(&key).decode_utf8_lossy().into_owned());
-    }
-    Some(key)
+    let key = match attributes.contains("Encoded=\"true\"") {
+        true => percent_decode_str(&key).decode_utf8_lossy().into_owned(),
+        false => key,
+    };
+    Some((key, Tag { name, start, end }))
 }
 
 /// Whether an object has no content; a folder has none.
@@ -140,12 +126,6 @@ fn is_empty(object: &str) -> bool {
         .iter()
         .find_map(|tag| object.split_once(tag))
         .is_none_or(|(_, rest)| rest.starts_with("0<"))
-}
-
-/// Whether a path stands for exactly this key. A `/` at the end marks a folder, as consoles make them.
-fn is_path(key: &str) -> bool {
-    let plain = key.strip_suffix('/').unwrap_or(key);
-    Path::parse(plain).is_ok_and(|path| path.as_ref() == plain)
 }
 
 #[cfg(test)]
@@ -162,6 +142,41 @@ mod tests {
     }
 
     #[test]
+    fn odd_keys_are_said_as_paths_can() {
+        let names = Names::new(&"p".into(), ".own");
+        let keys = ["p/a\nb", "p/a", "p//b<&", "p/../x", "p/./y", "p/mark/", "p/z//"];
+        let expected = ["a%0Ab", "", "%/b<&", "", "", "", "z/%/%"];
+        for (object, name) in [("Contents", "Key"), ("Blob", "Name")] {
+            let unnamable = Unnamable::default();
+            let sifted = sift(page(&keys, object, name).into(), &unnamable, Some(&names));
+            let paths: Vec<_> = keys
+                .iter()
+                .zip(expected)
+                .filter(|(key, _)| !key.contains("/."))
+                .map(|(key, odd)| match odd {
+                    "" => (*key).to_owned(),
+                    odd => format!("p/{}/{odd}", odd::FOLDER),
+                })
+                .collect();
+            let paths: Vec<_> = paths.iter().map(String::as_str).collect();
+            let page = page(&paths, object, name);
+            assert_eq!(sizeless(&sifted), sizeless(page.as_bytes()));
+            assert_eq!(unnamable.take("p").0, ["p/../x", "p/./y"]);
+        }
+        let full = "<Contents><Key>p/a/</Key><Size>10</Size></Contents>";
+        let said = format!("<Contents><Key>p/{}/a/%</Key><Size>10</Size></Contents>", odd::FOLDER);
+        assert_eq!(sift(full.into(), &Unnamable::default(), Some(&names)), said);
+        let encoded = "<Blob><Name Encoded=\"true\">p/a%0Ab</Name></Blob>";
+        let said = format!("<Blob><Name>p/{}/a%0Ab</Name></Blob>", odd::FOLDER);
+        assert_eq!(sift(encoded.into(), &Unnamable::default(), Some(&names)), said);
+    }
+
+    fn sizeless(page: &[u8]) -> String {
+        let page = String::from_utf8(page.to_vec()).unwrap();
+        page.replace("<Size>0</Size>", "").replace("<Size>1</Size>", "")
+    }
+
+    #[test]
     fn only_what_no_path_can_hold_is_taken_out() {
         let good = ["a/b", "a&b<c>", "ü %20\\ x", "folder/", "a..b", "1 2"];
         let bad = ["a\nb", "a//b", "../x", "/a", "x/./y", "tab\tx"];
@@ -169,8 +184,8 @@ mod tests {
         for (object, name) in [("Contents", "Key"), ("Blob", "Name")] {
             let unnamable = Unnamable::default();
             let clean = page(&good, object, name);
-            assert_eq!(sift(clean.clone().into(), &unnamable), clean);
-            assert_eq!(sift(page(&mixed, object, name).into(), &unnamable), clean);
+            assert_eq!(sift(clean.clone().into(), &unnamable, None), clean);
+            assert_eq!(sift(page(&mixed, object, name).into(), &unnamable, None), clean);
             assert_eq!(unnamable.take("a").0, ["a\nb", "a//b"]);
             assert_eq!(unnamable.take("").0.len(), 4);
             assert!(unnamable.take("").0.is_empty());
@@ -178,15 +193,15 @@ mod tests {
         for (folder, name) in [("CommonPrefixes", "Prefix"), ("BlobPrefix", "Name")] {
             let page = |key: &str| format!("<{folder}><{name}>{key}</{name}></{folder}>");
             let mixed = page("a/") + &page("a//") + &page("b/");
-            assert_eq!(sift(mixed.into(), &Unnamable::default()), page("a/") + &page("b/"));
+            assert_eq!(sift(mixed.into(), &Unnamable::default(), None), page("a/") + &page("b/"));
         }
         let encoded = "<Blob><Name Encoded=\"true\">a%0Ab</Name></Blob>";
         let unnamable = Unnamable::default();
-        assert_eq!(sift(encoded.into(), &unnamable), "");
+        assert_eq!(sift(encoded.into(), &unnamable, None), "");
         assert_eq!(unnamable.take("").0, ["a\nb"]);
         // Content that no path leads to.
         let full = "<Contents><Key>a/</Key><Size>10</Size></Contents>";
-        assert_eq!(sift(full.into(), &unnamable), "");
+        assert_eq!(sift(full.into(), &unnamable, None), "");
         for number in 0..1500 {
             unnamable.add(format!("a//{number}"));
         }

@@ -8,7 +8,7 @@ use super::value::{ByteSize, lenient};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {
-    /// Archives on their way to storages, copies included.
+    /// Archives on their way to storages, copies included, and files that a restore puts into buckets.
     pub upload: Option<ByteSize>,
     /// Files of the portal, and archives that are read back.
     pub read: Option<ByteSize>,

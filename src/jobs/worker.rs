@@ -22,12 +22,27 @@ use crate::catalog::jobs::Jobs;
 const URGENT: &[JobKind] =
     &[JobKind::Backup, JobKind::Restore, JobKind::SourceBackup, JobKind::SourceRestore];
 
+const NO_COPIES: &[JobKind] = &[
+    JobKind::Backup,
+    JobKind::Restore,
+    JobKind::Verify,
+    JobKind::Prune,
+    JobKind::SourceBackup,
+    JobKind::SourceRestore,
+    JobKind::Index,
+    JobKind::Consolidate,
+    JobKind::Rekey,
+];
+
 /// How a worker works.
 #[derive(Debug, Clone)]
 pub struct WorkerOptions {
     /// How many jobs it runs at once. One place of several is for backups and restores alone, which others that take
     /// long must not keep waiting.
     pub concurrency: usize,
+    /// Places beside those, for copies alone, which then take none of the others: however slow the storage is that one
+    /// is sent to, the rest goes on. 0: copies are jobs like any.
+    pub copies: usize,
     /// Threads of the runtime that handlers run on.
     pub threads: usize,
     /// Added to the niceness of those threads, so that the API stays quick.
@@ -53,6 +68,7 @@ impl Default for WorkerOptions {
     fn default() -> Self {
         Self {
             concurrency: 3,
+            copies: 0,
             threads: 2,
             niceness: 15,
             lease: Duration::from_secs(15),
@@ -127,9 +143,17 @@ impl Worker {
         });
         let mut tasks = JoinSet::new();
         let concurrency = shared.options.concurrency.max(1);
+        let copies = shared.options.copies;
         for place in 0..concurrency {
-            let kinds = if place == 0 && concurrency > 1 { URGENT } else { &[] };
+            let kinds = match place {
+                0 if concurrency > 1 => URGENT,
+                _ if copies > 0 => NO_COPIES,
+                _ => &[],
+            };
             tasks.spawn_on(shared.clone().work(kinds), &catalog);
+        }
+        for _ in 0..copies {
+            tasks.spawn_on(shared.clone().work(&[JobKind::Copy]), &catalog);
         }
         if shared.options.only.is_none() {
             tasks.spawn_on(shared.clone().clean_up(), &catalog);

@@ -11,7 +11,7 @@ use crate::encryption::{ENDING, Keys, Opened};
 use crate::jobs::Progress;
 use crate::ops::archives;
 use crate::ops::named::folder::INCREMENT;
-use crate::storage::Storage;
+use crate::storage::{Storage, StoredObject};
 
 /// How many links are looked for at once.
 const LOOKUPS: usize = 4;
@@ -129,7 +129,11 @@ async fn beside(
             if opened.is_none() {
                 tracing::debug!(archive = last, "a link is not beside its archive");
             }
-            Ok(opened.map(|object| Arc::new(object) as _))
+            let limited = |object: StoredObject| match app {
+                Some(app) => object.limited(&app.limits.read),
+                None => object,
+            };
+            Ok(opened.map(|object| Arc::new(limited(object)) as _))
         }
         Near::Folder(folder) => {
             let folder = match (&link.place, folder.file_name().and_then(|name| name.to_str())) {
@@ -156,11 +160,7 @@ fn place_of(place: &str) -> Option<Vec<&str>> {
 }
 
 /// An archive of the folder that an increment's own folder lies in, if archives may be read from there.
-async fn in_root_of(
-    app: Option<&App>,
-    storage: &Storage,
-    place: &[&str],
-) -> Option<crate::storage::StoredObject> {
+async fn in_root_of(app: Option<&App>, storage: &Storage, place: &[&str]) -> Option<StoredObject> {
     let mut url = storage.url().clone();
     let own = url.path_segments()?.rfind(|part| !part.is_empty())?.to_owned();
     let own = percent_encoding::percent_decode_str(&own).decode_utf8_lossy();

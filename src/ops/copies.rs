@@ -1,7 +1,7 @@
 //! Copies: every finished archive is sent to further storages (`[[storage.copy]]`), each by a job of its own
 //! that reads it from where it lies, writes it there, and reads it back.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use futures::TryStreamExt;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::catalog::{ArchiveRecord, Copied, CopyRecord, CopyState};
-use crate::jobs::{Finished, Job, JobContext, JobFailure, JobFilter, JobKind, JobState, NewJob};
+use crate::jobs::{Finished, Job, JobContext, JobFailure, JobKind, JobState, NewJob};
 use crate::limits::Rate;
 use crate::ops::backup::RemainsJournal;
 use crate::ops::{OpError, archives};
@@ -46,24 +46,28 @@ pub(super) fn is_gone(archive: &ArchiveRecord, copies: Option<&Vec<CopyRecord>>)
     archive.missing_since.is_some() && !copies.is_some_and(|copies| copies.iter().any(is_there))
 }
 
-/// One look: takes note of jobs that have ended, then starts the next copy. One is made at a time, so that
-/// backups never wait for a slow storage.
+/// One look: takes note of jobs that have ended, then starts the next copies. To each storage one is sent at a time, so
+/// that a slow one holds back no other.
 pub async fn tick(app: &App) -> Result<(), OpError> {
-    let unfinished = app.catalog.copies().unfinished().await?;
     let now = app.clock.now();
-    let mut next = None;
-    for copy in unfinished {
+    let mut busy = HashSet::new();
+    let mut next: BTreeMap<String, CopyRecord> = BTreeMap::new();
+    for copy in app.catalog.copies().unfinished().await? {
         match copy.job_id {
-            Some(job) => settle(app, &copy, job, now).await?,
+            Some(job) => {
+                if settle(app, &copy, job, now).await? {
+                    busy.insert(copy.name);
+                }
+            }
             None if copy.next_try.is_some_and(|at| at > now) => {}
             None if app.storages.copy(&copy.name).is_none() => {}
-            None => next = next.or(Some(copy)),
+            None => drop(next.entry(copy.name.clone()).or_insert(copy)),
         }
     }
-    let Some(copy) = next else { return Ok(()) };
-    let running = JobFilter { kind: Some(JobKind::Copy), unfinished: true, ..JobFilter::default() };
-    if app.queue.list(running, 1, 0).await?.total == 0 {
-        start(app, copy).await?;
+    for (name, copy) in next {
+        if !busy.contains(&name) {
+            start(app, copy).await?;
+        }
     }
     Ok(())
 }
@@ -88,12 +92,12 @@ pub async fn start(app: &App, copy: CopyRecord) -> Result<Job, OpError> {
     Ok(enqueued.job)
 }
 
-/// Takes note of how a copy's job has ended, if it has. What it stored was noted when it was published.
-async fn settle(app: &App, copy: &CopyRecord, id: Uuid, now: Timestamp) -> Result<(), OpError> {
+/// Takes note of how a copy's job has ended, if it has; else true. What it stored was noted when it was published.
+async fn settle(app: &App, copy: &CopyRecord, id: Uuid, now: Timestamp) -> Result<bool, OpError> {
     let job = app.queue.get(id).await?;
     let mut next = CopyRecord { job_id: None, ..copy.clone() };
     match job.as_ref().map(|job| job.state) {
-        Some(JobState::Queued | JobState::Running) => return Ok(()),
+        Some(JobState::Queued | JobState::Running) => return Ok(true),
         Some(JobState::Cancelled) => next.state = CopyState::Cancelled,
         Some(JobState::Failed) | None => {
             let error = job.and_then(|job| job.error);
@@ -109,7 +113,7 @@ async fn settle(app: &App, copy: &CopyRecord, id: Uuid, now: Timestamp) -> Resul
         Some(JobState::Succeeded) => {}
     }
     app.catalog.copies().save(&next, copy.job_id).await?;
-    Ok(())
+    Ok(false)
 }
 
 /// Runs the job.

@@ -12,20 +12,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
+use object_store::memory::InMemory;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::signer::Signer;
 use object_store::{
     Attribute, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 };
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use url::Url;
 
 use super::location::Bucket;
 use super::upload::{UploadHint, UploadJournal};
 use super::{Remains, StorageError, StoredObject, name};
 use crate::cloud::{ClientConfig, Context, Fault, FaultKind, Provider, PutSettings};
-use crate::cloud::{has_code, is_no_bucket};
+use crate::cloud::{has_code, in_address, is_no_bucket};
 use crate::config::Options;
 
 mod plan;
@@ -33,9 +33,6 @@ mod upload;
 
 pub(super) use upload::CloudUpload;
 
-/// What a path in an address must not hold as it is: all but RFC 3986's unreserved characters and `/`.
-const IN_ADDRESS: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 /// What providers sign at most.
 const LONGEST_LINK: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -46,7 +43,8 @@ pub(super) struct Cloud {
     /// For questions: retried shortly.
     quick: Arc<dyn ObjectStore>,
     quick_parts: Arc<dyn MultipartStore>,
-    signer: Arc<dyn Signer>,
+    /// None: nobody else can reach it.
+    signer: Option<Arc<dyn Signer>>,
     config: ClientConfig,
     put: PutSettings,
     prefix: Path,
@@ -85,13 +83,41 @@ impl Cloud {
             parts: clients.parts,
             quick: clients.quick,
             quick_parts: clients.quick_parts,
-            signer: clients.signer,
+            signer: Some(clients.signer),
             put,
             prefix,
             url,
             max_parts: u64::from(max_parts).min(most),
             secrets: config.secrets(),
             config,
+        })
+    }
+
+    /// In this process's memory, and gone with it.
+    pub(super) fn in_memory(prefix: &str, max_parts: u32) -> Result<Self, StorageError> {
+        let wrong = |error: &dyn std::fmt::Display| StorageError::Invalid(error.to_string());
+        let root = Url::parse("memory://memory/").map_err(|error| wrong(&error))?;
+        let mut url = root.clone();
+        url.set_path(&format!("{prefix}/"));
+        let store = Arc::new(InMemory::new());
+        Ok(Self {
+            data: store.clone(),
+            parts: store.clone(),
+            quick: store.clone(),
+            quick_parts: store,
+            signer: None,
+            config: ClientConfig {
+                provider: Provider::S3,
+                bucket: "memory".to_owned(),
+                root,
+                options: Options::default(),
+                environment: false,
+            },
+            put: PutSettings::default(),
+            prefix: Path::parse(prefix).map_err(|error| wrong(&error))?,
+            url,
+            max_parts: u64::from(max_parts),
+            secrets: Vec::new(),
         })
     }
 
@@ -252,6 +278,8 @@ impl Cloud {
         match self.quick_parts.abort_multipart(&self.key(name)?, &upload.to_owned()).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) if has_code(&error, "NoSuchUpload") => Ok(()),
+            // Memory has no other reason.
+            Err(_) if self.signer.is_none() => Ok(()),
             // Some servers answer so when the upload is gone. Where the right to abort is really
             // missing, asking again at every start would not help either.
             Err(error) if has_code(&error, "AccessDenied") => {
@@ -296,13 +324,13 @@ impl Cloud {
         name: &str,
         expires: Duration,
     ) -> Result<Option<Url>, StorageError> {
-        if self.config.has_customer_key() {
+        let Some(signer) = self.signer.as_ref().filter(|_| !self.config.has_customer_key()) else {
             // Only who sends the key can read it, and a link sends none.
             return Ok(None);
-        }
+        };
         let get = object_store::signer::Method::GET;
         let key = self.key(name)?;
-        let encoded = percent_encode(key.as_ref().as_bytes(), IN_ADDRESS).to_string();
+        let encoded = in_address(key.as_ref());
         let key = match self.config.provider {
             // There object_store puts the path into the address as it is.
             Provider::Google => {
@@ -312,7 +340,7 @@ impl Cloud {
             Provider::Azure if encoded != key.as_ref() => return Ok(None),
             Provider::S3 | Provider::Azure => key,
         };
-        let signed = self.signer.signed_url(get, &key, expires.min(LONGEST_LINK)).await;
+        let signed = signer.signed_url(get, &key, expires.min(LONGEST_LINK)).await;
         signed.map(Some).map_err(|error| self.fail("make a link to", name, &error))
     }
 }

@@ -36,6 +36,11 @@ impl Storage {
         Self(Kind::Cloud(Arc::new(cloud)))
     }
 
+    /// One in this process's memory, which is gone with it: for trying what uses storages.
+    pub fn in_memory(prefix: &str, max_parts: u32) -> Result<Self, StorageError> {
+        Ok(Self::cloud(Cloud::in_memory(prefix, max_parts)?))
+    }
+
     pub(super) fn consumer(consumer: Consumer) -> Self {
         Self(Kind::Consumer(Arc::new(consumer)))
     }

@@ -136,6 +136,33 @@ async fn slow() -> (PlainPortal, S3Server, Proxy, Service) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn storages_that_hang_hold_back_nothing_else() {
+    let portal = PlainPortal::new(10);
+    let s3 = S3Server::start().await;
+    // Nothing ever passes.
+    let faults = Faults { delay: Duration::from_secs(3600), ..Faults::default() };
+    let proxy = Proxy::start(&s3.address(), faults).await;
+    let hangs = |name: &str| {
+        let target = in_bucket(&s3, Some(&proxy.endpoint));
+        target.replace("name = \"cloud\"", &format!("name = \"{name}\""))
+    };
+    let config = format!("{}{}{}{ON_DISK}{}", hangs("a"), hangs("b"), hangs("c"), portal.config());
+    let service = Service::start(&config).await;
+    let archive = service.backup("Local", json!([])).await;
+    let is_stored =
+        |copies: &[Value]| copies.iter().any(|c| c["name"] == "disk" && c["state"] == "stored");
+    let copies = until(&service, is_stored).await;
+    assert!(copies.iter().filter(|c| c["name"] != "disk").all(|c| c["state"] == "waiting"));
+    let verify = format!("/v1/archives/{}/verify", archive["id"].as_str().unwrap());
+    service.post(&verify, &json!({})).await;
+    let deadline = Instant::now() + Duration::from_secs(90);
+    while service.json("/v1/jobs?kind=verify&state=succeeded").await["total"] != 1 {
+        assert!(Instant::now() < deadline, "{}", service.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_copy_is_made_all_the_same() {
     let (_portal, s3, proxy, mut service) = slow().await;
     service.kill();

@@ -67,6 +67,30 @@ async fn reading_files_and_archives_keeps_to_its_rate() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restores_into_buckets_keep_to_the_rate_of_uploads() {
+    let portal = PlainPortal::new(10);
+    let server = S3Server::start().await;
+    std::fs::create_dir(server.bucket_dir().join("portal")).unwrap();
+    std::fs::write(server.bucket_dir().join("portal/large.bin"), noise(15 << 20)).unwrap();
+    let options: Vec<_> = server.options().iter().map(|(k, v)| format!("{k} = '{v}'")).collect();
+    let local = format!("url = \"file://{}\"", portal.files().display());
+    let bucket = format!("url = \"s3://archives/portal\"\noptions = {{ {} }}", options.join(", "));
+    let mut service = Service::start(&portal.config().replace(&local, &bucket)).await;
+    let archive = service.backup("Local", json!([])).await;
+    let taken = async |service: &Service| {
+        service.restore(&json!({"backupId": archive["id"], "dump": true})).await;
+        seconds(&service.json("/v1/jobs?kind=restore&limit=1").await["items"][0])
+    };
+    let unlimited = taken(&service).await;
+    service.kill();
+    service.reconfigure(|text| format!("{text}\n[limits]\nupload = \"3MiB\"\n"));
+    service.restart().await;
+    let taken = taken(&service).await;
+    let due = 0.85 * 5.0..1.15 * 5.0 + unlimited;
+    assert!(due.contains(&taken), "{taken} s where 5 s were due, {unlimited} s unlimited");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn databases_are_read_at_their_rate() {
     let portal = PlainPortal::new(150_000);
     let limits = "database_read = \"2MiB\"\ndatabase_connections = 1";

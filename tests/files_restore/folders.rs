@@ -167,7 +167,10 @@ async fn what_no_backup_can_hold_stays() {
     let (_dir, root, filesystem) = scene(&["a/b/1", "a/c/2"]);
     let socket = std::os::unix::net::UnixListener::bind(root.join("a/b/socket")).unwrap();
     symlink("nowhere", root.join("a/c/dangling")).unwrap();
+    // No archive takes this name.
+    fs::write(root.join("a/b/x\\..\\y"), "x").unwrap();
     restored(&filesystem, &["d"], in_folders(&["a"], &[])).await;
+    assert_eq!(fs::read(root.join("a/b/x\\..\\y")).unwrap(), b"x");
     assert!(root.join("a/b/socket").exists() && root.join("a/c/dangling").is_symlink());
     assert!(!root.join("a/b/1").exists() && !root.join("a/c/2").exists());
     drop(socket);

@@ -8,11 +8,13 @@ pub mod docspace;
 pub mod encrypted;
 pub mod foreign;
 mod linked;
+mod mariadb;
 mod names;
 mod plain;
 mod postgres;
 pub mod restore;
 mod several;
+mod sqlite;
 
 /// The file of an archive as `/v1/archives` shows it.
 fn local_path(archive: &serde_json::Value) -> std::path::PathBuf {

@@ -131,3 +131,47 @@ fn differences(left: &str, right: &str) -> String {
     let known: std::collections::HashSet<_> = right.lines().collect();
     left.lines().filter(|line| !known.contains(line)).take(20).collect::<Vec<_>>().join("\n")
 }
+
+#[tokio::test]
+async fn a_table_that_is_dropped_while_a_backup_begins_is_no_failure() {
+    let (portal, database) = (PlainPortal::new(1), Database::new());
+    psql(
+        &database.0,
+        "CREATE TABLE goes (a integer); CREATE TABLE stays (a integer); INSERT INTO stays VALUES (1)",
+    );
+    let config = portal
+        .config()
+        .replace(&format!("sqlite://{}", portal.database().display()), &url(&database.0));
+    let service = Service::start(&config).await;
+    let mut dropping = Command::new("psql")
+        .args(["-X", "-q", &url(&database.0)])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = dropping.stdin.take().unwrap();
+    std::io::Write::write_all(&mut stdin, b"BEGIN; DROP TABLE goes;\n").unwrap();
+    let until = async |what: &str| {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        let count = format!(
+            "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database WHERE datname = '{}' AND {what}",
+            database.0
+        );
+        while psql("postgres", &count).trim() == "0" {
+            assert!(std::time::Instant::now() < deadline, "{what} never");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    until("mode = 'AccessExclusiveLock' AND granted").await;
+    service.start_backup("Local", json!([])).await;
+    // Its snapshot still has the table, and it waits for it.
+    until("NOT granted").await;
+    std::io::Write::write_all(&mut stdin, b"COMMIT;\n").unwrap();
+    drop(stdin);
+    dropping.wait().unwrap();
+    let done = service.finish().await;
+    assert_eq!(done["error"], "", "{done}");
+    let archive = service.json("/v1/archives?limit=1").await["items"][0].clone();
+    let members = members(&local_path(&archive));
+    assert!(members.contains_key("databases/data/stays"), "{:?}", members.keys());
+    assert!(!members.contains_key("databases/scheme/goes"), "{:?}", members.keys());
+}

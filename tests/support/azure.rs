@@ -87,36 +87,102 @@ impl Container {
 
     /// The names of all blobs, also of those that are nothing but blocks of an unfinished upload.
     pub async fn all(&self) -> Vec<String> {
-        let query = [("comp", "list"), ("include", "uncommittedblobs"), ("restype", "container")];
-        let answer = self.ask(reqwest::Method::GET, &query).await;
+        self.list(&[("comp", "list"), ("include", "uncommittedblobs"), ("restype", "container")])
+            .await
+    }
+
+    /// The names of all blobs.
+    #[allow(dead_code)]
+    pub async fn committed(&self) -> Vec<String> {
+        self.list(&[("comp", "list"), ("restype", "container")]).await
+    }
+
+    async fn list(&self, query: &[(&str, &str)]) -> Vec<String> {
+        let answer = self.ask(reqwest::Method::GET, query).await;
         assert_eq!(answer.status(), 200);
         let text = answer.text().await.unwrap();
-        let names = text.split("<Name>").skip(1);
-        names.map(|rest| rest.split_once("</Name>").unwrap().0.to_owned()).collect()
+        let names = text.split("<Name").skip(1).filter_map(|rest| rest.split_once('>'));
+        let name = |text: &str| text.replace("&#xA;", "\n").replace("&#10;", "\n");
+        names.map(|(_, rest)| name(rest.split_once("</Name>").unwrap().0)).collect()
+    }
+
+    /// Puts a blob of any name.
+    #[allow(dead_code)]
+    pub async fn put(&self, key: &str, content: &str, tags: &str) {
+        let mut headers = vec![("x-ms-blob-type", "BlockBlob")];
+        if !tags.is_empty() {
+            headers.push(("x-ms-tags", tags));
+        }
+        let put =
+            self.send(reqwest::Method::PUT, key, &[], &headers, content.as_bytes().to_vec()).await;
+        assert_eq!(put.status(), 201, "{}", put.text().await.unwrap());
+    }
+
+    /// What is at a key, or of it by a query; None when there is none.
+    #[allow(dead_code)]
+    pub async fn get(&self, key: &str, query: &[(&str, &str)]) -> Option<String> {
+        let got = self.send(reqwest::Method::GET, key, query, &[], Vec::new()).await;
+        if got.status() == 404 {
+            return None;
+        }
+        assert_eq!(got.status(), 200, "{}", got.text().await.unwrap());
+        got.text().await.ok()
+    }
+
+    #[allow(dead_code)]
+    pub async fn remove(&self, key: &str) {
+        let removed = self.send(reqwest::Method::DELETE, key, &[], &[], Vec::new()).await;
+        assert_eq!(removed.status(), 202);
+    }
+
+    async fn ask(&self, method: reqwest::Method, query: &[(&str, &str)]) -> reqwest::Response {
+        self.send(method, "", query, &[], Vec::new()).await
     }
 
     /// Signed by the account's key:
     /// <https://learn.microsoft.com/en-us/rest/api/storageservices/authorize-with-shared-key>
-    async fn ask(&self, method: reqwest::Method, query: &[(&str, &str)]) -> reqwest::Response {
+    async fn send(
+        &self,
+        method: reqwest::Method,
+        key: &str,
+        query: &[(&str, &str)],
+        more: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> reqwest::Response {
+        let path = match key {
+            "" => self.name.clone(),
+            key => {
+                let encode = percent_encoding::NON_ALPHANUMERIC;
+                let parts = key
+                    .split('/')
+                    .map(|part| percent_encoding::utf8_percent_encode(part, encode).to_string());
+                format!("{}/{}", self.name, parts.collect::<Vec<_>>().join("/"))
+            }
+        };
         let date = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
-        let headers = format!("x-ms-date:{date}\nx-ms-version:2021-08-06\n");
+        let mut headers: Vec<(String, String)> =
+            more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        headers.push(("x-ms-date".to_owned(), date));
+        headers.push(("x-ms-version".to_owned(), "2021-08-06".to_owned()));
+        headers.sort();
+        let said: String =
+            headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+        let length = if body.is_empty() { String::new() } else { body.len().to_string() };
         let asked: String = query.iter().map(|(name, value)| format!("\n{name}:{value}")).collect();
         let text = format!(
-            "{method}{}{headers}/{ACCOUNT}/{ACCOUNT}/{}{asked}",
-            "\n".repeat(12),
-            self.name
+            "{method}\n\n\n{length}{}{said}/{ACCOUNT}/{ACCOUNT}/{path}{asked}",
+            "\n".repeat(9),
         );
         let key = hmac::Key::new(hmac::HMAC_SHA256, &STANDARD.decode(KEY).unwrap());
         let signature = STANDARD.encode(hmac::sign(&key, text.as_bytes()));
-        reqwest::Client::new()
-            .request(method, format!("{}/{}", self.endpoint, self.name))
+        let mut request = reqwest::Client::new()
+            .request(method, format!("{}/{path}", self.endpoint))
             .query(query)
-            .header("x-ms-date", date)
-            .header("x-ms-version", "2021-08-06")
             .header("authorization", format!("SharedKey {ACCOUNT}:{signature}"))
-            .header("content-length", "0")
-            .send()
-            .await
-            .unwrap()
+            .header("content-length", body.len().to_string());
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        request.body(body).send().await.unwrap()
     }
 }

@@ -17,6 +17,8 @@ pub struct Faults {
     pub lose_answer_after: Option<u64>,
     /// Each connection is cut when it has brought so many bytes of answers.
     pub cut_answers_after: Option<u64>,
+    /// So many requests are answered by 503, as if there were too many.
+    pub throttled: u64,
     /// Waited before each piece of up to 64 KiB.
     pub delay: Duration,
 }
@@ -26,6 +28,7 @@ pub struct Proxy {
     /// `http://127.0.0.1:PORT`
     pub endpoint: String,
     passed: Arc<AtomicU64>,
+    refused: Arc<AtomicU64>,
     healed: Arc<AtomicBool>,
     serving: JoinHandle<()>,
 }
@@ -36,11 +39,18 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let (passed, healed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let refused = Arc::new(AtomicU64::new(0));
         let (target, count, well) = (target.to_owned(), passed.clone(), healed.clone());
+        let so_far = refused.clone();
         let serving = tokio::spawn(async move {
             loop {
                 let Ok((client, _)) = listener.accept().await else { continue };
                 let (target, count, well) = (target.clone(), count.clone(), well.clone());
+                if so_far.load(Ordering::SeqCst) < faults.throttled {
+                    so_far.fetch_add(1, Ordering::SeqCst);
+                    tokio::spawn(refuse(client));
+                    continue;
+                }
                 tokio::spawn(async move {
                     if let Ok(server) = TcpStream::connect(target).await {
                         pass(client, server, faults, &count, &well).await;
@@ -48,7 +58,13 @@ impl Proxy {
                 });
             }
         });
-        Self { endpoint, passed, healed, serving }
+        Self { endpoint, passed, refused, healed, serving }
+    }
+
+    /// How many requests were answered by 503.
+    #[allow(dead_code)]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::SeqCst)
     }
 
     /// How many bytes clients have sent through.
@@ -62,6 +78,29 @@ impl Proxy {
     pub fn heal(&self) {
         self.healed.store(true, Ordering::SeqCst);
     }
+}
+
+/// Reads one request whole, and says that there are too many.
+async fn refuse(mut client: TcpStream) -> Option<()> {
+    let mut text = Vec::new();
+    let mut buffer = vec![0; 64 << 10];
+    let end = loop {
+        let length = client.read(&mut buffer).await.ok().filter(|length| *length > 0)?;
+        text.extend_from_slice(&buffer[..length]);
+        if let Some(at) = text.windows(4).position(|four| four == b"\r\n\r\n") {
+            break at + 4;
+        }
+    };
+    let head = String::from_utf8_lossy(&text[..end]).to_ascii_lowercase();
+    let body = head.split_once("content-length: ");
+    let body: usize =
+        body.map_or(0, |(_, rest)| rest.split("\r\n").next().unwrap().parse().unwrap());
+    let mut left = body.saturating_sub(text.len() - end);
+    while left > 0 {
+        left -= client.read(&mut buffer).await.ok().filter(|length| *length > 0)?;
+    }
+    let answer = "HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    client.write_all(answer.as_bytes()).await.ok()
 }
 
 async fn pass(

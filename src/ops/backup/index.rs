@@ -10,6 +10,7 @@ use super::chunked::{Base, refer};
 use super::run::RunError;
 use crate::app::App;
 use crate::jobs::JobContext;
+use crate::limits::Rate;
 use crate::portal::EXTRA_INDEX;
 use crate::source::files::FileMeta;
 use crate::source::index::{Capture, IndexError};
@@ -101,6 +102,7 @@ pub async fn store(
     writer: &mut Writer,
     ctx: &JobContext,
     base: &Base,
+    limit: &Rate,
 ) -> Result<(), RunError> {
     for CapturedIndex { name, capture } in indexes {
         let failed = |error: IndexError| RunError::Failed(format!("index {name}: {error}"));
@@ -123,6 +125,7 @@ pub async fn store(
             writer.begin(entry, file.size).await?;
             while let Some(piece) = content.next().await {
                 let piece = piece.map_err(|error| failed(error.into()))?;
+                limit.take(piece.len()).await;
                 ctx.progress.add(piece.len() as u64);
                 writer.write(piece).await.map_err(|error| match error {
                     archive::Error::TooLong { .. } => {

@@ -348,7 +348,7 @@ impl Attempt<'_> {
         let index_names = index::names(&indexes);
         if !indexes.is_empty() {
             progress.phase("index");
-            index::store(indexes, writer, self.ctx, &base).await?;
+            index::store(indexes, writer, self.ctx, &base, &self.app.limits.read).await?;
         }
         progress.phase("database");
         // Files are read beside: the snapshots are open, so no row can refer to a file that was too new.

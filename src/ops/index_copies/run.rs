@@ -125,14 +125,15 @@ async fn stage(
     let remains = serde_json::to_value(remains).map_err(OpError::internal)?;
     ctx.save_remains(remains).await.map_err(|_| CopyError::Cancelled)?;
     ctx.progress.phase("copying");
-    let staging = target.place.stage(&attempt).await?;
-    put_all(&capture, &staging, ctx, record).await?;
+    let staging = target.place.stage(&attempt).await?.limited(&app.limits.upload);
+    put_all(app, &capture, &staging, ctx, record).await?;
     capture.unchanged().await?;
     let replaced = Replaced::Folders { folders: vec![String::new()], kept: present.folders };
     Ok(staging.ready(replaced).await?)
 }
 
 async fn put_all(
+    app: &App,
     capture: &Capture,
     staging: &crate::source::files::FilesStaging,
     ctx: &JobContext,
@@ -141,7 +142,7 @@ async fn put_all(
     for file in capture.files().filter(|file| !file.is_directory) {
         record.file(&file.path);
         ctx.progress.current(&file.path);
-        let content = capture.read(file).await?;
+        let content = app.limits.read.slow(capture.read(file).await?);
         let (sender, mut counted) = tokio::sync::mpsc::unbounded_channel();
         let content = content.inspect_ok(move |piece| {
             // Whoever counts goes on as long as there is content.

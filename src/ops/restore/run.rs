@@ -370,7 +370,9 @@ impl Attempt<'_> {
                 Some(folders) => Replaced::Folders { folders: folders.clone(), kept },
                 None => Replaced::Staged,
             };
-            let ready = unshared(staging)?.ready(replaced).await?;
+            let staging = unshared(staging)?;
+            staging.warnings().into_iter().for_each(|warning| ctx.warn(warning));
+            let ready = staging.ready(replaced).await?;
             if position < INDEXES { &mut sources } else { &mut indexes }.push(ready);
         }
         indexes.append(&mut sources);
@@ -455,6 +457,7 @@ impl Attempt<'_> {
                 continue;
             }
             let staging = target.filesystem.stage(&remains.attempt).await?;
+            let staging = staging.limited(&self.app.limits.upload);
             stagings.insert(target.position, Arc::new(staging));
             if is_index || only.is_everything() {
                 folders.insert(target.position, plan::replaced(self.app, contents, target).await);

@@ -4,6 +4,7 @@ mod copy;
 mod making;
 mod objects;
 mod open;
+mod order;
 mod render;
 mod restore;
 mod rows;

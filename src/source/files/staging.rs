@@ -23,6 +23,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::text;
 use super::{Backend, Content, FileMeta, FilesError, Filesystem, STAGING_FOLDER};
+use crate::limits::Rate;
 use crate::source::restore::{AttemptId, Space, Staged};
 
 use bucket::BucketStaging;
@@ -47,7 +48,10 @@ pub enum Replaced {
 }
 
 /// A place beside the live files. Dropping it leaves what is there for [`Filesystem::staged`].
-pub struct FilesStaging(Kind);
+pub struct FilesStaging {
+    kind: Kind,
+    upload: Rate,
+}
 
 enum Kind {
     Local(LocalStaging),
@@ -59,14 +63,15 @@ impl Filesystem {
     /// and dropped first.
     pub async fn stage(&self, attempt: &AttemptId) -> Result<FilesStaging, FilesError> {
         let attempt = attempt.clone();
-        Ok(FilesStaging(match &self.0 {
+        let kind = match &self.0 {
             Backend::Local(folder) => {
                 Kind::Local(LocalStaging::create(Arc::clone(folder), attempt).await?)
             }
             Backend::Store(bucket) => {
                 Kind::Bucket(BucketStaging::create(Arc::clone(bucket), &attempt).await?)
             }
-        }))
+        };
+        Ok(FilesStaging { kind, upload: Rate::default() })
     }
 
     /// What an attempt staged and maybe swapped, also when there is nothing (any more).
@@ -103,6 +108,12 @@ impl Filesystem {
 }
 
 impl FilesStaging {
+    /// The same, sending to buckets no faster than this; disks have no such limit.
+    #[must_use]
+    pub fn limited(self, upload: &Rate) -> Self {
+        Self { upload: upload.clone(), ..self }
+    }
+
     /// Stages one file (or an empty directory) with its content, which must be `size` bytes, and its time. A second
     /// file of the same path replaces the first. May be called many times at once.
     ///
@@ -110,16 +121,27 @@ impl FilesStaging {
     /// 0755) and, if root restores, the owner of the filesystem's root. Buckets have neither times nor folders.
     pub async fn put(&self, file: &FileMeta, content: Content) -> Result<(), FilesError> {
         check_path(&file.path)?;
-        match &self.0 {
-            Kind::Local(staging) => staging.put(file, content).await,
-            Kind::Bucket(staging) => staging.put(file, content).await,
+        match &self.kind {
+            Kind::Local(staging) => {
+                check_names(&file.path)?;
+                staging.put(file, content).await
+            }
+            Kind::Bucket(staging) => staging.put(file, self.upload.slow(content)).await,
+        }
+    }
+
+    /// What will be lost though it was there, in sentences; to be asked once all is staged.
+    pub fn warnings(&self) -> Vec<String> {
+        match &self.kind {
+            Kind::Local(_) => Vec::new(),
+            Kind::Bucket(staging) => staging.warning().into_iter().collect(),
         }
     }
 
     /// Everything is staged and on disc. Refuses what cannot be swapped: mounts in what is replaced, links to folders
     /// on the way, no permission. Nothing live is touched.
     pub async fn ready(self, replaced: Replaced) -> Result<Box<dyn Staged>, FilesError> {
-        Ok(match self.0 {
+        Ok(match self.kind {
             Kind::Local(staging) => Box::new(staging.ready(replaced).await?),
             Kind::Bucket(staging) => Box::new(staging.ready(replaced).await?),
         })
@@ -141,13 +163,21 @@ fn check_path(path: &str) -> Result<(), FilesError> {
         match name {
             "" => return refuse("it is no relative path"),
             "." | ".." => return refuse("it leads elsewhere"),
-            name if text::to_bytes(name).len() > MAX_NAME => {
-                return refuse("a name in it is longer than 255 bytes");
-            }
             _ => {}
         }
     }
     Ok(())
+}
+
+/// Keys of objects may be longer than names of files.
+fn check_names(path: &str) -> Result<(), FilesError> {
+    match path.split('/').any(|name| text::to_bytes(name).len() > MAX_NAME) {
+        false => Ok(()),
+        true => Err(FilesError::Refused {
+            path: path.to_owned(),
+            message: "a name in it is longer than 255 bytes".to_owned(),
+        }),
+    }
 }
 
 /// The content, which fails when it is not as long as it should be.

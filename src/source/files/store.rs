@@ -1,5 +1,6 @@
 //! A bucket with a prefix, through `object_store`.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -12,9 +13,11 @@ use object_store::{GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore, Obj
 use url::Url;
 
 use super::{
-    Content, Excluded, FileMeta, FilesError, GROWTH, Listed, Listing, Opened, PIECE, once, quoted,
+    Content, Excluded, FileMeta, FilesError, GROWTH, Listed, Listing, Opened, PIECE,
+    STAGING_FOLDER, once, quoted,
 };
-use crate::cloud::{ClientConfig, Context, Provider, Unnamable, is_no_bucket};
+use crate::cloud::odd::{self, Names};
+use crate::cloud::{ClientConfig, Context, Deletes, Provider, Unnamable, is_no_bucket};
 use crate::config::Options;
 
 /// How many small requests are made at once.
@@ -51,7 +54,9 @@ struct Place {
 impl Bucket {
     pub fn open(url: &Url, options: &Options) -> Result<Self, FilesError> {
         let config = client(url, options)?;
-        let (store, unnamable) = config.source().map_err(|error| invalid(url, error))?;
+        let prefix = Path::from_url_path(url.path()).map_err(|error| invalid(url, error))?;
+        let names = Names::new(&prefix, STAGING_FOLDER);
+        let (store, unnamable) = config.source(names).map_err(|error| invalid(url, error))?;
         let words = Words { secrets: config.secrets(), bucket: config.bucket };
         let bucket = Self::new(store, url, options)?;
         Ok(Self { unnamable, words: Arc::new(words), ..bucket })
@@ -108,7 +113,7 @@ impl Bucket {
             .map_err(move |error| invalid(&url, words.explain("cannot list", &error)))
             .map_ok(move |object| {
                 let path = relative(&root, &object.location)
-                    .filter(|path| !path.is_empty() && !excluded.contains(path));
+                    .filter(|path| !path.is_empty() && !excluded.contains(&real(path)));
                 listed(store.clone(), object, path)
             })
             .try_buffered(CONCURRENT)
@@ -122,9 +127,9 @@ impl Bucket {
         let (unnamable, prefix) = (self.unnamable.clone(), full.to_string());
         let left_out = stream::once(async move {
             let (keys, more) = unnamable.take(&prefix);
-            let what = "left out: object stores' paths cannot hold such a name";
+            let what = "left out: no request can ask for a name with . or .. between slashes";
             let keys = keys.into_iter().map(move |key| format!("{} is {what}", quoted(&key)));
-            let more = (more > 0).then(|| format!("{more} more keys are {what}s"));
+            let more = (more > 0).then(|| format!("{more} more keys are {what}"));
             stream::iter(keys.chain(more).map(|text| Ok(Listed::Skipped(text))))
         });
         let files = files.chain(left_out.flatten());
@@ -184,6 +189,26 @@ impl Bucket {
         Ok((now, Some(whole.freeze())))
     }
 
+    /// Deletes the object of a path, also when there is none.
+    pub async fn delete(&self, path: &str) -> object_store::Result<()> {
+        let full = self.full(path).map_err(|error| object_store::Error::Generic {
+            store: "path",
+            source: error.into(),
+        })?;
+        let deleted = match odd::key_of(path) {
+            None => self.store.delete(&full).await,
+            Some(_) => {
+                let mut options = GetOptions { head: true, ..GetOptions::default() };
+                options.extensions.insert(Deletes);
+                self.store.get_opts(&full, options).await.map(drop)
+            }
+        };
+        match deleted {
+            Err(object_store::Error::NotFound { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
     /// The key of a path.
     pub fn full(&self, path: &str) -> Result<Path, FilesError> {
         let invalid = |error: object_store::path::Error| FilesError::Read {
@@ -192,6 +217,14 @@ impl Bucket {
         };
         let below = Path::parse(path).map_err(invalid)?;
         Ok(self.prefix.parts().chain(below.parts()).collect())
+    }
+}
+
+/// The key below the root that a path stands for, for comparisons with other paths.
+pub fn real(path: &str) -> Cow<'_, str> {
+    match odd::key_of(path) {
+        Some(Ok(key)) => Cow::Owned(key),
+        _ => Cow::Borrowed(path),
     }
 }
 

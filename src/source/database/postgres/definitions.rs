@@ -35,8 +35,19 @@ pub(super) struct Definitions {
 enum Failure {
     /// What the tool said.
     Tool(String),
-    /// There is no definition of this table.
+    /// There is no definition of this table, any more.
     Without(String),
+}
+
+impl Failure {
+    fn of_tool(message: String) -> Self {
+        // The snapshot still has the table, the server has not.
+        let gone = message.split_once("relation \"").and_then(|(_, rest)| {
+            let (table, rest) = rest.split_once('"')?;
+            rest.contains("does not exist").then(|| table.to_owned())
+        });
+        gone.map_or(Self::Tool(message), Self::Without)
+    }
 }
 
 impl Definitions {
@@ -81,7 +92,7 @@ async fn read_all(
 ) -> Result<Members, Failure> {
     let Parts { relations, values, refresh, encoding } = parts;
     let text = tool::definitions(target, &folder, exported, encoding);
-    let items = items::parse(&text.await.map_err(Failure::Tool)?);
+    let items = items::parse(&text.await.map_err(Failure::of_tool)?);
     let members = members::divide(items, &relations, &values, &refresh, encoding);
     let missing = relations.into_keys().find(|name| !members.tables.contains_key(name));
     missing.map_or(Ok(members), |name| Err(Failure::Without(name)))

@@ -8,6 +8,7 @@
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Result};
 
+use super::order;
 use super::render::{identifier, value};
 use crate::catalog::is_own_table;
 use crate::source::database::ObjectText;
@@ -47,28 +48,35 @@ pub(super) struct Object {
     pub name: String,
     /// As the schema has it.
     pub sql: String,
+    /// Where it stands in the schema, if that is known.
+    pub position: Option<i64>,
 }
 
 /// Reads all of them, in an order in which they can be made.
 pub(super) fn read(db: &Connection) -> Result<Vec<Object>> {
     let mut listing = db.prepare(
-        "SELECT type, name, tbl_name, sql FROM sqlite_schema \
+        "SELECT type, name, tbl_name, sql, rowid FROM sqlite_schema \
          WHERE type IN ('view', 'trigger') OR type = 'table' AND rootpage = 0 \
          ORDER BY type = 'trigger', type = 'view', rowid",
     )?;
     let all = listing
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
-        .collect::<Result<Vec<(String, String, String, String)>>>()?;
-    let all = all.into_iter().filter(|(_, _, table, _)| !is_own_table(table));
-    Ok(all.map(|(kind, name, _, sql)| Object { kind: Kind::of(&kind), name, sql }).collect())
+        .query_map([], |row| {
+            let kind: String = row.get(0)?;
+            let (name, sql, position) = (row.get(1)?, row.get(3)?, row.get(4)?);
+            Ok((row.get(2)?, Object { kind: Kind::of(&kind), name, sql, position }))
+        })?
+        .collect::<Result<Vec<(String, Object)>>>()?;
+    let all = all.into_iter().filter(|(table, _)| !is_own_table(table));
+    Ok(all.map(|(_, object)| object).collect())
 }
 
 impl Object {
     pub fn text(&self) -> ObjectText {
         let (before, after) = self.frame();
+        let position = order::line(self.position).into_bytes();
         let sql = match self.kind {
-            Kind::VirtualTable => [before, literal(&self.sql), after].concat(),
-            _ => [before, self.sql.clone().into(), after].concat(),
+            Kind::VirtualTable => [position, before, literal(&self.sql), after].concat(),
+            _ => [position, before, self.sql.clone().into(), after].concat(),
         };
         ObjectText { kind: self.kind.as_str().to_owned(), name: self.name.clone(), sql }
     }
@@ -102,9 +110,11 @@ impl Object {
         literal: impl Fn(&[u8]) -> Option<Vec<u8>>,
     ) -> Option<Self> {
         let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == text.kind)?;
-        let mut object = Self { kind, name: text.name.clone(), sql: String::new() };
+        let (positions, sql) = order::read(&text.sql);
+        let position = positions.first().copied();
+        let mut object = Self { kind, name: text.name.clone(), sql: String::new(), position };
         let (before, after) = object.frame();
-        let sql = text.sql.strip_prefix(before.as_slice())?.strip_suffix(after.as_slice())?;
+        let sql = sql.strip_prefix(before.as_slice())?.strip_suffix(after.as_slice())?;
         object.sql = match kind {
             Kind::VirtualTable => String::from_utf8(literal(sql)?).ok()?,
             _ => String::from_utf8(sql.to_vec()).ok()?,

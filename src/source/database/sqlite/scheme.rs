@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Result};
 
 use super::objects::{self, Object};
+use super::order;
 use super::render::identifier;
 use crate::source::database::Table;
 
@@ -24,20 +25,20 @@ pub(super) struct Catalog {
 pub(super) fn read(db: &Connection) -> Result<Catalog> {
     let mut catalog = Catalog::default();
     let mut listing = db.prepare(
-        "SELECT l.name, l.wr, s.sql FROM pragma_table_list AS l \
+        "SELECT l.name, l.wr, s.sql, s.rowid FROM pragma_table_list AS l \
          JOIN sqlite_schema AS s ON s.type = 'table' AND s.name = l.name \
          WHERE l.schema = 'main' AND l.type IN ('table', 'shadow') AND s.rootpage > 0 AND l.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
          ORDER BY l.name",
     )?;
     let found = listing
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-        .collect::<Result<Vec<(String, bool, String)>>>()?;
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+        .collect::<Result<Vec<(String, bool, String, i64)>>>()?;
     let size: i64 = db.query_row(
         "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
         [],
         |row| row.get(0),
     )?;
-    for (name, without_rowid, sql) in found {
+    for (name, without_rowid, sql, position) in found {
         let columns = columns(db, "main", &name, without_rowid)?;
         // (Their text may end with a comment, so the `;` has its own line.)
         let mut scheme = format!("DROP TABLE IF EXISTS {};\n{sql}\n;\n", identifier(&name));
@@ -45,7 +46,10 @@ pub(super) fn read(db: &Connection) -> Result<Catalog> {
             // These belong to no table, and an application may tell by them what it has before it.
             scheme.insert_str(0, &numbers(db)?);
         }
-        scheme.push_str(&indexes(db, &name)?);
+        let indexes = indexes(db, &name)?;
+        indexes.iter().for_each(|(sql, _)| scheme.push_str(&format!("{sql}\n;\n")));
+        let positions = indexes.iter().map(|(_, position)| *position);
+        scheme.insert_str(0, &order::line([position].into_iter().chain(positions)));
         scheme.push_str(&sequence(db, &name)?);
         let estimated_bytes =
             estimate(db, &name, &columns, without_rowid)?.min(size.unsigned_abs() * 3);
@@ -106,13 +110,13 @@ fn numbers(db: &Connection) -> Result<String> {
     Ok(text)
 }
 
-fn indexes(db: &Connection, table: &str) -> Result<String> {
+/// The definitions of its indexes, and where each stands in the schema.
+fn indexes(db: &Connection, table: &str) -> Result<Vec<(String, i64)>> {
     let mut statement = db.prepare(
-        "SELECT sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = ? COLLATE NOCASE \
+        "SELECT sql, rowid FROM sqlite_schema WHERE type = 'index' AND tbl_name = ? COLLATE NOCASE \
          AND sql IS NOT NULL ORDER BY name",
     )?;
-    let all = statement.query_map([table], |row| row.get(0))?.collect::<Result<Vec<String>>>()?;
-    Ok(all.into_iter().map(|sql| format!("{sql}\n;\n")).collect())
+    statement.query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 /// An AUTOINCREMENT counter may be beyond the largest id, and must not give an id twice.

@@ -2,7 +2,7 @@
 //! as a stream.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
@@ -15,7 +15,8 @@ use super::keys::Keys;
 use super::paths::Paths;
 use super::upload::{self, failed};
 use super::{Replaced, sized};
-use crate::source::files::store::Bucket;
+use crate::cloud::odd;
+use crate::source::files::store::{Bucket, real};
 use crate::source::files::{Content, Excluded, FileMeta, FilesError, Listed, STAGING_FOLDER};
 use crate::source::restore::AttemptId;
 
@@ -25,13 +26,36 @@ const JOURNAL_PART: usize = 1 << 20;
 pub struct BucketStaging {
     bucket: Arc<Bucket>,
     staged: BucketStaged,
+    untagged: Untagged,
+}
+
+/// Objects that lose their tags because these could not be read.
+#[derive(Debug, Default)]
+struct Untagged(Mutex<(Option<String>, u64)>);
+
+impl Untagged {
+    fn add(&self, path: &str) {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.0.get_or_insert_with(|| path.to_owned());
+        noted.1 += 1;
+    }
 }
 
 impl BucketStaging {
     pub async fn create(bucket: Arc<Bucket>, attempt: &AttemptId) -> Result<Self, FilesError> {
         let staged = BucketStaged::new(Arc::clone(&bucket), attempt);
         staged.undo().await?;
-        Ok(Self { bucket, staged })
+        Ok(Self { bucket, staged, untagged: Untagged::default() })
+    }
+
+    /// A sentence for the warnings, if objects lose their tags.
+    pub fn warning(&self) -> Option<String> {
+        let noted = self.untagged.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(first), count) = &*noted else { return None };
+        Some(format!(
+            "{count} objects come back without their tags, which could not be read ({first:?} and \
+             the like): is the right to read tags missing?"
+        ))
     }
 
     pub async fn put(&self, file: &FileMeta, content: Content) -> Result<(), FilesError> {
@@ -41,11 +65,15 @@ impl BucketStaging {
             while content.try_next().await?.is_some() {}
             return Ok(());
         }
+        check_odd(&file.path)?;
         let key = self.staged.keys.staged(&file.path)?;
         let store = self.bucket.store();
         // Archives hold contents alone: what else is known of an object is taken from the one that is replaced.
-        let attributes = upload::attributes(store, &self.staged.keys.live(&file.path)?).await?;
-        upload::write(store, &key, &file.path, file.size, content, attributes).await
+        let known = upload::known(store, &self.staged.keys.live(&file.path)?).await?;
+        if known.has_hidden_tags {
+            self.untagged.add(&file.path);
+        }
+        upload::write(store, &key, &file.path, file.size, content, known).await
     }
 
     pub async fn ready(self, replaced: Replaced) -> Result<BucketStaged, FilesError> {
@@ -66,7 +94,7 @@ impl BucketStaging {
             let Some(path) = object.location.as_ref().strip_prefix(new.as_ref()) else { continue };
             let path = path.trim_start_matches('/');
             staged.insert(XxHash3_128::oneshot(path.as_bytes()));
-            if !kept.hold(path.as_bytes()) {
+            if !kept.hold(real(path).as_bytes()) {
                 journal.add(&Record { path: path.to_owned(), staged: true }).await?;
             }
         }
@@ -77,7 +105,7 @@ impl BucketStaging {
                 // An object that stands for a folder is no file.
                 if let Listed::File(file) = found?
                     && !file.is_directory
-                    && !kept.hold(file.path.as_bytes())
+                    && !kept.hold(real(&file.path).as_bytes())
                     && !staged.contains(&XxHash3_128::oneshot(file.path.as_bytes()))
                 {
                     journal.add(&Record { path: file.path, staged: false }).await?;
@@ -87,6 +115,18 @@ impl BucketStaging {
         journal.finish().await?;
         Ok(self.staged)
     }
+}
+
+/// Refuses what would be an object's odd key and is none, or one that is ours.
+fn check_odd(path: &str) -> Result<(), FilesError> {
+    let why = match odd::key_of(path) {
+        Some(Err(why)) => why,
+        Some(Ok(key)) if key.split('/').next() == Some(STAGING_FOLDER) => {
+            "the name is taken for staging"
+        }
+        _ => return Ok(()),
+    };
+    Err(FilesError::Refused { path: path.to_owned(), message: why.to_owned() })
 }
 
 /// Tries whether a restore may write here, and leaves nothing.

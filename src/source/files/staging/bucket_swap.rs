@@ -76,7 +76,7 @@ impl BucketStaged {
     async fn change(&self, record: Record) -> Result<(), FilesError> {
         let live = self.keys.live(&record.path)?;
         if !record.staged {
-            return upload::delete(self.store(), &live).await;
+            return self.remove(&record.path).await;
         }
         let new = self.keys.staged(&record.path)?;
         match upload::copy(self.store(), &new, &live, self.max_copy).await? {
@@ -90,9 +90,13 @@ impl BucketStaged {
         let was_there = upload::copy(self.store(), &old, &live, self.max_copy).await?;
         // What was not there before and is not ours came later.
         if !was_there && record.staged {
-            upload::delete(self.store(), &live).await?;
+            self.remove(&record.path).await?;
         }
         Ok(())
+    }
+
+    async fn remove(&self, path: &str) -> Result<(), FilesError> {
+        self.bucket.delete(path).await.map_err(|error| failed(path, error))
     }
 
     /// Without its journal, what is staged or kept means nothing more: that goes first.

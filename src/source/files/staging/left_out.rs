@@ -1,5 +1,5 @@
-//! What backups leave out of a live tree: links that lead elsewhere, sockets. No archive has
-//! it, so no restore takes it away with its folder.
+//! What backups leave out of a live tree: links that lead elsewhere, sockets, names that could lead elsewhere. No
+//! archive has it, so no restore takes it away with its folder.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -71,6 +71,9 @@ impl Search<'_> {
     }
 
     fn judge(&self, path: &[u8], kind: FileType) -> Result<Judged, FilesError> {
+        if archive::clean_path(&format!("x/{}", text::of_bytes(path))).is_err() {
+            return Ok(Judged::LeftOut);
+        }
         let kind = match kind {
             FileType::Unknown => match self.kind(path) {
                 Ok(kind) => kind,

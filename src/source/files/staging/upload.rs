@@ -5,9 +5,10 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{
     Attribute, Attributes, Error, GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt,
-    PutMultipartOptions, PutOptions, PutPayload, UploadPart,
+    PutMultipartOptions, PutOptions, PutPayload, TagSet, UploadPart,
 };
 
+use crate::cloud::{Tagged, WithTags};
 use crate::source::files::store::redacted;
 use crate::source::files::{Content, FilesError};
 
@@ -18,15 +19,35 @@ const MAX_PARTS: u64 = 10_000;
 /// S3 copies no more than this at once.
 pub const MAX_COPY: u64 = 5 << 30;
 
-/// What an object says of itself: the type of its content, metadata and the like; nothing when it is not there. Not
-/// its storage class, which may be one that gives nothing back at once.
-pub async fn attributes(store: &dyn ObjectStore, key: &Path) -> Result<Attributes, FilesError> {
-    let head = GetOptions { head: true, ..GetOptions::default() };
-    match store.get_opts(key, head).await {
-        Ok(found) => Ok(kept(&found.attributes)),
-        Err(Error::NotFound { .. }) => Ok(Attributes::new()),
-        Err(error) => Err(failed(key.as_ref(), error)),
+/// What is known of an object beside its content.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// The type of its content, metadata and the like. Not its storage class, which may be one that gives nothing back
+    /// at once.
+    attributes: Attributes,
+    tags: TagSet,
+    /// Whether it has tags that could not be read.
+    pub has_hidden_tags: bool,
+}
+
+/// What an object says of itself; nothing when it is not there.
+pub async fn known(store: &dyn ObjectStore, key: &Path) -> Result<Known, FilesError> {
+    let mut head = GetOptions { head: true, ..GetOptions::default() };
+    head.extensions.insert(WithTags);
+    let found = match store.get_opts(key, head).await {
+        Ok(found) => found,
+        Err(Error::NotFound { .. }) => return Ok(Known::default()),
+        Err(error) => return Err(failed(key.as_ref(), error)),
+    };
+    let mut known = Known { attributes: kept(&found.attributes), ..Known::default() };
+    match found.extensions.get::<Tagged>() {
+        None => {}
+        Some(Tagged(None)) => known.has_hidden_tags = true,
+        Some(Tagged(Some(tags))) => {
+            tags.iter().for_each(|(name, value)| known.tags.push(name, value))
+        }
     }
+    Ok(known)
 }
 
 fn kept(attributes: &Attributes) -> Attributes {
@@ -41,8 +62,9 @@ pub async fn write(
     path: &str,
     size: u64,
     mut content: Content,
-    attributes: Attributes,
+    known: Known,
 ) -> Result<(), FilesError> {
+    let Known { attributes, tags, .. } = known;
     let part_size = size.div_ceil(MAX_PARTS).max(PART) as usize;
     let mut rest = Bytes::new();
     let first = part(&mut content, &mut rest, part_size).await?;
@@ -50,10 +72,10 @@ pub async fn write(
     if size <= PART {
         // It may not be longer than it says; the end of the content is where that is found out.
         while content.try_next().await?.is_some() {}
-        let options = PutOptions { attributes, ..PutOptions::default() };
+        let options = PutOptions { attributes, tags, ..PutOptions::default() };
         return store.put_opts(key, payload(first), options).await.map(drop).map_err(failed);
     }
-    let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
+    let options = PutMultipartOptions { attributes, tags, ..PutMultipartOptions::default() };
     let upload = store.put_multipart_opts(key, options).await.map_err(failed)?;
     let mut upload = Unfinished(Some(upload));
     let mut sending = upload.part(first)?;
@@ -86,10 +108,10 @@ pub async fn copy(
         Err(Error::NotFound { .. }) => return Ok(false),
         _ => return Err(failed(to.as_ref(), error)),
     };
-    let (size, attributes) = (found.meta.size, kept(&found.attributes));
+    let (size, known) = (found.meta.size, known(store, from).await?);
     let path = from.as_ref().to_owned();
     let content = found.into_stream().map_err(move |error| failed(&path, error));
-    write(store, to, to.as_ref(), size, Box::pin(content), attributes).await?;
+    write(store, to, to.as_ref(), size, Box::pin(content), known).await?;
     Ok(true)
 }
 

@@ -1,7 +1,7 @@
 //! The statements of a table's scheme member.
 
 use crate::source::database::sql::{Chunk, Dialect, Guard, Limits, SchemeStatement, Splitter};
-use crate::source::database::sqlite::Source;
+use crate::source::database::sqlite::{Source, order};
 use crate::source::database::{DatabaseError, Trust};
 
 /// The longest statement of a definition.
@@ -42,6 +42,7 @@ pub(in crate::source::database::sqlite) fn judge(
     schemes: &[(&str, &str)],
 ) -> Result<(), DatabaseError> {
     schemes.iter().try_for_each(|(table, sql)| {
-        statements(source, table, sql.as_bytes(), Trust::Foreign, |_, _| Ok(()))
+        let (_, sql) = order::read(sql.as_bytes());
+        statements(source, table, sql, Trust::Foreign, |_, _| Ok(()))
     })
 }

@@ -21,6 +21,7 @@ use super::{OTHER, adjust, definition};
 use crate::catalog::is_own_table;
 use crate::source::database::sql::SchemeStatement;
 use crate::source::database::sqlite::objects::{Kind, Object};
+use crate::source::database::sqlite::order;
 use crate::source::database::sqlite::render::identifier;
 use crate::source::database::sqlite::{Source, blocking, open};
 use crate::source::database::{
@@ -47,6 +48,8 @@ struct State {
 #[derive(Default)]
 struct Waiting {
     indexes: Vec<String>,
+    /// Where it stands in the schema, and its indexes, if that is known.
+    positions: Vec<i64>,
     /// Where its `AUTOINCREMENT` stands.
     sequence: Option<i64>,
 }
@@ -239,7 +242,9 @@ impl State {
         if is_own_table(table) {
             return Err(self.source.failed(&what, "tables of this name are the catalog's own"));
         }
-        let (mut waiting, mut numbers) = (Waiting::default(), Vec::new());
+        let (positions, sql) = order::read(sql);
+        let mut waiting = Waiting { positions, ..Waiting::default() };
+        let mut numbers = Vec::new();
         definition::statements(&self.source, table, sql, trust, |statement, text| {
             match statement {
                 SchemeStatement::Drop => {
@@ -325,6 +330,7 @@ impl State {
         }
         self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false).map_err(failed)?;
         self.make_objects()?;
+        self.arrange().map_err(failed)?;
         let schema_type = |kind| match kind {
             Kind::VirtualTable => "table".to_owned(),
             other => Kind::as_str(other).to_owned(),
@@ -350,6 +356,33 @@ impl State {
             .and_then(|()| self.beside.sync_folder())
             .map_err(|error| source.failed(what, error))?;
         Ok(warnings)
+    }
+
+    /// Lets the schema list everything in the order that it had.
+    fn arrange(&self) -> rusqlite::Result<()> {
+        let mut items = Vec::new();
+        let mut indexes = self.db.prepare(
+            "SELECT name FROM main.sqlite_schema WHERE type = 'index' \
+             AND tbl_name = ? COLLATE NOCASE AND sql IS NOT NULL ORDER BY rowid",
+        )?;
+        for (table, waiting) in &self.tables {
+            let Some((own, positions)) = waiting.positions.split_first() else { continue };
+            items.push((*own, ("table", table.clone())));
+            let names = indexes.query_map([table], |row| row.get(0))?;
+            let names = names.collect::<rusqlite::Result<Vec<String>>>()?;
+            let of_table = positions.iter().zip(names);
+            items.extend(of_table.map(|(position, name)| (*position, ("index", name))));
+        }
+        for object in &self.objects {
+            let kind = match object.kind {
+                Kind::VirtualTable => "table",
+                kind => kind.as_str(),
+            };
+            items.extend(object.position.map(|position| (position, (kind, object.name.clone()))));
+        }
+        self.db.execute_batch("PRAGMA writable_schema=ON")?;
+        order::arrange(&self.db, items)?;
+        self.db.execute_batch("PRAGMA writable_schema=RESET")
     }
 
     /// An id that was given once must not be given again.
