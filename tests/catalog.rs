@@ -212,7 +212,9 @@ async fn many_may_open_at_once(place: &Place) {
     let mut beside = place.connect().await;
     let row =
         beside.fetch_one("select count(*) as n from portal_backup_schema_versions").await.unwrap();
-    assert_eq!(row.get::<i64, _>("n"), 9, "each version was applied once");
+    let versions = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+    let versions = std::fs::read_dir(versions).unwrap().count() as i64;
+    assert_eq!(row.get::<i64, _>("n"), versions, "each version was applied once");
 }
 
 async fn newer_schemas_are_refused(place: &Place) {
