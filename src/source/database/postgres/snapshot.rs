@@ -43,7 +43,10 @@ pub(super) async fn open(
     target: &Target,
     readers: usize,
 ) -> Result<PostgresSnapshot, DatabaseError> {
-    let (mut first, server) = super::open(target).await?;
+    // A connection takes a tenth of a second, most of it waiting.
+    let (first, others) =
+        futures::join!(super::open(target), open_others(target, readers.clamp(1, 16) - 1));
+    let (mut first, server) = first?;
     let name = &target.name;
     let fail = |error| failed(name, "opening the snapshot", &error);
     let encoding = server.client_encoding();
@@ -63,7 +66,12 @@ pub(super) async fn open(
     let position = position(&mut first).await.map_err(fail)?;
 
     let mut sessions = vec![first];
-    join(target, &mut sessions, &exported, readers.clamp(1, 16), encoding).await?;
+    for mut session in others {
+        match join(&mut session, &exported, encoding).await {
+            Ok(()) => sessions.push(session),
+            Err(error) => without(&error),
+        }
+    }
     let session = &mut sessions[0];
     let mut relations = catalog::relations(session).await.map_err(fail)?;
     relations.retain(|name, _| !crate::catalog::is_own_table(name));
@@ -98,34 +106,23 @@ pub(super) async fn open(
     })
 }
 
-/// Opens further connections with the same snapshot.
-async fn join(
-    target: &Target,
-    sessions: &mut Vec<Session>,
-    exported: &str,
-    wanted: usize,
-    encoding: &str,
-) -> Result<(), DatabaseError> {
-    while sessions.len() < wanted {
-        let joined = async {
-            let mut session = Session::open(&target.options).await?;
-            session.run(&format!("SET client_encoding = '{encoding}'; {LOCK_WAIT}")).await?;
-            session.run(BEGIN).await?;
-            session
-                .run(&format!("SET TRANSACTION SNAPSHOT {}", super::names::literal(exported)))
-                .await?;
-            Ok::<_, Error>(session)
-        };
-        match joined.await {
-            Ok(session) => sessions.push(session),
-            // A server that has no room for more connections still has one for us.
-            Err(error) => {
-                tracing::info!(reason = %describe(&error), "no further connection");
-                break;
-            }
-        }
-    }
-    Ok(())
+/// Opens further connections, as many of them as the server has room for.
+async fn open_others(target: &Target, wanted: usize) -> Vec<Session> {
+    let opening = (0..wanted).map(|_| Session::open(&target.options));
+    let opened = futures::future::join_all(opening).await.into_iter();
+    opened.filter_map(|opened| opened.inspect_err(without).ok()).collect()
+}
+
+/// Lets a connection read the same snapshot.
+async fn join(session: &mut Session, exported: &str, encoding: &str) -> Result<(), Error> {
+    session.run(&format!("SET client_encoding = '{encoding}'; {LOCK_WAIT}")).await?;
+    session.run(BEGIN).await?;
+    session.run(&format!("SET TRANSACTION SNAPSHOT {}", super::names::literal(exported))).await
+}
+
+/// A server that has no room for more connections still has one for us.
+fn without(error: &Error) {
+    tracing::info!(reason = %describe(error), "no further connection");
 }
 
 /// Where the server's log stands.
