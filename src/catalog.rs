@@ -148,6 +148,9 @@ pub enum CatalogError {
     Unreadable(String),
     #[error("the catalog has been closed")]
     Closed,
+    /// What was made is not wanted any more, and trying again would not help.
+    #[error("{0}")]
+    Superseded(&'static str),
 }
 
 /// A figure of `/metrics`: however many poll, the catalog is asked no more often.

@@ -6,15 +6,18 @@ mod error;
 mod listed;
 mod middle;
 pub mod odd;
+mod place;
 mod put;
 mod signing;
 
 pub use client::ClientConfig;
 pub use error::{Context, Fault, FaultKind, has_code, is_no_bucket, is_not_implemented};
 pub use listed::Unnamable;
-pub use middle::{Deletes, Tagged, WithTags};
+pub use middle::{Deletes, LockedUntil, Tagged, WithTags};
+pub use place::Place;
 pub use put::PutSettings;
 
+use object_store::Attribute;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 /// What a path in an address must not hold as it is: all but RFC 3986's unreserved characters and `/`.
@@ -44,5 +47,15 @@ impl Provider {
             "az" | "azure" | "adl" | "abfs" | "abfss" => Some(Self::Azure),
             _ => None,
         }
+    }
+
+    /// The name of the mark among the metadata of our archives: it says which attempt wrote one.
+    pub fn mark(self) -> Attribute {
+        let name = match self {
+            // There names are those of programming languages.
+            Self::Azure => "portal_backup_attempt",
+            Self::S3 | Self::Google => "portal-backup-attempt",
+        };
+        Attribute::Metadata(name.into())
     }
 }

@@ -24,6 +24,7 @@ mod upload;
 
 pub use consumer::ConsumerSecrets;
 pub use error::StorageError;
+pub use name::is_archive;
 pub use object::StoredObject;
 pub use params::{
     FILE_ID, PORTAL_TOKEN, has_portal_token, in_record, is_secret_param, lend, locked_until,

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use docspace::{DocSpace, STORED, expected_members};
 use futures::TryStreamExt;
-use portal_backup::config::{Config, FilesystemConfig, Options, Secret};
+use portal_backup::config::{Config, DatabaseConfig, FilesystemConfig, Options, Secret};
 use portal_backup::portal::docspace::layout::stored_of_other_member;
 use portal_backup::portal::{Portal, PortalEntry, PortalFile, StoredFile, restore_info};
 use url::Url;
@@ -255,4 +255,33 @@ async fn a_plain_portal_is_taken_whole() {
     config.storage.local.root = data.clone();
     let error = Portal::open(&config, &[]).err().unwrap();
     assert!(error.to_string().contains("is itself the local storage"), "{error}");
+}
+
+/// Each is captured and restored by itself.
+#[tokio::test]
+async fn a_source_in_a_filesystem_is_none_of_its_files() {
+    let dir = tempfile::tempdir().unwrap();
+    for folder in ["all", "all/deep/more", "other"] {
+        fs::create_dir_all(dir.path().join(folder)).unwrap();
+        fs::write(dir.path().join(folder).join("file"), folder).unwrap();
+    }
+    fs::write(dir.path().join("all/portal.db"), "").unwrap();
+    let mut config = Config::default();
+    config.portal.filesystem = vec![
+        filesystem("all", &dir.path().join("all")),
+        filesystem("more", &dir.path().join("all/deep/../deep/more")),
+        filesystem("other", &dir.path().join("other")),
+    ];
+    config.portal.database = vec![DatabaseConfig {
+        name: "main".to_owned(),
+        url: Secret::new(format!("sqlite://{}/all/portal.db", dir.path().display())),
+    }];
+    let (files, _) = all(&Portal::open(&config, &[]).unwrap()).await;
+    let members: Vec<_> = files.iter().map(|file| file.member.as_str()).collect();
+    let own = ["storage/deep", "storage/file", "extra/files/more/file", "extra/files/other/file"];
+    assert_eq!(members, own);
+    std::os::unix::fs::symlink(dir.path().join("other"), dir.path().join("same")).unwrap();
+    config.portal.filesystem[1] = filesystem("more", &dir.path().join("same"));
+    let error = Portal::open(&config, &[]).err().unwrap().to_string();
+    assert!(error.contains("is itself another filesystem"), "{error}");
 }

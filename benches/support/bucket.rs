@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{IoSlice, Write};
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use hyper_util::rt::TokioIo;
+use rustix::fs::Advice;
 use s3s::auth::SimpleAuth;
 use s3s::dto::*;
 use s3s::service::S3ServiceBuilder;
@@ -20,8 +22,10 @@ use tokio::net::TcpListener;
 
 const ACCESS_KEY: &str = "bench-access-key";
 const SECRET_KEY: &str = "bench-secret-key";
-/// How much of an object is read at once.
-const PIECE: u64 = 1 << 20;
+/// How much of an object is read or written at once.
+const PIECE: usize = 256 << 10;
+/// After how many written bytes of a part the disk is told to begin.
+const WRITE_BACK: u64 = 8 << 20;
 
 /// Listens on a port of its own until the process ends.
 pub struct Bucket {
@@ -82,6 +86,56 @@ struct Part {
     size: u64,
 }
 
+/// A part on its way to its file.
+struct NewPart {
+    file: File,
+    size: u64,
+    gathered: Vec<Bytes>,
+    waiting: usize,
+    /// How much of it the disk was told of.
+    told: u64,
+}
+
+impl NewPart {
+    fn create(path: &Path) -> std::io::Result<Self> {
+        let file = File::options().create_new(true).read(true).write(true).open(path)?;
+        std::fs::remove_file(path)?;
+        Ok(Self { file, size: 0, gathered: Vec::new(), waiting: 0, told: 0 })
+    }
+
+    fn add(&mut self, piece: Bytes) -> std::io::Result<()> {
+        self.waiting += piece.len();
+        self.gathered.push(piece);
+        if self.waiting >= PIECE { self.write() } else { Ok(()) }
+    }
+
+    /// Soon, so that little memory is held and all of it is in the processor's cache.
+    fn write(&mut self) -> std::io::Result<()> {
+        tokio::task::block_in_place(|| {
+            let gathered = std::mem::take(&mut self.gathered);
+            let mut slices: Vec<_> = gathered.iter().map(|piece| IoSlice::new(piece)).collect();
+            let mut slices = slices.as_mut_slice();
+            while !slices.is_empty() {
+                let written = self.file.write_vectored(slices)?;
+                IoSlice::advance_slices(&mut slices, written);
+            }
+            self.size += std::mem::take(&mut self.waiting) as u64;
+            if self.size - self.told >= WRITE_BACK {
+                // As our own storages in folders do.
+                let length = NonZeroU64::new(self.size - self.told);
+                rustix::fs::fadvise(&self.file, self.told, length, Advice::DontNeed)?;
+                self.told = self.size;
+            }
+            Ok(())
+        })
+    }
+
+    fn end(mut self) -> std::io::Result<Part> {
+        self.write()?;
+        Ok(Part { file: Arc::new(self.file), size: self.size })
+    }
+}
+
 struct Upload {
     metadata: Option<Metadata>,
     parts: HashMap<i32, Part>,
@@ -99,7 +153,7 @@ impl Object {
                 from -= part.size;
                 continue;
             }
-            let length = PIECE.min(part.size - from).min(until);
+            let length = (PIECE as u64).min(part.size - from).min(until);
             let mut piece = vec![0; length as usize];
             part.file.read_exact_at(&mut piece, from)?;
             return Ok(piece.into());
@@ -110,22 +164,13 @@ impl Object {
 
 impl Store {
     async fn keep(&self, body: Option<StreamingBlob>) -> S3Result<Part> {
-        let body = body.ok_or_else(|| s3_error!(IncompleteBody))?;
-        let pieces: Vec<Bytes> = body.try_collect().await.map_err(|_| s3_error!(IncompleteBody))?;
+        let mut body = body.ok_or_else(|| s3_error!(IncompleteBody))?;
         let path = self.dir.join(self.number.fetch_add(1, Ordering::Relaxed).to_string());
-        let written = tokio::task::spawn_blocking(move || {
-            let mut file = File::options().create_new(true).read(true).write(true).open(&path)?;
-            std::fs::remove_file(&path)?;
-            let mut slices: Vec<IoSlice> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-            let mut slices = slices.as_mut_slice();
-            while !slices.is_empty() {
-                let written = file.write_vectored(slices)?;
-                IoSlice::advance_slices(&mut slices, written);
-            }
-            let size = pieces.iter().map(|piece| piece.len() as u64).sum();
-            Ok::<_, std::io::Error>(Part { file: Arc::new(file), size })
-        });
-        written.await.map_err(|_| s3_error!(InternalError))?.map_err(|_| s3_error!(InternalError))
+        let mut part = NewPart::create(&path).map_err(|_| s3_error!(InternalError))?;
+        while let Some(piece) = body.try_next().await.map_err(|_| s3_error!(IncompleteBody))? {
+            part.add(piece).map_err(|_| s3_error!(InternalError))?;
+        }
+        part.end().map_err(|_| s3_error!(InternalError))
     }
 
     fn find(&self, key: &str) -> S3Result<Object> {

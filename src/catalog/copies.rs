@@ -29,6 +29,8 @@ pub enum CopyState {
     Cancelled,
     /// It was stored, and is gone.
     Missing,
+    /// It was stored where the configuration no longer points. Written only when its archive is deleted.
+    Unreachable,
 }
 
 /// What is known of an archive in one further storage.
@@ -92,6 +94,13 @@ impl Copies<'_> {
         self.list(chosen.to_owned(), Vec::new()).await
     }
 
+    /// Those of deleted archives that lay where nobody could delete them.
+    pub async fn left(&self) -> Result<Vec<CopyRecord>, CatalogError> {
+        let chosen = "state = 'unreachable' and exists (select 1 from portal_backup_archives \
+                      where id = archive_id and removed_on is not null)";
+        self.list(chosen.to_owned(), Vec::new()).await
+    }
+
     async fn list(
         &self,
         chosen: String,
@@ -112,13 +121,9 @@ impl Copies<'_> {
             .await
     }
 
-    /// Writes a copy's row, unless another process has changed whose job it is: then false.
-    pub async fn save(
-        &self,
-        copy: &CopyRecord,
-        job_before: Option<Uuid>,
-    ) -> Result<bool, CatalogError> {
-        let copy = copy.clone();
+    /// Writes a copy's row, unless another process has changed how far it is or whose job it is: then false.
+    pub async fn save(&self, copy: &CopyRecord, before: &CopyRecord) -> Result<bool, CatalogError> {
+        let (copy, state, job) = (copy.clone(), before.state, before.job_id);
         self.catalog
             .run(move |db| {
                 let copy = copy.clone();
@@ -126,7 +131,7 @@ impl Copies<'_> {
                     let sql = db.sql(
                         "update portal_backup_copies set state = ?, job_id = ?, attempts = ?, \
                          next_try = ?, error = ? where archive_id = ? and name = ? \
-                         and coalesce(job_id, '') = ?",
+                         and state = ? and coalesce(job_id, '') = ?",
                     );
                     let saved = sqlx::query(sql)
                         .bind(to_word(&copy.state)?)
@@ -136,7 +141,8 @@ impl Copies<'_> {
                         .bind(copy.error.clone())
                         .bind(copy.archive_id.to_string())
                         .bind(copy.name.clone())
-                        .bind(job_before.map(|id| id.to_string()).unwrap_or_default())
+                        .bind(to_word(&state)?)
+                        .bind(job.map(|id| id.to_string()).unwrap_or_default())
                         .execute(&db.pool)
                         .await?;
                     Ok(saved.rows_affected() == 1)
@@ -166,13 +172,23 @@ impl Copies<'_> {
             .await
     }
 
-    /// Forgets the copies of an archive.
-    pub async fn forget(&self, archive: Uuid) -> Result<(), CatalogError> {
+    /// Forgets a copy, unless it lies elsewhere by now: then false.
+    pub async fn forget(&self, copy: &CopyRecord) -> Result<bool, CatalogError> {
+        let copy = copy.clone();
         self.catalog
-            .run(move |db| async move {
-                let sql = db.sql("delete from portal_backup_copies where archive_id = ?");
-                sqlx::query(sql).bind(archive.to_string()).execute(&db.pool).await?;
-                Ok(())
+            .run(move |db| {
+                let copy = copy.clone();
+                async move {
+                    let sql = db.sql(
+                        "delete from portal_backup_copies where archive_id = ? and name = ? \
+                         and coalesce(url, '') = ?",
+                    );
+                    let forget = sqlx::query(sql)
+                        .bind(copy.archive_id.to_string())
+                        .bind(copy.name)
+                        .bind(copy.url.unwrap_or_default());
+                    Ok(forget.execute(&db.pool).await?.rows_affected() == 1)
+                }
             })
             .await
     }
@@ -196,7 +212,7 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// Notes within a transaction that a copy is there.
+/// Notes within a transaction that a copy is there. `Superseded`: nobody waits for it any more.
 pub(super) async fn mark_stored(
     connection: &mut AnyConnection,
     db: &Db,
@@ -205,9 +221,9 @@ pub(super) async fn mark_stored(
     let sql = db.sql(
         "update portal_backup_copies set state = 'stored', object_name = ?, url = ?, job_id = null, \
          next_try = null, verified_on = ?, locked_until = ?, error = null \
-         where archive_id = ? and name = ?",
+         where archive_id = ? and name = ? and state <> 'stored'",
     );
-    sqlx::query(sql)
+    let stored = sqlx::query(sql)
         .bind(copied.object.clone())
         .bind(copied.url.clone())
         .bind(copied.at.as_millisecond())
@@ -216,7 +232,12 @@ pub(super) async fn mark_stored(
         .bind(copied.name.clone())
         .execute(connection)
         .await?;
-    Ok(())
+    match stored.rows_affected() {
+        0 => Err(CatalogError::Superseded(
+            "the archive was deleted, or another job has made the copy, while this one was made",
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn read(row: &AnyRow) -> Result<CopyRecord, CatalogError> {

@@ -13,9 +13,10 @@ use crate::app::App;
 use crate::catalog::ArchiveRecord;
 use crate::config::EncryptionConfig;
 use crate::encryption::{Keys, Opened, is_encrypted};
+use crate::ops::archives::{self, Located};
 use crate::ops::chain::{self, Near};
 use crate::ops::restore::ArchiveChoice;
-use crate::ops::{archives, unopened};
+use crate::ops::unopened;
 use crate::storage::Storages;
 
 #[derive(Debug, Clone)]
@@ -91,6 +92,8 @@ pub struct Found {
     pub name: String,
     /// Where what it needs may lie.
     pub near: Near,
+    /// Why it is read from elsewhere than where it was stored.
+    pub notice: Option<String>,
 }
 
 impl ArchiveRef {
@@ -116,7 +119,7 @@ impl ArchiveRef {
                 let name = path.display().to_string();
                 let near = path.parent().map_or(Near::Nowhere, |at| Near::Folder(at.to_owned()));
                 let keys = identity.keys(global, &file).await?;
-                Ok(Found { stored: Arc::new(file), keys, record: None, name, near })
+                Ok(Found { stored: Arc::new(file), keys, record: None, name, near, notice: None })
             }
             Self::Url(url) => {
                 let storages =
@@ -125,15 +128,14 @@ impl ArchiveRef {
                 let object = storage.open(&name).await.map_err(CliError::failed)?;
                 let near = Near::Storage(storage);
                 let keys = identity.keys(global, &object).await?;
-                Ok(Found { stored: Arc::new(object), keys, record: None, name, near })
+                Ok(Found { stored: Arc::new(object), keys, record: None, name, near, notice: None })
             }
             Self::Id(id) => {
                 let app = identity.app(global).await?;
                 let record = archives::get(&app, None, *id).await?;
-                let stored = archives::stored(&app, &record).await?;
+                let Located { stored, near, notice } = archives::located(&app, &record).await?;
                 let (keys, name) = (Arc::clone(&app.keys), record.name.clone());
-                let near = Near::Storage(archives::storage(&app, &record)?);
-                Ok(Found { stored, keys, record: Some((app, record)), name, near })
+                Ok(Found { stored, keys, record: Some((app, record)), name, near, notice })
             }
         }
     }

@@ -58,7 +58,8 @@ async fn copy(app: &Arc<App>, job: &Job, quiet: bool) -> Result<(), CliError> {
     let Some(id) = job.archive_id else { return Ok(()) };
     let copies = app.catalog.copies().of(&[id]).await.map_err(CliError::failed)?;
     for copy in copies.into_values().flatten() {
-        let job = copies::start(app, copy).await?;
+        // A service on the same catalog may have made it meanwhile.
+        let Some(job) = copies::start(app, &copy).await? else { continue };
         follow::run(app, job, quiet).await?;
         copies::tick(app).await?;
     }

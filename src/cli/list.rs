@@ -42,6 +42,9 @@ impl List {
                     CopyState::Failed => format!("    copy {name}: failed, {why}; tried again"),
                     CopyState::Cancelled => format!("    copy {name}: cancelled"),
                     CopyState::Missing => format!("    copy {name}: gone from {place}"),
+                    CopyState::Unreachable => {
+                        format!("    copy {name}: the configuration no longer points to {place}")
+                    }
                 })?;
             }
         }

@@ -53,6 +53,7 @@ impl Verify {
             let now = Timestamp::now();
             app.catalog.archives().mark_verified(record.id, now).await.map_err(CliError::failed)?;
         }
+        let warnings: Vec<_> = found.notice.iter().chain(&report.warnings).collect();
         if global.json {
             output::json(&json!({
                 "name": found.name,
@@ -65,10 +66,10 @@ impl Verify {
                 "tables": report.tables,
                 "rows": report.rows,
                 "problems": report.problems,
-                "warnings": report.warnings,
+                "warnings": warnings,
             }))?;
         } else {
-            for warning in &report.warnings {
+            for warning in warnings {
                 output::line(&format!("warning: {warning}"))?;
             }
             for problem in &report.problems {

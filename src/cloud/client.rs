@@ -80,6 +80,20 @@ impl Clients {
     }
 }
 
+/// The way to a bucket that is a source.
+pub struct SourceClient {
+    pub store: Arc<dyn ObjectStore>,
+    pub parts: Arc<dyn MultipartStore>,
+    pub unnamable: Unnamable,
+}
+
+impl SourceClient {
+    fn of<T: ObjectStore + MultipartStore>(store: T, unnamable: Unnamable) -> Self {
+        let store = Arc::new(store);
+        Self { parts: store.clone(), store, unnamable }
+    }
+}
+
 /// What a client is built from. The errors of all its methods are sentences without secrets.
 #[derive(Clone)]
 pub struct ClientConfig {
@@ -114,27 +128,26 @@ impl ClientConfig {
 
     /// For a source. Keys that no path can hold are said as `names` does; what that cannot is left out of listings and
     /// told by the second.
-    pub fn source(&self, names: Names) -> Result<(Arc<dyn ObjectStore>, Unnamable), String> {
+    pub fn source(&self, names: Names) -> Result<SourceClient, String> {
         if let Some(name) = self.options.iter().map(|(name, _)| name).find(|n| PutSettings::has(n))
         {
             return Err(format!("option {name:?} is one of storages, not of a filesystem"));
         }
         let (middle, patience) = (Middle::new(names), self.patience(PATIENT)?);
         let (unnamable, signing) = (middle.unnamable(), middle.signing.clone());
-        let store: Arc<dyn ObjectStore> = match self.provider {
+        Ok(match self.provider {
             Provider::S3 => {
                 let store = self.s3(patience, Some(middle), None)?;
                 signing.s3(&store);
-                Arc::new(store)
+                SourceClient::of(store, unnamable)
             }
-            Provider::Google => Arc::new(self.google(patience, Some(middle))?),
+            Provider::Google => SourceClient::of(self.google(patience, Some(middle))?, unnamable),
             Provider::Azure => {
                 let store = self.azure(patience, Some(middle))?;
                 signing.azure(&store);
-                Arc::new(store)
+                SourceClient::of(store, unnamable)
             }
-        };
-        Ok((store, unnamable))
+        })
     }
 
     /// A client whose every request asks for a lock: only for those that begin an object. S3 wants such

@@ -4,8 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody,
     HttpResponse, HttpService, ReqwestConnector,
@@ -22,6 +24,16 @@ const COPIED: [&str; 3] = ["x-amz-copy-source", "x-ms-copy-source", "x-goog-copy
 /// Headers that say how many tags an object has.
 const COUNTS: [&str; 2] = ["x-amz-tagging-count", "x-ms-tag-count"];
 
+/// Says of an object on S3 until when it is locked, to those who may know.
+const LOCKED_UNTIL: &str = "x-amz-object-lock-retain-until-date";
+/// How far a copy of Azure's is, and which one it is.
+const COPY_STATUS: &str = "x-ms-copy-status";
+const COPY_ID: &str = "x-ms-copy-id";
+/// How soon, and how often later, it is asked for; and how long it may stand still.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
+const LAST_LOOK: Duration = Duration::from_secs(5);
+const STANDSTILL: Duration = Duration::from_secs(600);
+
 /// A header of every signed request to S3.
 const S3: &str = "x-amz-content-sha256";
 
@@ -37,6 +49,10 @@ pub struct WithTags;
 /// Extension of an answer: the object's tags; None: they could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tagged(pub Option<Vec<(String, String)>>);
+
+/// Extension of an answer: until when nobody may delete the object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LockedUntil(pub Timestamp);
 
 /// Makes such clients.
 #[derive(Debug, Clone, Default)]
@@ -95,11 +111,65 @@ impl HttpService for Service {
         if request.extensions().get::<WithTags>().is_some() {
             return self.with_tags(request).await;
         }
-        self.inner.execute(request).await
+        if request.headers().contains_key(COPIED[1]) {
+            return self.copied(request).await;
+        }
+        let mut response = self.inner.execute(request).await?;
+        let until = response.headers().get(LOCKED_UNTIL).and_then(|until| until.to_str().ok());
+        if let Some(until) = until.and_then(|until| until.parse().ok()) {
+            response.extensions_mut().insert(LockedUntil(until));
+        }
+        Ok(response)
     }
 }
 
 impl Service {
+    /// Azure may answer before it has copied; the copy counts once it is whole.
+    async fn copied(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let mut question = request.clone();
+        let response = self.inner.execute(request).await?;
+        let id = response.headers().get(COPY_ID).cloned();
+        if !response.status().is_success() || said(&response, COPY_STATUS) != Some("pending") {
+            return Ok(response);
+        }
+        *question.method_mut() = Method::HEAD;
+        for header in [COPIED[1], "x-ms-tags"] {
+            question.headers_mut().remove(header);
+        }
+        let (mut wait, mut last, mut since) = (FIRST_LOOK, None::<String>, Instant::now());
+        loop {
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(LAST_LOOK);
+            self.middle.signing.renew(&mut question).await.map_err(unasked)?;
+            let found = match self.inner.execute(question.clone()).await {
+                Ok(found) if found.status().is_success() => Some(found),
+                Ok(found) if !found.status().is_server_error() => {
+                    let status = found.status();
+                    return Err(unasked(format!(
+                        "the state of a copy: the store answered {status}"
+                    )));
+                }
+                Ok(_) | Err(_) => None,
+            };
+            let found = found.as_ref();
+            let is_other = found.is_some_and(|found| found.headers().get(COPY_ID) != id.as_ref());
+            let why = match found.and_then(|found| said(found, COPY_STATUS)) {
+                _ if is_other => Some("another one took its place"),
+                Some("success") => return Ok(response),
+                Some("pending") | None => None,
+                Some(status) => Some(status),
+            };
+            let progress = found.and_then(|found| said(found, "x-ms-copy-progress"));
+            if progress.is_some() && progress != last.as_deref() {
+                (last, since) = (progress.map(str::to_owned), Instant::now());
+            }
+            let why = why.or((since.elapsed() > STANDSTILL).then_some("it makes no progress"));
+            if let Some(why) = why {
+                return Err(unasked(format!("the store did not copy an object: {why}")));
+            }
+        }
+    }
+
     /// Lets a request ask for the key that its path stands for.
     async fn rename(&self, request: &mut HttpRequest) -> Result<(), HttpError> {
         let Some(names) = &self.middle.names else { return Ok(()) };
@@ -215,6 +285,10 @@ impl Service {
     }
 }
 
+fn said<'a>(response: &'a HttpResponse, header: &str) -> Option<&'a str> {
+    response.headers().get(header)?.to_str().ok()
+}
+
 fn unasked(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> HttpError {
     HttpError::new(HttpErrorKind::Unknown, Unasked(error.into()))
 }
@@ -253,6 +327,58 @@ mod tests {
         }
     }
 
+    /// Says of a copy first that it is pending, and then one after another of these.
+    #[derive(Debug)]
+    struct Copying(std::sync::Mutex<Vec<&'static str>>);
+
+    #[async_trait]
+    impl HttpService for Copying {
+        async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+            let mut response = HttpResponse::new(HttpResponseBody::from(String::new()));
+            let status = match *request.method() == Method::PUT {
+                true => "pending",
+                false => {
+                    assert!(!request.headers().contains_key(COPIED[1]));
+                    self.0.lock().unwrap().remove(0)
+                }
+            };
+            let (id, status) = status.split_once('/').unwrap_or(("1", status));
+            response.headers_mut().insert(COPY_ID, HeaderValue::from_static(id));
+            response.headers_mut().insert(COPY_STATUS, HeaderValue::from_static(status));
+            if status == "503" {
+                *response.status_mut() = 503.try_into().unwrap();
+            }
+            Ok(response)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_copy_counts_once_it_is_whole() {
+        for (answers, expected) in [
+            (vec!["pending", "503", "success"], None),
+            (vec!["failed"], Some("failed")),
+            (vec!["pending", "aborted"], Some("aborted")),
+            (vec!["2/pending"], Some("another one")),
+        ] {
+            let inner = HttpClient::new(Copying(answers.clone().into()));
+            let service = Service { inner, middle: Middle::default() };
+            let mut request = HttpRequest::new(HttpRequestBody::empty());
+            *request.method_mut() = Method::PUT;
+            *request.uri_mut() = "http://host/box/to".parse().unwrap();
+            let source = HeaderValue::from_static("http://host/box/from");
+            request.headers_mut().insert(COPIED[1], source);
+            match (service.call(request).await, expected) {
+                (Ok(_), None) => {}
+                (Err(error), Some(word)) => {
+                    let text = format!("{error:?}");
+                    assert!(text.contains(word), "{answers:?}: {text}");
+                }
+                (Ok(_), Some(_)) => panic!("{answers:?} counted as copied"),
+                (Err(error), None) => panic!("{answers:?}: {error}"),
+            }
+        }
+    }
+
     #[tokio::test]
     async fn tags_come_with_what_is_known_of_an_object() {
         let tags = "<Tagging><TagSet><Tag><Key>a&amp;b</Key><Value>c d</Value></Tag>\
@@ -275,5 +401,29 @@ mod tests {
             let response = service.call(request).await.unwrap();
             assert_eq!(response.extensions().get::<Tagged>(), expected.as_ref());
         }
+    }
+    /// Has one object, and tells until when it is locked.
+    #[derive(Debug)]
+    struct Locked;
+
+    #[async_trait]
+    impl HttpService for Locked {
+        async fn call(&self, _: HttpRequest) -> Result<HttpResponse, HttpError> {
+            let mut response = HttpResponse::new(HttpResponseBody::from(String::new()));
+            let until = HeaderValue::from_static("2031-03-31T01:02:03.000Z");
+            response.headers_mut().insert(LOCKED_UNTIL, until);
+            Ok(response)
+        }
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_lock_comes_with_what_is_known_of_an_object() {
+        let service = Service { inner: HttpClient::new(Locked), middle: Middle::default() };
+        let mut request = HttpRequest::new(HttpRequestBody::empty());
+        *request.method_mut() = Method::HEAD;
+        *request.uri_mut() = "http://host/bucket/a".parse().unwrap();
+        let response = service.call(request).await.unwrap();
+        let until = response.extensions().get::<LockedUntil>();
+        assert_eq!(until, Some(&LockedUntil("2031-03-31T01:02:03Z".parse().unwrap())));
     }
 }

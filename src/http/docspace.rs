@@ -23,7 +23,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 
-pub use error::{DocError, ErrorWrapper, ValidationErrorWrapper};
+pub use error::{BodyErrors, DocError, ErrorWrapper, ValidationErrorWrapper};
 use wrapper::Asked;
 
 use super::auth::Caller;

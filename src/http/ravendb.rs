@@ -17,7 +17,7 @@ use actix_web::HttpRequest;
 use actix_web::web::{self, ServiceConfig};
 
 use answer::RavenError;
-pub use answer::{ErrorBody, MessageBody, UnhandledBody};
+pub use answer::{BodyErrors, ErrorBody, MessageBody, UnhandledBody};
 
 use super::methods::allowing;
 use super::{HttpState, auth};

@@ -5,6 +5,7 @@ use std::time::Instant;
 use actix_web::Error;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -26,6 +27,7 @@ pub async fn track(
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let started = Instant::now();
+    let offers_upgrade = request.head().upgrade();
     let id = request_id(request.headers());
     let method = request.method().clone();
     // Never the query: it may hold a link's token.
@@ -45,6 +47,11 @@ pub async fn track(
         tracing::info!(target: "access", client, %method, path, status, milliseconds, "answered");
     });
     protect(response.headers_mut());
+    if offers_upgrade {
+        // actix closes such connections after the answer, and calls them upgraded. Java's client offers
+        // HTTP/2 with every request, and would send its next one into the closing connection.
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }

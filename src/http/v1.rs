@@ -23,7 +23,7 @@ use futures::stream::BoxStream;
 use futures::{Stream, TryStreamExt};
 use uuid::Uuid;
 
-pub use error::{ErrorBody, V1Error};
+pub use error::{BodyErrors, ErrorBody, V1Error};
 
 use super::HttpState;
 use super::auth::{self, Caller};

@@ -16,12 +16,13 @@ use crate::catalog::{ArchiveFilter, ArchiveRecord, CopyRecord};
 use crate::config::LayoutKind;
 use crate::encryption::{Keys, Opened};
 use crate::ops::chain::{self, Near};
+use crate::ops::copies::Readable;
 use crate::ops::{OpError, Page, PageRequest, copies, presence, retention, unopened};
 use crate::portal::docspace::layout::tenant_path;
 use crate::storage::{self, Storage, StorageType};
 
-/// A tenant's archives, newest first. `dump`: None = both. Records whose object is gone are marked and left out.
-/// Those who poll ask [`super::recent::Recent`].
+/// A tenant's archives, newest first. `dump`: None = both. Records whose object is gone are marked and, unless there is a
+/// copy, left out. Those who poll ask [`super::recent::Recent`].
 pub async fn history(
     app: &Arc<App>,
     tenant_id: i64,
@@ -29,7 +30,13 @@ pub async fn history(
 ) -> Result<Arc<[ArchiveRecord]>, OpError> {
     let filter = ArchiveFilter { tenant_id: Some(tenant_id), dump, with_missing: true };
     let records = app.catalog.archives().list(filter, u32::MAX, 0).await?.items;
-    Ok(app.presence.filter(app, records).await.into())
+    let (mut there, gone) = app.presence.partition(app, records).await;
+    if !gone.is_empty() {
+        let copies = copies::of(app, &gone).await?;
+        there.extend(gone.into_iter().filter(|record| copies::is_there(copies.get(&record.id))));
+        there.sort_by_key(|record| std::cmp::Reverse((record.created_on, record.id)));
+    }
+    Ok(there.into())
 }
 
 /// Looks whether an archive's object is still there, and notes what is seen. None: it is gone.
@@ -195,12 +202,24 @@ pub async fn link(app: &App, archive: &ArchiveRecord) -> Result<url::Url, OpErro
         // Where only its user could write there, nobody can look now; the address says so when it is used.
         return app.links.sign(archive.id).map_err(OpError::internal);
     }
-    let presigned =
-        storage(app, archive)?.presigned_link(&archive.name, app.links.lifetime()).await?;
-    match presigned {
-        Some(url) => Ok(url),
-        None => app.links.sign(archive.id).map_err(OpError::internal),
+    if archive.missing_since.is_none()
+        && let Some(url) = presigned(app, archive).await
+    {
+        return Ok(url);
     }
+    app.links.sign(archive.id).map_err(OpError::internal)
+}
+
+/// None: the storage's credentials cannot sign, or it is not to be had now. Whoever opens a link of ours is told then.
+async fn presigned(app: &App, archive: &ArchiveRecord) -> Option<url::Url> {
+    let asked = async {
+        let storage = storage(app, archive)?;
+        Ok::<_, OpError>(storage.presigned_link(&archive.name, app.links.lifetime()).await?)
+    };
+    asked.await.unwrap_or_else(|error| {
+        tracing::info!(archive = %archive.id, %error, "no link of the storage can be made, so it is one of ours");
+        None
+    })
 }
 
 /// Checks the token of a signed link to a file; returns the archive it is for.
@@ -220,13 +239,13 @@ pub async fn measured(app: &App, archive: ArchiveRecord) -> Result<ArchiveRecord
     get(app, None, archive.id).await
 }
 
-/// Bytes of the archive file as it is stored. `range` must lie within `archive.size`.
+/// Bytes of the archive file as it is stored, or of a copy. `range` must lie within `archive.size`.
 pub async fn content(
     app: &App,
     archive: &ArchiveRecord,
     range: Range<u64>,
 ) -> Result<BoxStream<'static, Result<Bytes, OpError>>, OpError> {
-    let stream = storage(app, archive)?.read(&archive.name, range).await?;
+    let stream = copies::find(app, archive).await?.object.stream(range)?;
     Ok(stream.map_err(OpError::from).boxed())
 }
 
@@ -241,10 +260,9 @@ pub async fn open_with(
     archive: &ArchiveRecord,
     keys: &Arc<Keys>,
 ) -> Result<Arc<Archive>, OpError> {
-    let near = Near::Storage(storage(app, archive)?);
-    let source = Opened::new(stored(app, archive).await?, keys)
-        .await
-        .map_err(|error| unopened(&archive.name, &error))?;
+    let Located { stored, near, .. } = located(app, archive).await?;
+    let source =
+        Opened::new(stored, keys).await.map_err(|error| unopened(&archive.name, &error))?;
     let opened = chain::open(Some(app), keys, &near, &source)
         .await
         .map_err(|error| OpError::Unavailable(format!("{}: {error}", archive.name)))?;
@@ -253,7 +271,21 @@ pub async fn open_with(
 
 /// The archive file as it is stored, to be read at any place; when it is gone, a copy of it.
 pub async fn stored(app: &App, archive: &ArchiveRecord) -> Result<Arc<dyn ReadAt>, OpError> {
-    Ok(Arc::new(copies::open(app, archive).await?.0))
+    Ok(located(app, archive).await?.stored)
+}
+
+/// An archive file as it is stored, and where.
+pub struct Located {
+    pub stored: Arc<dyn ReadAt>,
+    pub near: Near,
+    /// Why it is read from elsewhere than where it was stored.
+    pub notice: Option<String>,
+}
+
+/// The same, and where it lies.
+pub async fn located(app: &App, archive: &ArchiveRecord) -> Result<Located, OpError> {
+    let Readable { object, storage, notice } = copies::open(app, archive).await?;
+    Ok(Located { stored: Arc::new(object), near: Near::Storage(storage), notice })
 }
 
 /// Names the tenant in whose [`docspace_store`] an archive lies.
@@ -290,4 +322,36 @@ pub fn storage(app: &App, archive: &ArchiveRecord) -> Result<Storage, OpError> {
         )));
     }
     Ok(storage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Options, Secret, UrlConfig};
+
+    #[tokio::test]
+    async fn where_a_storage_cannot_sign_the_link_is_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.catalog.url = Secret::new(format!("sqlite://{}/c.db", dir.path().display()));
+        config.storage.local.root = dir.path().join("backups");
+        let options = [("account_name", "some"), ("skip_signature", "true")];
+        let options = options.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let options = Options(options.into_iter().collect());
+        let url = "az://archives/x".parse().unwrap();
+        config.storage.custom_cloud = Some(UrlConfig { url, options });
+        let app = App::build(config).await.unwrap();
+        let record = ArchiveRecord {
+            name: "a.tar.gz".to_owned(),
+            storage_type: StorageType::CustomCloud,
+            url: "az://archives/x/a.tar.gz".to_owned(),
+            ..ArchiveRecord::sample()
+        };
+        storage(&app, &record).unwrap();
+        let ours = link(&app, &record).await.unwrap();
+        assert!(app.links.path_of(&ours).is_some(), "{ours}");
+        // Nor is it that where the configuration has changed since.
+        let moved = ArchiveRecord { url: "az://archives/y/a.tar.gz".to_owned(), ..record };
+        link(&app, &moved).await.unwrap();
+    }
 }

@@ -15,7 +15,7 @@ use crate::config::LayoutKind;
 use crate::jobs::{JobState, Progress};
 use crate::ops::chain::Near;
 use crate::ops::{OpError, verify};
-use crate::storage::{Storage, StorageParams, StorageType};
+use crate::storage::{Storage, StorageParams, StorageType, in_record};
 
 /// What became of one archive that was found.
 #[derive(Debug)]
@@ -120,6 +120,9 @@ async fn read(app: &App, place: &Place, name: &str, size: u64) -> Result<Archive
         return Err(text.to_owned());
     }
     let (id, created_on) = identity(&report);
+    let locked_until = storage.locked_until(name, created_on).await;
+    let locked_until = locked_until.map_err(|error| error.to_string())?;
+    let params = in_record(&place.params, None, locked_until);
     // An archive has the id of its job: while that runs, or before its remains are cleaned, it is not ours.
     if let Ok(Some(job)) = app.queue.get(id).await
         && job.state != JobState::Succeeded
@@ -142,7 +145,7 @@ async fn read(app: &App, place: &Place, name: &str, size: u64) -> Result<Archive
         tenant_id,
         name: name.to_owned(),
         storage_type: place.kind,
-        storage_params: app.seal_params(&place.params).map_err(|error| error.to_string())?,
+        storage_params: app.seal_params(&params).map_err(|error| error.to_string())?,
         url: storage.object_url(name).to_string(),
         size,
         sha256: hex::encode(report.sha256),

@@ -34,12 +34,12 @@ struct Seen {
 }
 
 impl Presence {
-    /// Leaves out those whose objects are gone. Notes in the catalog what has changed.
-    pub(super) async fn filter(
+    /// Those whose objects are there, and those whose are gone. Notes in the catalog what has changed.
+    pub(super) async fn partition(
         &self,
         app: &Arc<App>,
         records: Vec<ArchiveRecord>,
-    ) -> Vec<ArchiveRecord> {
+    ) -> (Vec<ArchiveRecord>, Vec<ArchiveRecord>) {
         let unknown: Vec<_> =
             records.iter().filter(|record| self.seen(record.id).is_none()).cloned().collect();
         if let (false, Ok(asking)) = (unknown.is_empty(), self.asking.clone().try_lock_owned()) {
@@ -55,7 +55,7 @@ impl Presence {
         let is_there = |record: &ArchiveRecord| {
             !self.seen(record.id).unwrap_or_else(|| record.missing_since.is_some())
         };
-        records.into_iter().filter(is_there).collect()
+        records.into_iter().partition(is_there)
     }
 
     /// Whether the object was gone when it was last looked for; None: that was too long ago.

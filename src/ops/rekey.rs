@@ -5,7 +5,7 @@
 //! catalog points to is whole, and what it does not point to is known and removed.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use archive::ReadAt;
@@ -16,19 +16,17 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use left::{Journal, Left, Object, delete};
+
 use crate::app::App;
 use crate::catalog::ArchiveRecord;
 use crate::encryption::{Opened, OwnKey, Tap};
-use crate::jobs::{
-    Cleaned, Finished, Job, JobContext, JobFailure, JobKind, JobState, NewJob, Progress,
-};
+use crate::jobs::{Finished, Job, JobContext, JobFailure, JobKind, JobState, NewJob, Progress};
 use crate::ops::backup::{Kept, Memo, RunError, Sending, Sent};
 use crate::ops::chain::{self, Near};
 use crate::ops::named::folder::{Folder, other_name};
 use crate::ops::{OpError, archives, copies, named, retention, unopened};
-use crate::storage::{
-    self, FILE_ID, JournalError, Remains, Storage, StorageParams, StorageType, UploadJournal,
-};
+use crate::storage::{self, FILE_ID, Storage};
 
 /// What is read at once, and how many such pieces ahead.
 const PIECE: u64 = 1 << 20;
@@ -36,42 +34,16 @@ const AHEAD: usize = 4;
 /// How often it is looked whether the old object is still read.
 const LOOK: Duration = Duration::from_secs(1);
 
+mod left;
+
+pub(super) use left::clean;
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RekeyRequest {
     archive_id: Uuid,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     identity_file: Option<PathBuf>,
-}
-
-/// What may be left when it is stopped.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Left {
-    /// Of the new object.
-    upload: Remains,
-    /// The old object, from before the record may point elsewhere.
-    old: Option<Object>,
-}
-
-/// Where an object lies.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Object {
-    kind: StorageType,
-    /// Secrets are sealed.
-    params: StorageParams,
-    name: String,
-    url: String,
-}
-
-impl Object {
-    fn of(record: &ArchiveRecord) -> Self {
-        Self {
-            kind: record.storage_type,
-            params: record.storage_params.clone(),
-            name: record.name.clone(),
-            url: record.url.clone(),
-        }
-    }
 }
 
 /// Queues the job. `identity_file`: opens the archive instead of the configured identities.
@@ -115,40 +87,13 @@ pub(super) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Finished, Jo
     let record = archives::get(app, None, request.archive_id).await.map_err(failed)?;
     ctx.progress.restart();
     let storage = storage_beside(app, &record).map_err(failed)?;
-    let journal = Arc::new(Journal { ctx: ctx.clone(), upload: Mutex::default() });
+    let journal = Arc::new(Journal::of(ctx));
     let sent = rekey.send(&record, &storage, &journal).await?;
     let new = rekey.store(&record, &storage, sent, &journal).await?;
     ctx.progress.phase("removing the old one");
     rekey.remove_old(&record).await?;
     tracing::info!(archive = %record.id, name = new.name, "an archive is encrypted anew");
     Ok(Finished::verified(record.id, Timestamp::now()))
-}
-
-/// Removes whatever the catalog does not point to, of what a dead or failed attempt left.
-pub(super) async fn clean(
-    app: &App,
-    job: &Job,
-    remains: &serde_json::Value,
-) -> Result<Cleaned, String> {
-    let text = |error: OpError| error.to_string();
-    let left: Left = serde_json::from_value(remains.clone()).map_err(|error| error.to_string())?;
-    let id = request(job)?.archive_id;
-    // A change of the record whose answer was lost may still be under way: this waits for its end.
-    app.catalog.upkeep().archive_untold(id).await.map_err(|error| error.to_string())?;
-    let record = app.catalog.archives().get(id).await.map_err(|error| error.to_string())?;
-    let record = record.ok_or("the archive's record is gone")?;
-    match left.old {
-        Some(old) if record.url != old.url => {
-            delete(app, &old, job.id).await.map_err(text)?;
-            copies::renew(app, id).await.map_err(text)?;
-            Ok(Cleaned::Succeeded(Box::new(Finished::verified(id, Timestamp::now()))))
-        }
-        _ => {
-            let storage = storage_beside(app, &record).map_err(text)?;
-            storage.clean(&left.upload).await.map_err(|error| error.to_string())?;
-            Ok(Cleaned::Gone)
-        }
-    }
 }
 
 fn failed(error: impl std::fmt::Display) -> JobFailure {
@@ -165,21 +110,6 @@ fn storage_beside(app: &App, record: &ArchiveRecord) -> Result<Storage, OpError>
     let mut params = app.unseal_params(&record.storage_params)?;
     params.remove(FILE_ID);
     Ok(app.storages.resolve(record.storage_type, &params)?)
-}
-
-/// Deletes an object that no record points to, unless something still reads it.
-async fn delete(app: &App, old: &Object, job: Uuid) -> Result<(), OpError> {
-    if let Some(record) = app.catalog.archives().by_url(old.url.clone()).await? {
-        return Err(OpError::Conflict(format!("{} is archive {} again", old.url, record.id)));
-    }
-    let params = app.unseal_params(&old.params)?;
-    let storage = app.storages.resolve(old.kind, &params)?;
-    if storage.object_url(&old.name).as_str() != old.url {
-        return Err(OpError::Unavailable(format!("nothing configured leads to {}", old.url)));
-    }
-    tracing::debug!(%job, url = old.url, "an old object is removed");
-    storage.delete(&old.name).await?;
-    Ok(())
 }
 
 struct Rekey<'a> {
@@ -368,27 +298,6 @@ async fn same(record: &ArchiveRecord, tap: &Tap) -> Result<(), String> {
     }
 }
 
-/// Notes what the upload may leave.
-struct Journal {
-    ctx: JobContext,
-    upload: Mutex<Option<Remains>>,
-}
-
-impl Journal {
-    fn upload(&self) -> Option<Remains> {
-        self.upload.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-#[async_trait::async_trait]
-impl UploadJournal for Journal {
-    async fn record(&self, remains: &Remains) -> Result<(), JournalError> {
-        *self.upload.lock().unwrap_or_else(PoisonError::into_inner) = Some(remains.clone());
-        let left = Left { upload: remains.clone(), old: None };
-        Ok(self.ctx.save_remains(serde_json::to_value(left)?).await?)
-    }
-}
-
 /// The name of the next object: `x.tar.gz` → `x.tar.gz.age` → `x_2.tar.gz.age` → `x_3.tar.gz.age` …
 fn next_name(name: &str, ending: &str) -> String {
     let Some(clear) = name.strip_suffix(ending) else { return format!("{name}{ending}") };
@@ -404,9 +313,6 @@ fn next_name(name: &str, ending: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, Secret};
-    use crate::jobs::{JobState, ProgressView};
-    use crate::storage::UploadHint;
 
     #[test]
     fn no_name_comes_again() {
@@ -416,132 +322,5 @@ mod tests {
         assert_eq!(next("a_2.tar.gz.age"), "a_3.tar.gz.age");
         assert_eq!(next("a_99.tar.age"), "a_100.tar.age");
         assert_eq!(next("plain.age"), "plain_2.age");
-    }
-
-    struct Nothing;
-
-    #[async_trait::async_trait]
-    impl UploadJournal for Nothing {
-        async fn record(&self, _: &Remains) -> Result<(), JournalError> {
-            Ok(())
-        }
-    }
-
-    struct Place {
-        dir: tempfile::TempDir,
-        app: Arc<App>,
-        storage: Storage,
-    }
-
-    impl Place {
-        async fn new() -> Self {
-            let dir = tempfile::tempdir().unwrap();
-            let mut config = Config::default();
-            config.catalog.url = Secret::new(format!("sqlite://{}/c.db", dir.path().display()));
-            config.storage.local.root = dir.path().join("backups");
-            let app = App::build(config).await.unwrap();
-            let storage = app.storages.resolve(StorageType::Local, &StorageParams::new()).unwrap();
-            Self { dir, app, storage }
-        }
-
-        async fn write(&self, name: &str) {
-            let hint = UploadHint { expected_bytes: 0, memory: 1 << 20 };
-            let mut upload = self.storage.upload(name, hint, Arc::new(Nothing)).await.unwrap();
-            upload.write(Bytes::from_static(b"x")).await.unwrap();
-            upload.complete().await.unwrap();
-        }
-
-        fn object(&self, name: &str) -> Object {
-            Object {
-                kind: StorageType::Local,
-                params: StorageParams::new(),
-                name: name.to_owned(),
-                url: self.storage.object_url(name).to_string(),
-            }
-        }
-
-        async fn record(&self, name: &str) -> Uuid {
-            let record = ArchiveRecord {
-                url: self.storage.object_url(name).to_string(),
-                name: name.to_owned(),
-                created_on: Timestamp::now(),
-                ..ArchiveRecord::sample()
-            };
-            self.app.catalog.archives().insert(&record).await.unwrap();
-            record.id
-        }
-
-        fn files(&self) -> Vec<String> {
-            let files = std::fs::read_dir(self.dir.path().join("backups")).unwrap();
-            let mut files: Vec<_> =
-                files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
-            files.sort();
-            files
-        }
-
-        async fn clean(&self, archive: Uuid, left: &Left) -> Result<Cleaned, String> {
-            let request = RekeyRequest { archive_id: archive, identity_file: None };
-            let job = Job {
-                id: Uuid::new_v4(),
-                kind: JobKind::Rekey,
-                state: JobState::Running,
-                tenant_id: 1,
-                dump: true,
-                request: serde_json::to_value(request).unwrap(),
-                attempt: 2,
-                progress: ProgressView::default(),
-                archive_id: Some(archive),
-                error: None,
-                warnings: Vec::new(),
-                warnings_omitted: 0,
-                created_on: Timestamp::now(),
-                started_on: None,
-                finished_on: None,
-                cancel_requested: false,
-            };
-            clean(&self.app, &job, &serde_json::to_value(left).unwrap()).await
-        }
-    }
-
-    /// What a process that died just before, or just after, the catalog was changed leaves.
-    #[tokio::test]
-    async fn what_the_catalog_does_not_point_to_goes() {
-        let (old, new) = ("a.tar.gz.age", "a_2.tar.gz.age");
-        for switched in [false, true] {
-            let place = Place::new().await;
-            place.write(old).await;
-            place.write(new).await;
-            use std::os::unix::fs::MetadataExt as _;
-            let path = place.dir.path().join("backups").join(new);
-            let number = std::fs::metadata(path).unwrap().ino();
-            let left = Left {
-                upload: Remains {
-                    name: new.to_owned(),
-                    upload_id: Some(format!("attempt:{number}")),
-                },
-                old: Some(place.object(old)),
-            };
-            let kept = if switched { new } else { old };
-            let id = place.record(kept).await;
-            for _ in 0..2 {
-                let cleaned = place.clean(id, &left).await.unwrap();
-                assert_eq!(matches!(cleaned, Cleaned::Succeeded(_)), switched);
-                assert_eq!(place.files(), [kept]);
-            }
-        }
-    }
-
-    /// However it came about: an object that a record points to is not deleted.
-    #[tokio::test]
-    async fn an_archive_of_the_catalog_stays() {
-        let place = Place::new().await;
-        place.write("a.tar.gz.age").await;
-        let other = place.record("a.tar.gz.age").await;
-        let id = place.record("a_2.tar.gz.age").await;
-        let upload = Remains { name: "a_2.tar.gz.age".to_owned(), upload_id: None };
-        let left = Left { upload, old: Some(place.object("a.tar.gz.age")) };
-        let error = place.clean(id, &left).await.unwrap_err();
-        assert!(error.contains(&other.to_string()), "{error}");
-        assert_eq!(place.files(), ["a.tar.gz.age"]);
     }
 }

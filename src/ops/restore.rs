@@ -161,6 +161,7 @@ pub async fn plan(
         // A database that cannot be asked is named by the plan.
         targets.keep_backups(app).await.unwrap_or_default();
     }
+    targets.keep_archives(app).await?;
     let mut plan = plan::make(app, request, &only, &chosen, &mut contents, &targets, trust).await?;
     plan.verified = progress.is_some() && damage.is_none();
     plan.problems.extend(damage);

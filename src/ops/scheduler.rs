@@ -200,6 +200,7 @@ fn planned(
 /// What is done rarely: retention, and forgetting what nobody needs any more.
 pub async fn clean(app: &App) -> Result<(), OpError> {
     retention::enqueue(app).await?;
+    copies::remove_left(app).await?;
     let before = app.clock.now().checked_sub(SignedDuration::from_hours(24 * JOB_DAYS));
     let forgotten = app.catalog.upkeep().forget_jobs(before.map_err(OpError::internal)?).await?;
     if forgotten > 0 {

@@ -12,9 +12,10 @@ use crate::app::App;
 use crate::catalog::ArchiveRecord;
 use crate::encryption::{self, EncryptionError, Keys, Opened};
 use crate::jobs::{Cleaned, Finished, Job, JobContext, JobFailure, JobKind, NewJob, Progress};
+use crate::ops::OpError;
+use crate::ops::archives::{self, Located};
 use crate::ops::chain::{self, Near};
 use crate::ops::restore::{ArchiveChoice, RestoreRequest, prove};
-use crate::ops::{OpError, archives};
 use crate::source::restore::AttemptId;
 
 /// Said when only the stored bytes could be checked.
@@ -95,8 +96,9 @@ pub(super) async fn run(app: &Arc<App>, ctx: &JobContext) -> Result<Finished, Jo
     ctx.progress.phase("verifying");
     ctx.progress.add_total(archive.size);
     let keys = app.keys_with(request.identity_file.as_deref()).map_err(|error| failed(&error))?;
-    let stored = archives::stored(app, &archive).await.map_err(|error| failed(&error))?;
-    let near = Near::Storage(archives::storage(app, &archive).map_err(|error| failed(&error))?);
+    let Located { stored, near, notice } =
+        archives::located(app, &archive).await.map_err(|error| failed(&error))?;
+    notice.into_iter().for_each(|notice| ctx.warn(notice));
     let known = Some(&archive).filter(|archive| !archive.sha256.is_empty());
     let report = tokio::select! {
         report = read(Some(app), &keys, &near, stored, known, &ctx.progress) => report.map_err(JobFailure::Failed)?,

@@ -3,7 +3,7 @@
 
 use url::Url;
 
-use super::sources::{Own, configured};
+use super::sources::{Own, configured, filesystems, inside};
 use super::{Portal, PortalError};
 use crate::config::{Config, Options};
 use crate::source::files::{FilesError, Filesystem};
@@ -32,11 +32,7 @@ pub fn open(config: &Config, exclude: &[Url]) -> Result<Vec<IndexSource>, Portal
         url: url.clone(),
         options: Options::default(),
     }));
-    others.extend(config.portal.filesystem.iter().map(|source| Own {
-        what: "a filesystem",
-        url: source.url.clone(),
-        options: source.options.clone(),
-    }));
+    others.extend(filesystems(config));
     let mut indexes: Vec<IndexSource> = Vec::new();
     for source in &config.portal.index {
         let invalid = |error: IndexError| PortalError::Invalid(error.to_string());
@@ -44,19 +40,12 @@ pub fn open(config: &Config, exclude: &[Url]) -> Result<Vec<IndexSource>, Portal
         // First without exceptions: it says what is wrong with the URL.
         Index::open(&source.url, &source.options, Vec::new(), temp).map_err(invalid)?;
         let folder = Filesystem::open(&source.url, &source.options)?;
-        let mut kept = Vec::new();
-        for other in &others {
-            match folder.covers(&other.url, &other.options) {
-                Some(path) if path.is_empty() => {
-                    return Err(PortalError::Invalid(format!(
-                        "index {:?} is itself {}: it needs a folder of its own",
-                        source.name, other.what
-                    )));
-                }
-                Some(path) => kept.push(path),
-                None => {}
-            }
-        }
+        let kept = inside(&folder, &others).map_err(|what| {
+            PortalError::Invalid(format!(
+                "index {:?} is itself {what}: it needs a folder of its own",
+                source.name
+            ))
+        })?;
         let index =
             Index::open(&source.url, &source.options, kept.clone(), temp).map_err(invalid)?;
         indexes.push(IndexSource { name: source.name.clone(), index, folder, kept });
@@ -99,6 +88,16 @@ impl Portal {
         let own = configured(config);
         let found = own.iter().find(|own| place.covers(&own.url, &own.options).is_some());
         found.map(|own| own.what.to_owned())
+    }
+
+    /// What a restore into a place must not touch, relative to it: storages, the catalog, sources. An error says which
+    /// storage (or the catalog) it is itself; a source it may be.
+    pub fn kept_at(config: &Config, place: &Filesystem) -> Result<Vec<String>, &'static str> {
+        let mut kept = inside(place, &configured(config))?;
+        let sources = filesystems(config).chain(own(config));
+        let sources = sources.filter_map(|source| place.covers(&source.url, &source.options));
+        kept.extend(sources.filter(|path| !path.is_empty()));
+        Ok(kept)
     }
 
     /// Removes what killed processes left of captured indexes.

@@ -40,28 +40,47 @@ pub fn open(config: &Config, exclude: &[Url]) -> Result<Vec<Source>, PortalError
         options: Options::default(),
     }));
     own.extend(super::indexes::own(config));
+    let filesystems: Vec<_> = filesystems(config).collect();
     let mut sources = Vec::new();
-    for source in &config.portal.filesystem {
-        let mut filesystem = Filesystem::open(&source.url, &source.options)?;
+    for (position, source) in config.portal.filesystem.iter().enumerate() {
+        let mut filesystem = Filesystem::open(&source.url, &source.options)?
+            .with_max_parts(config.storage.max_parts);
         if sources.is_empty() && config.portal.layout == LayoutKind::Docspace {
             filesystem = filesystem.through_links(LINKED_FOLDERS);
         }
-        let mut excluded = Vec::new();
-        for own in &own {
-            match filesystem.covers(&own.url, &own.options) {
-                Some(path) if path.is_empty() => {
-                    return Err(PortalError::Invalid(format!(
-                        "filesystem {:?} is itself {}: each needs a folder of its own",
-                        source.name, own.what
-                    )));
-                }
-                Some(path) => excluded.push(path),
-                None => {}
-            }
-        }
+        // One filesystem in another is captured by itself, and restored by itself.
+        let others = filesystems.iter().enumerate().filter(|(other, _)| *other != position);
+        let others = own.iter().chain(others.map(|(_, other)| other));
+        let excluded = inside(&filesystem, others).map_err(|what| {
+            PortalError::Invalid(format!(
+                "filesystem {:?} is itself {what}: each needs a folder of its own",
+                source.name
+            ))
+        })?;
         sources.push(Source { name: source.name.clone(), filesystem, excluded });
     }
     Ok(sources)
+}
+
+/// What lies inside a place, relative to its root; an error for what it is itself.
+pub(super) fn inside<'a>(
+    place: &Filesystem,
+    own: impl IntoIterator<Item = &'a Own>,
+) -> Result<Vec<String>, &'static str> {
+    let found = own.into_iter().filter_map(|own| {
+        let path = place.covers(&own.url, &own.options)?;
+        Some(if path.is_empty() { Err(own.what) } else { Ok(path) })
+    });
+    found.collect()
+}
+
+/// The filesystems as what is left out of others.
+pub(super) fn filesystems(config: &Config) -> impl Iterator<Item = Own> + '_ {
+    config.portal.filesystem.iter().map(|source| Own {
+        what: "another filesystem",
+        url: source.url.clone(),
+        options: source.options.clone(),
+    })
 }
 
 pub(super) fn configured(config: &Config) -> Vec<Own> {
@@ -73,13 +92,20 @@ pub(super) fn configured(config: &Config) -> Vec<Own> {
         }
     };
     folder("the local storage", &config.storage.local.root);
-    if let Some(path) = sqlite_file(config.catalog.url.expose()) {
+    let catalog = sqlite_file(config.catalog.url.expose());
+    // Databases are dumped; what their files are while that goes on is none.
+    let databases = config.portal.database.iter();
+    let databases = databases.filter_map(|database| sqlite_file(database.url.expose()));
+    let files = databases.map(|path| ("a database", path));
+    for (what, path) in files.chain(catalog.clone().map(|path| ("the catalog", path))) {
         // SQLite keeps files beside the database; a copy of them alone would be worth nothing.
         for suffix in ["", "-wal", "-shm", "-journal"] {
             let mut file = path.clone().into_os_string();
             file.push(suffix);
-            folder("the catalog", Path::new(&file));
+            folder(what, Path::new(&file));
         }
+    }
+    if let Some(path) = catalog {
         folder("the secret key", &path.with_file_name(crate::seal::KEY_FILE));
     }
     let storages = [config.storage.custom_cloud.clone(), config.storage.data_store.clone()];

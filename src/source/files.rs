@@ -5,6 +5,7 @@
 
 pub(in crate::source) mod beneath;
 mod local;
+mod mounts;
 mod names;
 mod staging;
 mod store;
@@ -114,6 +115,19 @@ impl Filesystem {
         }
     }
 
+    /// The same; a bucket's server takes no more parts of one upload.
+    #[must_use]
+    pub fn with_max_parts(self, max_parts: u32) -> Self {
+        match self.0 {
+            Backend::Store(bucket) => Self(Backend::Store(match Arc::try_unwrap(bucket) {
+                Ok(bucket) => Arc::new(bucket.with_max_parts(max_parts)),
+                // Others use it already as it is.
+                Err(shared) => shared,
+            })),
+            folder => Self(folder),
+        }
+    }
+
     /// Whether it is a folder of this machine; else it is a bucket.
     pub fn is_local(&self) -> bool {
         matches!(self.0, Backend::Local(_))
@@ -134,6 +148,14 @@ impl Filesystem {
         match &self.0 {
             Backend::Local(folder) => folder.covers(url),
             Backend::Store(bucket) => bucket.covers(url, options),
+        }
+    }
+
+    /// The same where nobody knows the place's options any more: of buckets the names are enough.
+    pub fn may_cover(&self, url: &Url) -> Option<String> {
+        match &self.0 {
+            Backend::Local(folder) => folder.covers(url),
+            Backend::Store(bucket) => bucket.may_cover(url),
         }
     }
 

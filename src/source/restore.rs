@@ -82,6 +82,12 @@ pub trait Staged: Send + Sync {
     /// Puts the staged state in the live one's place and keeps the live one aside.
     async fn swap(&self) -> Result<(), RestoreError>;
 
+    /// After every source was swapped: completes what needed another source's new state. What could not be completed
+    /// comes back, for users; it may be asked again.
+    async fn settle(&self) -> Result<Vec<String>, RestoreError> {
+        Ok(Vec::new())
+    }
+
     /// Puts the kept state back, however far `swap` went, and drops everything that was staged.
     async fn roll_back(&self) -> Result<(), RestoreError>;
 

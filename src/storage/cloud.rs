@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use jiff::Timestamp;
 use object_store::memory::InMemory;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
@@ -24,7 +25,7 @@ use url::Url;
 use super::location::Bucket;
 use super::upload::{UploadHint, UploadJournal};
 use super::{Remains, StorageError, StoredObject, name};
-use crate::cloud::{ClientConfig, Context, Fault, FaultKind, Provider, PutSettings};
+use crate::cloud::{ClientConfig, Context, Fault, FaultKind, LockedUntil, Provider, PutSettings};
 use crate::cloud::{has_code, in_address, is_no_bucket};
 use crate::config::Options;
 
@@ -58,6 +59,8 @@ struct Found {
     size: u64,
     /// The attempt that wrote it, if it is of ours.
     mark: Option<String>,
+    /// Until when it is locked, as far as that is told.
+    locked_until: Option<Timestamp>,
 }
 
 impl Cloud {
@@ -140,13 +143,8 @@ impl Cloud {
         Context { bucket, what: &what, secrets: &self.secrets }.explain(error).into()
     }
 
-    /// The name of the mark among an object's metadata. Azure's names are those of programming languages.
     fn mark(&self) -> Attribute {
-        let name = match self.config.provider {
-            Provider::Azure => "portal_backup_attempt",
-            Provider::S3 | Provider::Google => "portal-backup-attempt",
-        };
-        Attribute::Metadata(name.into())
+        self.config.provider.mark()
     }
 
     pub(super) async fn size(&self, name: &str) -> Result<Option<u64>, StorageError> {
@@ -166,7 +164,8 @@ impl Cloud {
             Ok(result) => {
                 let mark = result.attributes.get(&self.mark());
                 let mark = mark.map(|mark| mark.to_string());
-                Ok(Some(Found { size: result.meta.size, mark }))
+                let locked_until = result.extensions.get().map(|LockedUntil(until)| *until);
+                Ok(Some(Found { size: result.meta.size, mark, locked_until }))
             }
             // The answer to HEAD has no body, so it cannot tell a missing bucket from a missing object.
             // A listing can, and of what lies below the object's name it is empty.
@@ -192,6 +191,17 @@ impl Cloud {
                 known => Err(known),
             },
         }
+    }
+
+    /// Until when an archive that was written at `created` is locked: as the storage tells, or else as the options ask
+    /// for it.
+    pub(super) async fn locked_until(
+        &self,
+        name: &str,
+        created: Timestamp,
+    ) -> Result<Option<Timestamp>, StorageError> {
+        let told = self.head(&self.data, name).await?.and_then(|found| found.locked_until);
+        Ok(told.or_else(|| self.put.lock.map(|lock| lock.until(created))))
     }
 
     pub(super) async fn open(self: Arc<Self>, name: &str) -> Result<StoredObject, StorageError> {
@@ -366,6 +376,18 @@ pub(super) struct CloudObject {
 }
 
 impl CloudObject {
+    /// As they come from the network.
+    pub(super) async fn pieces(
+        self: Arc<Self>,
+        range: Range<u64>,
+    ) -> Result<BoxStream<'static, Result<Bytes, StorageError>>, StorageError> {
+        let options = GetOptions { range: Some(range.into()), ..GetOptions::default() };
+        let failed = |error| self.cloud.fail("read", &self.name, &error);
+        let pieces = self.cloud.data.get_opts(&self.key, options).await.map_err(failed)?;
+        let failed = move |error| self.cloud.fail("read", &self.name, &error);
+        Ok(pieces.into_stream().map_err(failed).boxed())
+    }
+
     pub(super) async fn fetch(&self, range: Range<u64>) -> Result<Bytes, StorageError> {
         self.cloud
             .data

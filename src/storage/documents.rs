@@ -22,7 +22,7 @@ mod send;
 mod spool;
 mod upload;
 
-use api::{Api, FileInfo};
+use api::{Api, Clients, FileInfo};
 pub(super) use object::DocumentsObject;
 pub(super) use upload::DocumentsUpload;
 
@@ -34,7 +34,7 @@ const DELETE_WAIT: Duration = Duration::from_millis(500);
 pub(super) struct Portal {
     base: Url,
     api_key: Option<String>,
-    http: reqwest::Client,
+    clients: Clients,
     temp_dir: PathBuf,
 }
 
@@ -59,7 +59,7 @@ impl Portal {
         Ok(Some(Self {
             base: base.clone(),
             api_key: Some(config.api_key.expose().trim().to_owned()).filter(|key| !key.is_empty()),
-            http: api::client().map_err(StorageError::Configuration)?,
+            clients: Clients::new().map_err(StorageError::Configuration)?,
             temp_dir: temp_dir.to_owned(),
         }))
     }
@@ -92,7 +92,7 @@ impl Documents {
                     .to_owned(),
             )
             })?;
-        let api = Api::new(portal.http.clone(), portal.base.clone(), credential, origin)?;
+        let api = Api::new(portal.clients.clone(), portal.base.clone(), credential, origin)?;
         Ok(Self::at(api, folder.map(str::to_owned), file.map(str::to_owned), &portal.temp_dir))
     }
 

@@ -36,7 +36,7 @@ pub(super) fn numbered(name: &str, n: u32) -> String {
 }
 
 /// Whether a name is an archive's, for listings.
-pub(super) fn is_archive(name: &str) -> bool {
+pub fn is_archive(name: &str) -> bool {
     !name.starts_with('.') && ENDINGS.iter().any(|end| name.ends_with(end))
 }
 

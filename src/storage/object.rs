@@ -14,8 +14,12 @@ use super::documents::DocumentsObject;
 use super::folder::FolderObject;
 use crate::limits::Rate;
 
-/// What one request of a stream reads: large enough for a cloud's latency, small enough for memory.
-const PIECE: u64 = 2 << 20;
+/// What one request of a stream reads of a folder, and of a cloud: large enough for its latency, small enough for as
+/// many downloads as there may be that have stalled.
+const PIECE: u64 = 256 << 10;
+const CLOUD_PIECE: u64 = 1 << 20;
+/// The same where there is one reader, and a fast one.
+const LARGE_PIECE: u64 = 2 << 20;
 /// How many are read ahead of a stream's reader.
 const AHEAD: usize = 2;
 
@@ -80,11 +84,23 @@ impl StoredObject {
         &self,
         range: Range<u64>,
     ) -> Result<BoxStream<'static, Result<Bytes, StorageError>>, StorageError> {
+        let piece = match &self.kind {
+            Kind::Folder(_) => PIECE,
+            Kind::Cloud(_) | Kind::Documents(_) => CLOUD_PIECE,
+        };
+        self.stream_by(piece, range)
+    }
+
+    fn stream_by(
+        &self,
+        piece: u64,
+        range: Range<u64>,
+    ) -> Result<BoxStream<'static, Result<Bytes, StorageError>>, StorageError> {
         self.check(&range)?;
         let object = self.clone();
         let pieces = (range.start..range.end)
-            .step_by(PIECE as usize)
-            .map(move |start| start..(start + PIECE).min(range.end));
+            .step_by(piece as usize)
+            .map(move |start| start..(start + piece).min(range.end));
         Ok(stream::iter(pieces)
             .map(move |piece| {
                 let object = object.clone();
@@ -92,6 +108,20 @@ impl StoredObject {
             })
             .buffered(AHEAD)
             .boxed())
+    }
+
+    /// The bytes of `range` as the storage sends them, with as few copies as can be: for readers that keep up.
+    pub async fn pieces(
+        &self,
+        range: Range<u64>,
+    ) -> Result<BoxStream<'static, Result<Bytes, StorageError>>, StorageError> {
+        match &self.kind {
+            Kind::Cloud(object) if !range.is_empty() => {
+                self.check(&range)?;
+                Ok(self.rate.slow(object.clone().pieces(range).await?))
+            }
+            _ => self.stream_by(LARGE_PIECE, range),
+        }
     }
 
     fn check(&self, range: &Range<u64>) -> Result<(), StorageError> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use jiff::Timestamp;
 use url::Url;
 
 use super::cloud::Cloud;
@@ -165,7 +166,24 @@ impl Storage {
         }
     }
 
-    /// The bytes of `range` (which must lie within the archive), in pieces of up to 2 MiB.
+    /// Until when the storage will let nobody delete the archive that was written at `created`.
+    pub async fn locked_until(
+        &self,
+        name: &str,
+        created: Timestamp,
+    ) -> Result<Option<Timestamp>, StorageError> {
+        name::check(name)?;
+        match &self.0 {
+            Kind::Folder(_) | Kind::Documents(_) => Ok(None),
+            Kind::Cloud(cloud) => cloud.locked_until(name, created).await,
+            Kind::Consumer(consumer) => {
+                let cloud = consumer.cloud().await?;
+                cloud.locked_until(&consumer.key(name), created).await
+            }
+        }
+    }
+
+    /// The bytes of `range` (which must lie within the archive), in pieces of up to 1 MiB.
     pub async fn read(
         &self,
         name: &str,

@@ -14,6 +14,7 @@ use super::folder::Folder;
 use super::location::{self, Location};
 use super::params;
 use super::{Storage, StorageError, StorageParams, StorageType};
+use crate::cloud::Place;
 use crate::config::{Config, Options, UrlConfig};
 
 mod consumer;
@@ -97,7 +98,29 @@ impl Storages {
             portal: Portal::of(&config.portal.docspace, &config.backup.temp_dir)?,
         };
         storages.check_consumers()?;
+        storages.check_copies()?;
         Ok(storages)
+    }
+
+    /// A copy where the archives themselves lie, or another copy, would be lost with it.
+    fn check_copies(&self) -> Result<(), StorageError> {
+        let local = Folder::new(self.root.clone(), Vec::new(), false)?.url().clone();
+        let mut taken = vec![("storage.local.root".to_owned(), Where::Folder(local))];
+        let main =
+            [("custom_cloud", self.custom_cloud.as_ref()), ("data_store", Some(&self.data_store))];
+        for (section, storage) in main {
+            taken.extend(storage.map(|storage| (format!("[storage.{section}]"), storage.at())));
+        }
+        for (name, copy) in &self.copies {
+            let at = copy.at();
+            if let Some((other, _)) = taken.iter().find(|(_, taken)| taken.is(&at)) {
+                return Err(StorageError::Configuration(format!(
+                    "[[storage.copy]] {name:?} is the same place as {other}: a copy must lie elsewhere"
+                )));
+            }
+            taken.push((format!("[[storage.copy]] {name:?}"), at));
+        }
+        Ok(())
     }
 
     /// Also knows the consumers whose credentials lie elsewhere than in the configuration.
@@ -320,5 +343,32 @@ impl Configured {
 
     fn prefix(&self) -> Result<Prefix, StorageError> {
         Prefix::new(&self.url)
+    }
+
+    fn at(&self) -> Where {
+        let url = self.storage.url().clone();
+        match Place::of(&url, &self.options) {
+            Some(bucket) => Where::Bucket(bucket, url.path().to_owned()),
+            None => Where::Folder(url),
+        }
+    }
+}
+
+/// Where a storage's archives lie.
+enum Where {
+    Folder(Url),
+    /// And below what.
+    Bucket(Place, String),
+}
+
+impl Where {
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Folder(one), Self::Folder(other)) => one == other,
+            (Self::Bucket(one, below), Self::Bucket(other, below_other)) => {
+                one.is(other) && below == below_other
+            }
+            _ => false,
+        }
     }
 }

@@ -8,6 +8,7 @@ use super::cloud::CloudUpload;
 use super::documents::DocumentsUpload;
 use super::folder::FolderUpload;
 use super::{Remains, StorageError};
+use crate::limits::Rate;
 
 /// What is known of an upload before it begins.
 #[derive(Debug, Clone, Copy)]
@@ -61,10 +62,11 @@ impl Upload {
         }
     }
 
-    /// Whether everything is sent only when the upload is completed; `told` hears how many bytes were then.
-    pub fn sends_late(&mut self, told: impl Fn(u64) + Send + Sync + 'static) -> bool {
+    /// Whether everything is sent only when the upload is completed: no faster than `rate` then, and `told` hears how many
+    /// bytes were.
+    pub fn sends_late(&mut self, rate: &Rate, told: impl Fn(u64) + Send + Sync + 'static) -> bool {
         match &mut self.0 {
-            Kind::Documents(upload) => upload.tell(told),
+            Kind::Documents(upload) => upload.tell(rate, told),
             Kind::Folder(_) | Kind::Cloud(_) => return false,
         }
         true

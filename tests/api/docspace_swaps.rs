@@ -33,6 +33,24 @@ fn nightly(folder: &str) -> SetSchedule {
     SetSchedule { storage_params: into(folder), retention, ..clocked::nightly() }
 }
 
+/// A DocSpace, and ours beside it; the folder lives as long as the last.
+async fn beside() -> (DocSpace, Clocked, tempfile::TempDir) {
+    let docspace = DocSpace::create().await;
+    let dir = tempfile::tempdir().unwrap();
+    let clocked = Clocked::open(dir.path(), &config(&docspace), "2026-06-12T12:00:00Z").await;
+    (docspace, clocked, dir)
+}
+
+/// A schedule that DocSpace made.
+fn schedule_row(tenant: i64, cron: &str, dump: bool) -> String {
+    format!(
+        "INSERT INTO backup_schedule (tenant_id, cron, backups_stored, storage_type, storage_base_path, \
+         last_backup_time, storage_params, dump) VALUES ({tenant}, '{cron}', 1, 3, 'own', '0001-01-01 00:00:00', \
+         NULL, {})",
+        u8::from(dump)
+    )
+}
+
 async fn archive(clocked: &Clocked, id: &str) -> ArchiveRecord {
     clocked.app.catalog.archives().get(id.parse().unwrap()).await.unwrap().unwrap()
 }
@@ -116,9 +134,7 @@ async fn docspaces_archives_are_found_where_it_put_them() {
 
 #[tokio::test]
 async fn a_row_that_is_refused_stops_no_other() {
-    let docspace = DocSpace::create().await;
-    let dir = tempfile::tempdir().unwrap();
-    let clocked = Clocked::open(dir.path(), &config(&docspace), "2026-06-12T12:00:00Z").await;
+    let (docspace, clocked, _dir) = beside().await;
     let app = &clocked.app;
     pull(app).await.unwrap();
     // A column of three-byte UTF-8 takes no emoji.
@@ -171,9 +187,7 @@ async fn parameters_have_a_length() {
 /// facts §7: "Local → absolute directory"; §9: "last_backup_time is set before the run".
 #[tokio::test]
 async fn a_stay_with_docspace_makes_no_backup_twice() {
-    let docspace = DocSpace::create().await;
-    let dir = tempfile::tempdir().unwrap();
-    let clocked = Clocked::open(dir.path(), &config(&docspace), "2026-06-12T12:00:00Z").await;
+    let (docspace, clocked, dir) = beside().await;
     let app = &clocked.app;
     schedules::set(app, nightly("here")).await.unwrap();
     push(app).await.unwrap();
@@ -213,9 +227,7 @@ async fn a_stay_with_docspace_makes_no_backup_twice() {
 
 #[tokio::test]
 async fn a_database_that_is_away_is_a_failure_that_is_told() {
-    let docspace = DocSpace::create().await;
-    let dir = tempfile::tempdir().unwrap();
-    let clocked = Clocked::open(dir.path(), &config(&docspace), "2026-06-12T12:00:00Z").await;
+    let (docspace, clocked, _dir) = beside().await;
     let app = &clocked.app;
     let made = schedules::set(app, SetSchedule { tenant_id: 1, ..nightly("here") }).await.unwrap();
     docspace.execute(&["RENAME TABLE tenants_tenants TO away"]).await;
@@ -240,15 +252,9 @@ async fn a_database_that_is_away_is_a_failure_that_is_told() {
 
 #[tokio::test]
 async fn a_tenant_that_moves_to_another_zone_is_followed() {
-    let docspace = DocSpace::create().await;
-    let dir = tempfile::tempdir().unwrap();
-    let clocked = Clocked::open(dir.path(), &config(&docspace), "2026-06-12T12:00:00Z").await;
+    let (docspace, clocked, _dir) = beside().await;
     let app = &clocked.app;
-    docspace
-        .execute(&["INSERT INTO backup_schedule (tenant_id, cron, backups_stored, storage_type, \
-             storage_base_path, last_backup_time, storage_params, dump) VALUES \
-             (1, '0 0 3 ? * *', 1, 3, 'own', '0001-01-01 00:00:00', NULL, 0)"])
-        .await;
+    docspace.execute(&[schedule_row(1, "0 0 3 ? * *", false)]).await;
     pull(app).await.unwrap();
     let own = slot_id(1, false);
     // Of Europe/Paris.
@@ -266,9 +272,7 @@ async fn a_tenant_that_moves_to_another_zone_is_followed() {
 /// facts §8: "5130 ScheduledBackupDeleted, 5131 BackupCancelled".
 #[tokio::test]
 async fn the_audit_trail_names_who_cancelled_and_deleted_and_outlives_a_kill() {
-    let docspace = DocSpace::create().await;
-    let dir = tempfile::tempdir().unwrap();
-    let clocked = Clocked::open(dir.path(), &config(&docspace), "2026-06-12T12:00:00Z").await;
+    let (docspace, clocked, _dir) = beside().await;
     let app = &clocked.app;
     let job = backup::start(app, by_hand("here")).await.unwrap();
     let actor =
@@ -315,9 +319,7 @@ async fn docspaces_key_hashes_may_have_a_salt_of_their_own() {
 /// A rekey puts another object, of another digest, in an archive's place.
 #[tokio::test]
 async fn a_row_that_is_written_again_says_what_is_so_now() {
-    let docspace = DocSpace::create().await;
-    let dir = tempfile::tempdir().unwrap();
-    let clocked = Clocked::open(dir.path(), &config(&docspace), "2026-06-12T12:00:00Z").await;
+    let (_docspace, clocked, _dir) = beside().await;
     let identity = clocked.app.portal.identity().unwrap();
     let id = "a0000000-0000-0000-0000-000000000003";
     let rows = async || identity.backups().await.unwrap().unwrap();
@@ -332,9 +334,7 @@ async fn a_row_that_is_written_again_says_what_is_so_now() {
 /// trim by its own rule what another schedule keeps by others.
 #[tokio::test]
 async fn archives_of_other_schedules_are_not_docspaces_to_trim() {
-    let docspace = DocSpace::create().await;
-    let dir = tempfile::tempdir().unwrap();
-    let clocked = Clocked::open(dir.path(), &config(&docspace), "2026-06-12T12:00:00Z").await;
+    let (docspace, clocked, _dir) = beside().await;
     let app = &clocked.app;
     pull(app).await.unwrap();
     let other = SetSchedule {
@@ -355,15 +355,9 @@ async fn archives_of_other_schedules_are_not_docspaces_to_trim() {
 /// Issue 5, scope 2: "A schedule that fails tells someone …, and never stops silently".
 #[tokio::test]
 async fn a_schedule_of_docspaces_that_cannot_run_is_told_when_it_is_taken_over() {
-    let docspace = DocSpace::create().await;
-    let dir = tempfile::tempdir().unwrap();
-    let clocked = Clocked::open(dir.path(), &config(&docspace), "2026-06-12T12:00:00Z").await;
+    let (docspace, clocked, _dir) = beside().await;
     let app = &clocked.app;
-    docspace
-        .execute(&["INSERT INTO backup_schedule (tenant_id, cron, backups_stored, storage_type, \
-             storage_base_path, last_backup_time, storage_params, dump) VALUES \
-             (-1, 'every night', 1, 3, 'own', '0001-01-01 00:00:00', NULL, 1)"])
-        .await;
+    docspace.execute(&[schedule_row(-1, "every night", true)]).await;
     for _ in 0..2 {
         pull(app).await.unwrap();
         let told = clocked.told.0.lock().unwrap();

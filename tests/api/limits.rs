@@ -121,14 +121,10 @@ async fn a_slow_storage_does_not_make_memory_grow() {
     // 64 KiB each 4 ms, on every connection.
     let faults = Faults { delay: Duration::from_millis(4), ..Faults::default() };
     let proxy = Proxy::start(&s3.address(), faults).await;
-    let mut options = s3.options();
-    options.retain(|(name, _)| name != "endpoint");
-    options.push(("endpoint".to_owned(), proxy.endpoint.clone()));
-    let options: Vec<_> = options.iter().map(|(k, v)| format!("{k} = \"{v}\"")).collect();
     let config = format!(
         "[backup]\nmemory = \"40MiB\"\n[storage.custom_cloud]\nurl = \"s3://archives/x\"\n\
-         options = {{ {} }}\n{}",
-        options.join(", "),
+         {}\n{}",
+        s3.configured(Some(&proxy.endpoint), &[]),
         portal.config()
     );
     let service = Service::start(&config).await;

@@ -1,6 +1,7 @@
 //! The HTTP APIs, as clients meet them.
 
 mod away;
+mod connections;
 mod copies;
 mod docspace;
 mod docspace_import;

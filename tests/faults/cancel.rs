@@ -16,14 +16,10 @@ async fn sending() -> (PlainPortal, S3Server, Proxy, Service) {
     let s3 = S3Server::start().await;
     let faults = Faults { delay: Duration::from_millis(20), ..Faults::default() };
     let proxy = Proxy::start(&s3.address(), faults).await;
-    let mut options = s3.options();
-    options.retain(|(name, _)| name != "endpoint");
-    options.push(("endpoint".to_owned(), proxy.endpoint.clone()));
-    let options: Vec<_> = options.iter().map(|(k, v)| format!("{k} = \"{v}\"")).collect();
     let config = format!(
-        "[storage.custom_cloud]\nurl = \"s3://{}/own\"\noptions = {{ {} }}\n{}",
+        "[storage.custom_cloud]\nurl = \"s3://{}/own\"\n{}\n{}",
         s3.bucket,
-        options.join(", "),
+        s3.configured(Some(&proxy.endpoint), &[]),
         portal.config()
     );
     let service = Service::start(&config).await;

@@ -54,6 +54,13 @@ impl Stopping {
         Self { inner: Arc::clone(inner), left: Arc::new(changes.into()) }
     }
 
+    /// A change at a key, which may be no longer than providers take.
+    fn change_at(&self, key: &Path) -> object_store::Result<()> {
+        let fits = key.as_ref().len() <= 1024;
+        self.change()?;
+        fits.then_some(()).ok_or(Error::Generic { store: "test", source: "too long".into() })
+    }
+
     fn change(&self) -> object_store::Result<()> {
         let taken =
             self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
@@ -83,7 +90,7 @@ impl ObjectStore for Stopping {
         payload: PutPayload,
         options: PutOptions,
     ) -> object_store::Result<PutResult> {
-        self.change()?;
+        self.change_at(at)?;
         self.inner.put_opts(at, payload, options).await
     }
 
@@ -92,7 +99,7 @@ impl ObjectStore for Stopping {
         at: &Path,
         options: PutMultipartOptions,
     ) -> object_store::Result<Box<dyn MultipartUpload>> {
-        self.change()?;
+        self.change_at(at)?;
         self.inner.put_multipart_opts(at, options).await
     }
 
@@ -139,7 +146,7 @@ impl ObjectStore for Stopping {
         to: &Path,
         options: CopyOptions,
     ) -> object_store::Result<()> {
-        self.change()?;
+        self.change_at(to)?;
         self.inner.copy_opts(from, to, options).await
     }
 }
@@ -420,5 +427,125 @@ async fn a_server_is_restored_and_put_back() {
         }
         assert_eq!(files_below(&server.bucket_dir().join("portal/.portal-backup")), 0, "{ending}");
         assert_eq!(server.open_uploads(), Vec::<String>::new());
+    }
+}
+
+/// A server to restore into.
+async fn served(max_parts: u32) -> (S3Server, Filesystem) {
+    let server = S3Server::start().await;
+    let options = Options(server.options().into_iter().collect());
+    let url = format!("s3://{}/portal", server.bucket).parse().unwrap();
+    let filesystem = Filesystem::open(&url, &options).unwrap().with_max_parts(max_parts);
+    (server, filesystem)
+}
+
+#[tokio::test]
+async fn archives_of_ours_are_never_removed() {
+    let store = Arc::new(InMemory::new());
+    fill(&*store, &["portal/a/1", "portal/a/theirs.tar.gz"]).await;
+    let mark = [(Attribute::Metadata("portal-backup-attempt".into()), "x")];
+    let marked: Attributes = mark.into_iter().collect();
+    for path in ["portal/a/ours.tar.gz", "portal/a/ours.tar.age", "portal/a/other"] {
+        store.put_opts(&Path::from(path), "archive".into(), marked.clone().into()).await.unwrap();
+    }
+    let staging = bucket(Arc::clone(&store)).stage(&attempt("a")).await.unwrap();
+    put(&staging, "a/2", "new").await;
+    let warnings = staging.warnings();
+    let staged = staging.ready(in_folders(&[""], &[])).await.unwrap();
+    staged.swap().await.unwrap();
+    staged.finish().await.unwrap();
+    let now: Vec<_> = objects(&*store).await.into_keys().collect();
+    assert_eq!(now, ["portal/a/2", "portal/a/ours.tar.age", "portal/a/ours.tar.gz"]);
+    let warnings = warnings.sentences().join("\n");
+    assert!(warnings.contains("2 archives of this program"), "{warnings}");
+}
+
+#[tokio::test]
+async fn the_longest_keys_are_swapped_and_put_back() {
+    let store = Arc::new(InMemory::new());
+    let filesystem = bucket(Stopping::after(&store, usize::MAX));
+    let part = "d".repeat(200);
+    let longest = format!("{part}/{part}/{part}/{part}/{part}/{}", "e".repeat(12));
+    assert_eq!("portal/".len() + longest.len(), 1024);
+    let read = async || {
+        let (_, content) = filesystem.read(&file(&longest, 0)).await.unwrap();
+        content.try_collect::<Vec<_>>().await.unwrap().concat()
+    };
+    let large = vec![7; 6 << 20];
+    for (content, keeps) in [(&b"old"[..], true), (&large, false), (&large, true)] {
+        let staging = filesystem.stage(&attempt("a")).await.unwrap();
+        put(&staging, &longest, content).await;
+        let staged = staging.ready(in_folders(&[""], &[])).await.unwrap();
+        staged.swap().await.unwrap();
+        assert!(read().await == content);
+        match keeps {
+            true => staged.finish().await.unwrap(),
+            false => staged.roll_back().await.unwrap(),
+        }
+        assert!(read().await == if keeps { content } else { b"old" });
+        assert_eq!(listed(&filesystem).await, [longest.as_str()]);
+    }
+    // And removed, which can be undone, too.
+    let staging = filesystem.stage(&attempt("a")).await.unwrap();
+    let staged = staging.ready(in_folders(&[""], &[])).await.unwrap();
+    staged.swap().await.unwrap();
+    assert_eq!(listed(&filesystem).await, Vec::<String>::new());
+    staged.roll_back().await.unwrap();
+    assert!(read().await == large);
+    assert_eq!(objects(&*store).await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_upload_that_was_killed_is_ended() {
+    let (server, filesystem) = served(10_000).await;
+    let staging = filesystem.stage(&attempt("a")).await.unwrap();
+    // One part and a little more.
+    let begun = stream::iter((0..3).map(|_| Ok(vec![7; 2 << 20].into()))).chain(stream::pending());
+    let large = file("large", 20 << 20);
+    let mut put = Box::pin(async move { staging.put(&large, begun.boxed()).await.unwrap() });
+    let sent = async {
+        while !server.open_uploads().iter().any(|name| name.contains("part")) {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        () = &mut put => panic!("it ended"),
+        () = sent => {}
+    }
+    // As a kill: nothing of it is run any more.
+    std::mem::forget(put);
+    assert_ne!(server.open_uploads(), Vec::<String>::new());
+    filesystem.staged(&attempt("a")).roll_back().await.unwrap();
+    assert_eq!(server.open_uploads(), Vec::<String>::new());
+    assert_eq!(files_below(&server.bucket_dir()), 0);
+}
+
+#[tokio::test]
+async fn an_upload_has_no_more_parts_than_the_server_takes() {
+    let (server, filesystem) = served(2).await;
+    let staging = filesystem.stage(&attempt("a")).await.unwrap();
+    put(&staging, "large", vec![7; 16 << 20]).await;
+    let requests = server.requests();
+    let parts = requests.iter().filter(|request| request.uri.contains("partNumber=")).count();
+    assert_eq!(parts, 2);
+}
+
+#[tokio::test]
+async fn what_a_server_refuses_is_told_in_words() {
+    let (server, filesystem) = served(10_000).await;
+    let staging = filesystem.stage(&attempt("a")).await.unwrap();
+    put(&staging, "a", "x").await;
+    server.refuse(|request| {
+        let refused = (403, "AccessDenied", "No, test-secret-key may not");
+        (request.method == "PUT").then_some(refused)
+    });
+    let told = [
+        refusal(&staging, "b", b"x", 1).await,
+        filesystem.check_writable().await.unwrap_err().to_string(),
+        staging.ready(Replaced::Staged).await.err().unwrap().to_string(),
+    ];
+    for error in told {
+        assert!(error.contains("access to bucket \"archives\" was denied: No, ***"), "{error}");
+        assert!(!error.contains('<') && !error.contains("secret"), "{error}");
     }
 }

@@ -13,13 +13,12 @@ use portal_backup::ops::backup::{self, Mode, StartBackup};
 use portal_backup::ops::schedules::{self, SetSchedule};
 use portal_backup::ops::{archives, chain};
 use portal_backup::schedule::retention::Rules;
-use portal_backup::storage::{StorageParams, StorageType};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use uuid::Uuid;
 
-use crate::support::clocked::{Clocked, nightly};
+use crate::support::clocked::{Clocked, by_hand, nightly};
 use crate::support::portal::{PlainPortal, noise};
 
 #[derive(Debug, Clone)]
@@ -100,16 +99,7 @@ fn apply(portal: &PlainPortal, change: &Change) {
 }
 
 pub async fn make(service: &Clocked, mode: Mode) -> ArchiveRecord {
-    let request = StartBackup {
-        tenant_id: 1,
-        storage_type: StorageType::Local,
-        storage_params: StorageParams::new(),
-        dump: true,
-        mode,
-        parent: None,
-        full_every: None,
-        actor: None,
-    };
+    let request = StartBackup { mode, ..by_hand() };
     let job = backup::start(&service.app, request).await.unwrap();
     service.work().await;
     let job = service.app.queue.get(job.id).await.unwrap().unwrap();

@@ -8,7 +8,6 @@ use portal_backup::jobs::{Job, JobState, WorkerOptions};
 use portal_backup::ops::archives;
 use portal_backup::ops::backup::{self, Mode, StartBackup};
 use portal_backup::ops::restore::{self, ArchiveChoice, RestoreRequest};
-use portal_backup::storage::{StorageParams, StorageType};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -16,7 +15,7 @@ use uuid::Uuid;
 
 use super::chains::{number, whole};
 use crate::roundtrip::docspace::{config, fingerprint};
-use crate::support::clocked::Clocked;
+use crate::support::clocked::{Clocked, by_hand};
 use crate::support::docspace::DocSpace;
 use crate::support::portal::{noise, tree};
 
@@ -119,16 +118,7 @@ async fn ended(service: &Clocked, id: Uuid) -> Job {
 }
 
 async fn made(service: &Clocked, mode: Mode) -> ArchiveRecord {
-    let request = StartBackup {
-        tenant_id: 1,
-        storage_type: StorageType::Local,
-        storage_params: StorageParams::new(),
-        dump: true,
-        mode,
-        parent: None,
-        full_every: None,
-        actor: None,
-    };
+    let request = StartBackup { mode, ..by_hand() };
     let job = backup::start(&service.app, request).await.unwrap();
     let job = ended(service, job.id).await;
     let record = service.app.catalog.archives().get(job.archive_id.unwrap()).await;

@@ -10,19 +10,12 @@ use crate::support::service::Service;
 
 /// `[storage.custom_cloud]` on a bucket of the server, reached by `endpoint`.
 pub fn config(portal: &PlainPortal, s3: &S3Server, endpoint: Option<String>) -> String {
-    let mut options: Vec<(String, String)> = s3.options();
-    if let Some(endpoint) = endpoint {
-        options.retain(|(name, _)| name != "endpoint");
-        options.push(("endpoint".to_owned(), endpoint));
-        options.push(("max_retries".to_owned(), "1".to_owned()));
-        options.push(("retry_timeout".to_owned(), "2".to_owned()));
-    }
-    let options: Vec<_> =
-        options.iter().map(|(name, value)| format!("{name} = \"{value}\"")).collect();
+    let impatient = [("max_retries", "1"), ("retry_timeout", "2")];
+    let more = if endpoint.is_some() { &impatient[..] } else { &[] };
     format!(
-        "[storage.custom_cloud]\nurl = \"s3://{}/backups\"\noptions = {{ {} }}\n{}",
+        "[storage.custom_cloud]\nurl = \"s3://{}/backups\"\n{}\n{}",
         s3.bucket,
-        options.join(", "),
+        s3.configured(endpoint.as_deref(), more),
         portal.config()
     )
 }

@@ -49,7 +49,9 @@ async fn told(service: &Service, archive: &Value) -> (Files, String) {
 async fn odd_keys_come_back_as_they_were() {
     let server = GcsServer::start().await;
     let large = noise(9 << 20);
-    let long = "x".repeat(1000);
+    // With `portal/` as long as keys get, some longer by their names than as they are.
+    let long = "x".repeat(1017);
+    let (broken, odd) = (format!("{}\n{}", "y".repeat(500), "z".repeat(516)), "\n".repeat(1017));
     let before = [
         ("plain", &b"plain"[..]),
         ("a//b", b"a//b"),
@@ -58,6 +60,8 @@ async fn odd_keys_come_back_as_they_were() {
         ("tab\there//", b""),
         ("mark/", b"content"),
         (&long, b"long"),
+        (&broken, b"broken"),
+        (&odd, &large),
         ("large//\u{1}", &large),
     ];
     let key = |name: &str| format!("portal/{name}");

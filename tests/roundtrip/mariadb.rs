@@ -50,6 +50,16 @@ fn mariadb(database: &str, sql: &str) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// The portal's configuration, with this database in place of its own.
+fn config(portal: &PlainPortal, database: &Database) -> String {
+    let config = portal.config().replace(
+        &format!("sqlite://{}", portal.database().display()),
+        &format!("mysql://root@127.0.0.1:3306/{}", database.0),
+    );
+    assert!(config.contains(&database.0));
+    config
+}
+
 #[tokio::test]
 async fn a_portal_in_mariadb_comes_back_as_it_was() {
     let (portal, database) = (PlainPortal::new(1), Database::new());
@@ -63,11 +73,7 @@ async fn a_portal_in_mariadb_comes_back_as_it_was() {
          INSERT INTO past_in_parts VALUES (1), (2); DELETE FROM past_in_parts;",
     );
     let before = database.dump();
-    let config = portal.config().replace(
-        &format!("sqlite://{}", portal.database().display()),
-        &format!("mysql://root@127.0.0.1:3306/{}", database.0),
-    );
-    assert!(config.contains(&database.0));
+    let config = config(&portal, &database);
     let service = Service::start(&config).await;
     let archive = service.backup("Local", json!([])).await;
     mariadb(
@@ -80,4 +86,21 @@ async fn a_portal_in_mariadb_comes_back_as_it_was() {
     let known: std::collections::HashSet<_> = before.lines().collect();
     let other: Vec<_> = after.lines().filter(|line| !known.contains(line)).take(20).collect();
     assert!(after == before, "{}", other.join("\n"));
+}
+
+#[tokio::test]
+async fn a_database_without_tables_comes_back() {
+    let (portal, database) = (PlainPortal::new(1), Database::new());
+    mariadb(
+        &database.0,
+        "CREATE VIEW one AS SELECT 1 AS a; CREATE PROCEDURE two() SELECT 2; CREATE SEQUENCE three; DO NEXTVAL(three)",
+    );
+    let before = database.dump();
+    let config = config(&portal, &database);
+    let (config, _) = config.split_once("[[portal.filesystem]]").unwrap();
+    let service = Service::start(config).await;
+    let archive = service.backup("Local", json!([])).await;
+    mariadb(&database.0, "DROP VIEW one; DROP PROCEDURE two; DROP SEQUENCE three");
+    service.restore(&json!({"backupId": archive["id"], "dump": true})).await;
+    assert_eq!(database.dump(), before);
 }

@@ -7,6 +7,7 @@ mod command_line;
 pub mod docspace;
 pub mod encrypted;
 pub mod foreign;
+mod inside;
 mod linked;
 mod mariadb;
 mod names;

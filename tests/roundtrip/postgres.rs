@@ -133,6 +133,30 @@ fn differences(left: &str, right: &str) -> String {
 }
 
 #[tokio::test]
+async fn a_table_that_comes_back_alone_has_its_keys_and_policies() {
+    let (portal, database) = (PlainPortal::new(1), Database::new());
+    psql(
+        &database.0,
+        "CREATE TABLE par (id integer PRIMARY KEY); INSERT INTO par VALUES (1); CREATE TABLE chi (p integer REFERENCES par);
+         INSERT INTO chi VALUES (1); CREATE POLICY own ON chi USING (p > 0); ALTER TABLE chi ENABLE ROW LEVEL SECURITY",
+    );
+    let before = database.dump();
+    let config = portal
+        .config()
+        .replace(&format!("sqlite://{}", portal.database().display()), &url(&database.0));
+    let service = Service::start(&config).await;
+    let archive = service.backup("Local", json!([])).await;
+    psql(&database.0, "DELETE FROM chi");
+    let only = json!(["databases/scheme/chi"]);
+    let body = json!({"archiveId": archive["id"], "dump": true, "only": only});
+    service.post("/v1/restores", &body).await;
+    let done = service.finish_restore().await;
+    assert_eq!(done["error"], "", "{done}");
+    let after = database.dump();
+    assert!(after == before, "{}", differences(&before, &after));
+}
+
+#[tokio::test]
 async fn a_table_that_is_dropped_while_a_backup_begins_is_no_failure() {
     let (portal, database) = (PlainPortal::new(1), Database::new());
     psql(

@@ -54,3 +54,71 @@ async fn a_dump_is_the_same_afterwards() {
     comes_back("delete").await;
     comes_back("wal").await;
 }
+
+#[tokio::test]
+async fn a_database_without_tables_comes_back() {
+    let portal = PlainPortal::new(1);
+    std::fs::remove_file(portal.database()).unwrap();
+    let db = rusqlite::Connection::open(portal.database()).unwrap();
+    db.execute_batch("CREATE VIEW one AS SELECT 1 AS a").unwrap();
+    let before = dump(&portal.database());
+    let config = portal.config();
+    let (config, _) = config.split_once("[[portal.filesystem]]").unwrap();
+    let service = Service::start(config).await;
+    let archive = service.backup("Local", json!([])).await;
+    db.execute_batch("DROP VIEW one").unwrap();
+    drop(db);
+    service.restore(&json!({"backupId": archive["id"], "dump": true})).await;
+    assert_eq!(dump(&portal.database()), before);
+}
+
+#[tokio::test]
+async fn the_widest_table_and_a_computed_root_come_back() {
+    let portal = PlainPortal::new(1);
+    let db = rusqlite::Connection::open(portal.database()).unwrap();
+    for count in [600, 1999, 2000] {
+        let columns: Vec<_> = (0..count).map(|number| format!("c{number}")).collect();
+        db.execute_batch(&format!(
+            "CREATE TABLE wide_{count} ({}); INSERT INTO wide_{count} (c0, c{}) VALUES (1, 'last')",
+            columns.join(","),
+            count - 1
+        ))
+        .unwrap();
+    }
+    db.execute_batch("CREATE TABLE roots (a, b AS (sqrt(a)) STORED); CREATE INDEX by_log ON roots (ln(a)); INSERT INTO roots VALUES (9)")
+        .unwrap();
+    let before = dump(&portal.database());
+    let service = Service::start(&portal.config()).await;
+    let archive = service.backup("Local", json!([])).await;
+    db.execute_batch(
+        "DELETE FROM wide_600; DROP TABLE wide_1999; DROP TABLE wide_2000; DELETE FROM roots",
+    )
+    .unwrap();
+    drop(db);
+    service.restore(&json!({"backupId": archive["id"], "dump": true})).await;
+    assert!(dump(&portal.database()) == before);
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_named_with_what_to_do() {
+    let portal = PlainPortal::new(10);
+    let before = dump(&portal.database());
+    let service = Service::start(&portal.config()).await;
+    let archive = service.backup("Local", json!([])).await;
+    let id = archive["id"].as_str().unwrap();
+    let path = portal.database();
+    let whole = std::fs::read(&path).unwrap();
+    let no_header = [&[0x55; 4096], &whole[4096..]].concat();
+    for damaged in [&no_header[..], &whole[..5000]] {
+        std::fs::write(&path, damaged).unwrap();
+        let refused = service.cli(&["restore", id, "--yes"]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        let help = format!("move {} away", path.display());
+        assert!(!refused.status.success() && said.contains(&help), "{said}");
+        assert!(std::fs::read(&path).unwrap() == damaged);
+    }
+    std::fs::rename(&path, path.with_extension("damaged")).unwrap();
+    let done = service.cli(&["restore", id, "--yes"]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(dump(&path), before);
+}

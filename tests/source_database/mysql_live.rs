@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts};
-use portal_backup::source::database::{DataSink, SinkClosed, Snapshot};
+use portal_backup::source::database::{DataSink, DatabaseError, SinkClosed, Snapshot};
 
-use crate::support::{Temporary, data, mariadb, open, unique};
+use crate::support::{Collect, Temporary, data, mariadb, open, unique};
 
 const ACCOUNTS: &str = "CREATE TABLE a (id int PRIMARY KEY, amount int); INSERT INTO a SELECT seq, 1000 FROM seq_1_to_50;
     CREATE TABLE b (id int PRIMARY KEY, amount int); INSERT INTO b SELECT seq, 1000 FROM seq_1_to_50;";
@@ -164,6 +164,48 @@ async fn tables_that_were_read_can_be_altered_while_the_dump_goes_on() {
     data(snapshot.as_ref(), "a").await;
     source.run("SET lock_wait_timeout=3; ALTER TABLE a ADD COLUMN x int");
     assert_eq!(sum(&data(snapshot.as_ref(), "b").await.1), 50_000);
+}
+
+const PARTS: &str = "CREATE TABLE parts (id int PRIMARY KEY) PARTITION BY RANGE (id)
+        (PARTITION p0 VALUES LESS THAN (10), PARTITION p1 VALUES LESS THAN (100));
+    INSERT INTO parts VALUES (1),(2),(11),(12); CREATE TABLE `ä-b` (id int PRIMARY KEY); CREATE TABLE other (id int); INSERT INTO other VALUES (1)";
+
+/// The server shows a snapshot the rows where they are now, and keeps the times of both tables.
+#[tokio::test]
+async fn a_partition_that_changed_places_meanwhile_ends_the_dump_of_its_tables() {
+    let source = Temporary::new();
+    source.run(PARTS);
+    let snapshot = open(&source.url()).snapshot(2).await.unwrap();
+    assert_eq!(snapshot.warnings(), Vec::<String>::new());
+    assert_eq!(data(snapshot.as_ref(), "parts").await.0, 4);
+    source.run("ALTER TABLE parts EXCHANGE PARTITION p0 WITH TABLE `ä-b`");
+    for name in ["parts", "ä-b"] {
+        let table = snapshot.tables().iter().find(|table| table.name == name).unwrap();
+        let read = snapshot.data(table, &mut Collect::default()).await;
+        assert!(matches!(read, Err(DatabaseError::DefinitionChanged { .. })), "{name}: {read:?}");
+    }
+    assert_eq!(data(snapshot.as_ref(), "other").await.0, 1);
+    let after = open(&source.url()).snapshot(2).await.unwrap();
+    assert_eq!(data(after.as_ref(), "parts").await.0, 2);
+    assert_eq!(data(after.as_ref(), "ä-b").await.0, 2);
+}
+
+#[tokio::test]
+async fn partitions_that_cannot_be_watched_are_named() {
+    let source = Temporary::new();
+    source.run(PARTS);
+    let user = unique("w").chars().take(30).collect::<String>();
+    source.run(&format!(
+        "CREATE USER {user}@'%' IDENTIFIED BY 's'; GRANT SELECT, TRIGGER, EVENT, EXECUTE ON {}.* TO {user}@'%';",
+        source.0
+    ));
+    let snapshot = open(&format!("mysql://{user}:s@127.0.0.1/{}", source.0)).snapshot(1).await;
+    mariadb("", format!("DROP USER {user}@'%'").as_bytes());
+    let warnings = snapshot.unwrap().warnings().join("\n");
+    assert!(
+        warnings.contains("PROCESS") && warnings.contains("partitions (1): parts"),
+        "{warnings}"
+    );
 }
 
 /// Counts bytes.

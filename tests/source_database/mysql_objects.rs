@@ -2,6 +2,7 @@
 
 use portal_backup::source::database::{ObjectText, Staging, Trust};
 
+use crate::mysql_objects_restore::staged;
 use crate::mysql_restore::{Dump, Live, assert_same, attempt, dump_all, load};
 use crate::support::{Temporary, client, mariadb, open};
 
@@ -100,6 +101,23 @@ async fn each_member_says_that_it_is_utf8() {
     let before = picture(&live.0.0);
     assert!(before.contains("'é😀'") && before.contains("'¿'"), "{before}");
     assert_same(&picture(&copy.0), &before, "loaded by the client");
+}
+
+/// The server's own tool cannot lock the tables of the first.
+#[tokio::test]
+async fn views_that_write_are_carried() {
+    let live = Live::new("");
+    let sql = "CREATE TABLE said (what varchar(9)); CREATE SEQUENCE numbers; CREATE VIEW next AS SELECT NEXTVAL(numbers) AS n;
+        DELIMITER //\nCREATE FUNCTION say() RETURNS int BEGIN INSERT INTO said VALUES ('x'); RETURN 1; END//
+        CREATE VIEW says AS SELECT say() AS s//";
+    script(&live.0.0, sql.as_bytes());
+    let dump = dump_all(&live.url()).await;
+    live.run("DROP VIEW next; DROP VIEW says; DROP FUNCTION say");
+    let (staged, warnings) = staged(&live.url(), &dump).await;
+    assert_eq!(warnings, Vec::<String>::new());
+    staged.swap().await.unwrap();
+    staged.finish().await.unwrap();
+    assert_eq!(live.run("SELECT * FROM next; SELECT * FROM says; SELECT * FROM said"), "1\n1\nx\n");
 }
 
 #[tokio::test]

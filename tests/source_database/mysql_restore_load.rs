@@ -2,7 +2,8 @@
 
 use portal_backup::source::database::{DatabaseError, Staging, Trust};
 
-use crate::mysql_restore::{Live, attempt, pieces};
+use crate::mysql_objects_restore::staged;
+use crate::mysql_restore::{Live, attempt, dump, load, pieces};
 use crate::support::open;
 
 /// Makes and loads one table.
@@ -69,6 +70,43 @@ async fn statements_beyond_the_servers_packet_are_split() {
     assert_eq!(live.beside(), "");
 }
 
+/// Each value fits the server's packet; all of them, as digits, would not fit twice that.
+#[tokio::test]
+async fn a_row_of_several_long_values_is_loaded() {
+    let live = Live::new("");
+    let staging = open(&live.url()).stage(&attempt()).await.unwrap();
+    let create =
+        "CREATE TABLE `t` (`id` int PRIMARY KEY, `a` longblob, `b` longblob, `c` longblob)";
+    staging.scheme("t", &format!("{create};\n"), Trust::Foreign).await.unwrap();
+    let packet: usize = live.run("SELECT @@max_allowed_packet").trim().parse().unwrap();
+    let length = packet * 2 / 5;
+    let blob = format!("0x{}", "61".repeat(length));
+    let rows = docspace("`id`,`a`,`b`,`c`", [format!("(1,{blob},{blob},{blob})")].into_iter());
+    let rows = pieces(rows.as_bytes(), 1 << 18);
+    assert_eq!(staging.data("t", rows, Trust::Foreign, &|_| {}).await.unwrap(), 1);
+    let staged = format!("{}_pb_{}.t", live.0.0, attempt());
+    let found = live.run(&format!("SELECT LENGTH(a), a = b AND b = c FROM {staged}"));
+    assert_eq!(found, format!("{length}\t1\n"));
+}
+
+/// Such a table comes before the tables that it shows, by its name.
+#[tokio::test]
+async fn a_merge_table_waits_for_no_other() {
+    let live = Live::new(
+        "CREATE TABLE part_1 (id int NOT NULL, KEY (id)) ENGINE=MyISAM; CREATE TABLE part_2 LIKE part_1;
+         INSERT INTO part_1 VALUES (1); INSERT INTO part_2 VALUES (2);
+         CREATE TABLE all_of_them (id int NOT NULL, KEY (id)) ENGINE=MERGE UNION=(part_1,part_2);",
+    );
+    let dump = dump(&live.url()).await;
+    live.run("DROP TABLE all_of_them, part_1, part_2");
+    let staging = open(&live.url()).stage(&attempt()).await.unwrap();
+    load(staging.as_ref(), &dump, Trust::Own).await;
+    let (staged, _) = staging.ready().await.unwrap();
+    staged.swap().await.unwrap();
+    staged.finish().await.unwrap();
+    assert_eq!(live.run("SELECT id FROM all_of_them ORDER BY 1"), "1\n2\n");
+}
+
 #[tokio::test]
 async fn generated_columns_of_old_dumps_are_left_out() {
     let live = Live::new("");
@@ -88,6 +126,60 @@ async fn generated_columns_of_old_dumps_are_left_out() {
         live.run("SELECT * FROM t ORDER BY a"),
         "NULL\tNULL\tNULL\tNULL\n1\t2\tx,')(\tx,')(1\n5\t6\ty\ty5\n"
     );
+}
+
+/// What the server rounds, cuts or cannot store is nobody's loss where it computes that anew.
+#[tokio::test]
+async fn computed_columns_may_be_rounded_and_loaded_ones_may_not() {
+    let live = Live::new(
+        "CREATE TABLE rounded (p DECIMAL(10,2), n DECIMAL(10,2) AS (p*1.195) STORED); INSERT INTO rounded (p) VALUES (9.99),(1.11);
+         CREATE TABLE days (dt DATETIME, d DATE AS (dt) STORED, t TIME AS (dt) VIRTUAL, KEY (t)); INSERT INTO days (dt) VALUES ('2020-01-01 10:00:00');
+         CREATE TABLE lenient (a varchar(9), e enum('x','y'), i int AS (a) STORED, s tinyint AS (i * 100) STORED, l varchar(9) CHARACTER SET latin1 AS (a) STORED, c varchar(2) AS (a));
+         SET sql_mode=''; INSERT INTO lenient (a,e) VALUES ('12x','x'),('😀','no member'),(null,'y');",
+    );
+    let before = live.state();
+    let archive = dump(&live.url()).await;
+    live.run("DROP TABLE rounded, days, lenient");
+    let (staged, _) = staged(&live.url(), &archive).await;
+    staged.swap().await.unwrap();
+    staged.finish().await.unwrap();
+    assert_eq!(live.state(), before);
+
+    let staging = open(&live.url()).stage(&attempt()).await.unwrap();
+    let create = "CREATE TABLE `t` (`p` DECIMAL(10,2), `n` DECIMAL(10,1) AS (p) STORED, `m` DECIMAL(10,1) AS (p) STORED)";
+    let text = "REPLACE INTO `t` (`p`) VALUES \n(1.11),\n(2.225);\n";
+    let error = load_with(staging.as_ref(), create, text, Trust::Own).await.unwrap_err();
+    assert!(error.to_string().contains("column 'p' at row 2"), "{error}");
+    // More than the server keeps: the last would be one that is loaded.
+    let rows = (0..40_000).map(|_| "(1.11)".to_owned()).chain(["(2.225)".to_owned()]);
+    let text = docspace("`p`", rows);
+    let error = load_with(staging.as_ref(), create, &text, Trust::Own).await.unwrap_err();
+    assert!(error.to_string().contains("warned 80003 times"), "{error}");
+    // What a computed column refuses does not hide what a loaded one would lose.
+    let create = "CREATE TABLE `t` (`p` varchar(3), `n` varchar(1) AS (p) STORED)";
+    let text = "REPLACE INTO `t` (`p`) VALUES \n('abc'),\n('abcd');\n";
+    assert!(load_with(staging.as_ref(), create, text, Trust::Own).await.is_err());
+}
+
+/// A lenient server puts the largest value in the place of a larger one, and rounds it up as it stores it.
+#[tokio::test]
+async fn the_largest_values_of_rounded_floats_come_back() {
+    let live = Live::new(
+        "CREATE TABLE t (a FLOAT(30,0), b FLOAT(8,2)); SET sql_mode='';
+         INSERT INTO t VALUES (1e30,1),(1,-5e9),(2,-1e9),(-1e30,9999999),(3,4);",
+    );
+    let before = live.state();
+    let archive = dump(&live.url()).await;
+    live.run("DROP TABLE t");
+    let (staged, _) = staged(&live.url(), &archive).await;
+    staged.swap().await.unwrap();
+    staged.finish().await.unwrap();
+    assert_eq!(live.state(), before);
+    let staging = open(&live.url()).stage(&attempt()).await.unwrap();
+    let create = "CREATE TABLE `t` (`a` FLOAT(8,2))";
+    let text = "REPLACE INTO `t` (`a`) VALUES \n(1000000.0),\n(1000000.1);\n";
+    let error = load_with(staging.as_ref(), create, text, Trust::Own).await.unwrap_err();
+    assert!(error.to_string().contains("Out of range"), "{error}");
 }
 
 #[tokio::test]
@@ -110,7 +202,6 @@ async fn what_would_be_stored_otherwise_fails() {
         ("int NOT NULL", "null"),
         ("tinyint", "200"),
         ("bit(2)", "0xFF"),
-        ("json", "'{'"),
     ] {
         let create = format!("CREATE TABLE `t` (`id` int, `c` {column})");
         let text = format!("REPLACE INTO `t` (`id`,`c`) VALUES \n(1,{value});\n");
@@ -127,6 +218,8 @@ async fn what_would_be_stored_otherwise_fails() {
         ("year", "0", "0"),
         ("int PRIMARY KEY AUTO_INCREMENT", "0", "0"),
         ("timestamp NOT NULL", "'0000-00-00 00:00:00'", "0"),
+        ("int CHECK (`c` > 0)", "-1", "-1"),
+        ("json", "'{'", "0"),
     ] {
         let create = format!("CREATE TABLE `t` (`c` {column})");
         let text = format!(

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use portal_backup::source::database::{DatabaseError, Engine};
+use portal_backup::source::database::{DatabaseError, Engine, Snapshot};
 
 use crate::support::{Refuse, client, data, open, try_open, unique};
 
@@ -124,7 +124,7 @@ async fn every_kind_comes_back_through_psql_as_it_was_at_one_moment() {
     live.run(
         "UPDATE everything SET m = 'sad', c = 'later'; DELETE FROM y_parts WHERE id % 2 = 0; INSERT INTO parent VALUES (99);
          SELECT nextval('numbers') FROM generate_series(1, 50); INSERT INTO ident (v) VALUES ('later');
-         ALTER TABLE unlogged ADD COLUMN later integer DEFAULT 7; CREATE TABLE later (a integer); DROP VIEW crm.seen_again;
+         ALTER TABLE unlogged ADD COLUMN later integer DEFAULT 7; CREATE TABLE later (a integer);
          SELECT lo_unlink(70001), lo_put(70002, 5, 'later'); REFRESH MATERIALIZED VIEW mat;",
     );
     let objects = snapshot.objects().await.unwrap();
@@ -242,8 +242,18 @@ async fn a_table_that_was_emptied_or_rewritten_under_the_snapshot_is_noticed() {
     let snapshot = open(&live.url()).snapshot(2).await.unwrap();
     // No lock is held: none of these has to wait.
     live.run("SET lock_timeout = '5s'; TRUNCATE t; ALTER TABLE r ALTER a TYPE text; DROP TABLE g; ALTER TABLE c DROP b;");
-    for name in ["t", "r", "g", "c"] {
-        let table = snapshot.tables().iter().find(|table| table.name == name).unwrap();
+    assert_changed(snapshot.as_ref(), &["t", "r", "g", "c"]).await;
+    // The connections still serve.
+    for _ in 0..3 {
+        assert_eq!(data(snapshot.as_ref(), "fine").await.0, 1);
+    }
+    live.run("SET lock_timeout = '5s'; ALTER TABLE fine ADD b integer");
+}
+
+/// None of these tables is read: each is another by now.
+async fn assert_changed(snapshot: &dyn Snapshot, names: &[&str]) {
+    for name in names {
+        let table = snapshot.tables().iter().find(|table| table.name == *name).unwrap();
         let mut sink = crate::support::Collect::default();
         let result = snapshot.data(table, &mut sink).await;
         assert!(
@@ -251,11 +261,62 @@ async fn a_table_that_was_emptied_or_rewritten_under_the_snapshot_is_noticed() {
             "{name}: {result:?}"
         );
     }
-    // The connections still serve.
-    for _ in 0..3 {
-        assert_eq!(data(snapshot.as_ref(), "fine").await.0, 1);
+}
+
+/// What has the name now is not what the snapshot has: it would be read as empty, or as another's.
+#[tokio::test]
+async fn names_that_mean_others_by_now_are_noticed() {
+    let live = Postgres::with(
+        "CREATE TABLE solo (a integer); INSERT INTO solo VALUES (1); CREATE TABLE one (a integer); INSERT INTO one VALUES (1);
+         CREATE TABLE two (a integer); INSERT INTO two VALUES (2); CREATE TABLE moved (v text, w text); INSERT INTO moved VALUES ('v', 'w');
+         CREATE SCHEMA s; CREATE TABLE s.t (a integer); INSERT INTO s.t VALUES (1); CREATE SCHEMA s_new; CREATE TABLE s_new.t (a integer);
+         CREATE TABLE fine (id serial, gone integer, kept text); ALTER TABLE fine DROP gone; INSERT INTO fine (kept) VALUES ('x');",
+    );
+    let snapshot = open(&live.url()).snapshot(2).await.unwrap();
+    live.run(
+        "CREATE TABLE solo_new (a integer); ALTER TABLE solo RENAME TO solo_old; ALTER TABLE solo_new RENAME TO solo;
+         ALTER TABLE one RENAME TO x; ALTER TABLE two RENAME TO one; ALTER TABLE x RENAME TO two;
+         ALTER TABLE moved ADD COLUMN v_new text; ALTER TABLE moved RENAME v TO v_old; ALTER TABLE moved RENAME v_new TO v;
+         ALTER SCHEMA s RENAME TO s_old; ALTER SCHEMA s_new RENAME TO s; ALTER TABLE fine ADD later integer;",
+    );
+    assert_changed(snapshot.as_ref(), &["solo", "one", "two", "moved", "s.t"]).await;
+    assert_eq!(data(snapshot.as_ref(), "fine").await.0, 1);
+}
+
+/// Not even that of a sequence, once the definitions are read.
+#[tokio::test]
+async fn nobody_waits_for_a_backup_to_end() {
+    let live = Postgres::with("CREATE TABLE t (id serial); CREATE SEQUENCE numbers");
+    let snapshot = open(&live.url()).snapshot(1).await.unwrap();
+    snapshot.objects().await.unwrap();
+    live.run("SET lock_timeout = '5s'; DROP SEQUENCE numbers; DROP TABLE t");
+}
+
+/// `pg_dump` needs a connection too.
+#[tokio::test]
+async fn a_user_who_may_have_few_connections_is_backed_up() {
+    let live = Postgres::with("CREATE TABLE t (a integer); INSERT INTO t VALUES (1)");
+    let role = unique("pb_test_few");
+    for (allowed, readers) in [(2, 1), (3, 2), (4, 3), (9, 3)] {
+        live.run(&format!(
+            "DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN IN ROLE pg_read_all_data PASSWORD 'portal-backup-tests' CONNECTION LIMIT {allowed}"
+        ));
+        let url = format!("postgres://{role}:portal-backup-tests@127.0.0.1:5432/{}", live.0);
+        let snapshot = open(&url).snapshot(3).await.unwrap();
+        assert_eq!(snapshot.readers(), readers, "of {allowed}");
+        snapshot.objects().await.unwrap();
+        assert_eq!(data(snapshot.as_ref(), "t").await.0, 1);
     }
-    live.run("SET lock_timeout = '5s'; ALTER TABLE fine ADD b integer");
+    live.run(&format!("ALTER ROLE {role} CONNECTION LIMIT 1"));
+    let url = format!("postgres://{role}:portal-backup-tests@127.0.0.1:5432/{}", live.0);
+    let opened = open(&url).snapshot(3).await;
+    let error = match &opened {
+        Ok(snapshot) => snapshot.objects().await.err().unwrap().to_string(),
+        Err(error) => error.to_string(),
+    };
+    assert!(error.contains("too many connections"), "{error}");
+    drop(opened);
+    live.run(&format!("DROP ROLE {role}"));
 }
 
 #[tokio::test]

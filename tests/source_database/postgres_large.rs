@@ -83,3 +83,20 @@ async fn an_owner_who_is_no_superuser_has_his_own() {
     staged.roll_back().await.unwrap();
     assert_eq!(counted(&live), spoiled);
 }
+
+/// A comment is text like any other.
+#[tokio::test]
+async fn comments_of_several_lines_come_back() {
+    let comment = "a\n\n\nGRANT it; or\nCOMMENT ON LARGE OBJECT 70001 IS 'x';\n\\n\n";
+    let live = Postgres::new();
+    let quoted = comment.replace('\'', "''");
+    live.run(&format!("SELECT lo_from_bytea(70001, 'abc'); COMMENT ON LARGE OBJECT 70001 IS '{quoted}'; GRANT SELECT ON LARGE OBJECT 70001 TO PUBLIC"));
+    let archive = archive(&live.url()).await;
+    let fresh = Postgres::new();
+    let (staged, warnings) = ready(&fresh, &archive, Trust::Own).await.unwrap();
+    assert_eq!(warnings, Vec::<String>::new());
+    staged.swap().await.unwrap();
+    staged.finish().await.unwrap();
+    let said = "SELECT encode(convert_to(obj_description(70001, 'pg_largeobject'), 'UTF8'), 'escape'), lomacl FROM pg_largeobject_metadata";
+    assert_eq!(fresh.run(said), live.run(said));
+}

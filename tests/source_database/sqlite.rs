@@ -272,3 +272,51 @@ async fn a_sink_that_fails_ends_the_table_and_frees_the_connection() {
     assert!(matches!(error, DatabaseError::SinkClosed(_)), "{error}");
     assert_eq!(data(snapshot.as_ref(), "t").await.0, 2);
 }
+
+/// A column that has the rowid's name, and is no number.
+#[tokio::test]
+async fn a_column_may_be_called_rowid() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("portal.db");
+    let many =
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 150) INSERT INTO";
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch(&format!(
+        "CREATE TABLE t (rowid TEXT, v); {many} t SELECT 'x' || i, i FROM n;
+         CREATE TABLE u (id INTEGER PRIMARY KEY, rowid TEXT, _rowid_ TEXT, oid TEXT); {many} u SELECT i, 'x', 'x', 'x' FROM n;
+         CREATE TABLE g (v, rowid AS ('x' || v)); {many} g(v) SELECT i FROM n;"
+    ))
+    .unwrap();
+    let snapshot = open(&format!("sqlite://{}", path.display())).snapshot(1).await.unwrap();
+    for name in ["g", "t", "u"] {
+        assert_eq!(data(snapshot.as_ref(), name).await.0, 150, "{name}");
+    }
+    assert!(snapshot.tables().iter().all(|table| table.estimated_bytes > 150 * 4));
+}
+
+/// What only the portal's own program has is said when there is still time to do something about it.
+#[tokio::test]
+async fn collations_and_functions_of_the_portal_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("portal.db");
+    let db = Connection::open(&path).unwrap();
+    // (As a program that has them would have left it.)
+    db.execute_batch(
+        "CREATE TABLE plain (a TEXT COLLATE NOCASE UNIQUE, CHECK (length(a) > 0)); INSERT INTO plain VALUES ('a');
+         CREATE TABLE ordered (a TEXT COLLATE nocase PRIMARY KEY) WITHOUT ROWID; INSERT INTO ordered VALUES ('B'), ('a');
+         CREATE TABLE checked (a, CHECK (length(a) > 0)); INSERT INTO checked VALUES ('c');
+         PRAGMA writable_schema=ON;
+         UPDATE sqlite_schema SET sql = replace(replace(sql, 'nocase', 'portal_ci'), 'length', 'portal_f')
+         WHERE name IN ('ordered', 'checked');",
+    )
+    .unwrap();
+    drop(db);
+    let snapshot = open(&format!("sqlite://{}", path.display())).snapshot(1).await.unwrap();
+    let warnings = snapshot.warnings().join("\n");
+    assert!(warnings.contains("ordered (collation sequence: portal_ci)"), "{warnings}");
+    assert!(warnings.contains("checked (function: portal_f)"), "{warnings}");
+    assert!(!warnings.contains("plain"), "{warnings}");
+    let (rows, text) = data(snapshot.as_ref(), "ordered").await;
+    let text = String::from_utf8(text).unwrap();
+    assert!(rows == 2 && text.find("'a'") < text.find("'B'"), "{text}");
+}

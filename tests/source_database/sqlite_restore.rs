@@ -243,6 +243,29 @@ async fn what_the_archive_does_not_know_stays() {
     }
 }
 
+/// A renamed table keeps its indexes' names, which the archive's tables have too.
+#[tokio::test]
+async fn an_index_of_a_name_that_comes_back_is_left_behind() {
+    for mode in ["wal", "delete"] {
+        let portal = Portal::new(
+            mode,
+            "CREATE TABLE t (a, b); CREATE UNIQUE INDEX idx_t ON t (a); INSERT INTO t VALUES (1, 2);",
+        );
+        let members = archive(portal.database().snapshot(1).await.unwrap().as_ref()).await;
+        let renamed = "ALTER TABLE t RENAME TO t2; CREATE INDEX other ON t2 (b);";
+        portal.db().execute_batch(renamed).unwrap();
+        let (staged, warnings) = stage(&portal, &members).await;
+        assert!(warnings.iter().any(|w| w.contains("index idx_t of table t2")), "{warnings:?}");
+        staged.swap().await.unwrap();
+        staged.finish().await.unwrap();
+        let indexes = "SELECT group_concat(tbl_name || ' ' || name) FROM \
+                       (SELECT * FROM sqlite_schema WHERE type = 'index' ORDER BY 2)";
+        assert_eq!(portal.ask(indexes), "t idx_t,t2 other");
+        assert_eq!(portal.ask("SELECT t.b || t2.b FROM t, t2"), "22");
+        assert_eq!(portal.ask("PRAGMA integrity_check"), "ok");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn others_have_the_file_open_meanwhile() {
     for mode in ["wal", "delete"] {

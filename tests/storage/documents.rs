@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use portal_backup::config::{Config, Secret};
+use portal_backup::config::{ByteSize, Config, Secret};
+use portal_backup::limits::Rate;
 use portal_backup::storage::{
     FILE_ID, PORTAL_TOKEN, Remains, Storage, StorageError, StorageType, Storages,
 };
@@ -29,7 +31,7 @@ async fn send(storage: &Storage, name: &str, length: usize) -> Result<String, St
     let mut upload = storage.upload(name, hint(length), Journal::new()).await?;
     let told = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&told);
-    assert!(upload.sends_late(move |bytes| {
+    assert!(upload.sends_late(&Rate::default(), move |bytes| {
         count.fetch_add(bytes, Ordering::SeqCst);
     }));
     let mut rest = content(length);
@@ -89,6 +91,19 @@ async fn an_archive_goes_in_chunks_and_is_read_back() {
         let link = storage.presigned_link("small.tar.gz", std::time::Duration::from_secs(9)).await;
         assert_eq!(link.unwrap(), None);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sent_late_keeps_to_its_rate() {
+    let server = DocSpaceFiles::start(Behaviour::default()).await;
+    let (rate, size) = (Rate::new(Some(ByteSize(1 << 20))), 3 << 20);
+    let mut upload = folder(&server).upload("a.tar.gz", hint(size), Journal::new()).await.unwrap();
+    assert!(upload.sends_late(&rate, |_| ()));
+    upload.write(content(size)).await.unwrap();
+    let begun = Instant::now();
+    upload.complete().await.unwrap();
+    // Half a second's worth is there at the start.
+    assert!(begun.elapsed() > Duration::from_millis(2200), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::symlink;
 
-use portal_backup::config::{Config, UrlConfig};
+use portal_backup::config::{Config, CopyConfig, UrlConfig};
 use portal_backup::storage::{Storage, StorageError, StorageType, Storages};
 
 use crate::s3::S3Server;
@@ -173,6 +173,35 @@ async fn what_the_configuration_allows_works() {
     ];
     assert_eq!(resolve(&config, &keys).unwrap().size("a.tar.gz").await.unwrap(), Some(10));
     assert!(resolve(&config, &keys[..2]).unwrap_err().is_bad_request());
+}
+
+#[test]
+fn a_copy_lies_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |server: &str| options(&[("endpoint", server), ("allow_http", "true")]);
+    let folder = url::Url::from_file_path(dir.path()).unwrap().to_string();
+    let copy = |name: &str, url: &str, server: Option<&str>| CopyConfig {
+        name: name.to_owned(),
+        url: url.parse().unwrap(),
+        options: server.map(at).unwrap_or_default(),
+    };
+    let (one, two) = (Some("http://one:9000"), Some("http://two:9000/"));
+    for (copies, other) in [
+        (vec![copy("a", &folder, None)], Some("storage.local.root")),
+        (vec![copy("a", &format!("{folder}/copies"), None)], None),
+        (vec![copy("a", "s3://archives/x", one)], Some("[storage.custom_cloud]")),
+        (vec![copy("a", "s3://archives/x", two)], None),
+        (vec![copy("a", "s3://archives/y", one)], None),
+        (vec![copy("a", "s3://b", one), copy("b", "s3://b/", one)], Some("[[storage.copy]] \"a\"")),
+    ] {
+        let mut config = config(dir.path());
+        let (url, options) = ("s3://archives/x/".parse().unwrap(), at("http://one:9000"));
+        config.storage.custom_cloud = Some(UrlConfig { url, options });
+        config.storage.copy = copies;
+        let refused = Storages::new(&config).err().map(|error| error.to_string());
+        assert_eq!(refused.is_some(), other.is_some(), "{refused:?}");
+        assert!(refused.unwrap_or_default().contains(other.unwrap_or_default()), "{other:?}");
+    }
 }
 
 #[test]

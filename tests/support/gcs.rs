@@ -15,6 +15,8 @@ const TOKEN: &str = "test-token";
 const ACCOUNT: &str = "tester@example.org";
 /// As Google's own.
 const PAGE: usize = 1000;
+/// In bytes.
+const LONGEST_KEY: usize = 1024;
 const MODIFIED: &str = "Sun, 01 Mar 2026 01:02:03 GMT";
 
 #[derive(Default)]
@@ -152,6 +154,9 @@ impl State {
             return error(404, "NoSuchBucket");
         }
         let key = percent_decode_str(key).decode_utf8().unwrap().into_owned();
+        if key.len() > LONGEST_KEY {
+            return error(400, "KeyTooLongError");
+        }
         let describing = headers
             .into_iter()
             .filter(|(name, _)| name.starts_with("x-goog-meta-") || name == "x-goog-storage-class")

@@ -53,9 +53,17 @@ struct Gate {
     refuse: Option<Refuse>,
 }
 
+/// As S3's own, in bytes.
+const LONGEST_KEY: usize = 1024;
+
 impl Gate {
     fn pass(&mut self, request: Request) -> Option<Refusal> {
+        let path = request.uri.split('?').next().unwrap_or_default();
+        let key = path.splitn(3, '/').nth(2).unwrap_or_default();
+        let is_long = percent_encoding::percent_decode_str(key).count() > LONGEST_KEY;
         let refusal = self.refuse.as_mut().and_then(|refuse| refuse(&request));
+        let refusal =
+            refusal.or(is_long.then_some((400, "KeyTooLongError", "Your key is too long")));
         self.requests.push(request);
         refusal
     }
@@ -143,6 +151,19 @@ impl S3Server {
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .to_vec()
+    }
+
+    /// The same as the configuration's text; `endpoint`: another way there; `more`: options beside.
+    #[allow(dead_code)]
+    pub fn configured(&self, endpoint: Option<&str>, more: &[(&str, &str)]) -> String {
+        let mut options = self.options();
+        if let Some(endpoint) = endpoint {
+            options[0].1 = endpoint.to_owned();
+        }
+        options.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let options: Vec<_> =
+            options.iter().map(|(name, value)| format!("{name} = \"{value}\"")).collect();
+        format!("options = {{ {} }}", options.join(", "))
     }
 
     /// Where the bucket's objects lie as files.

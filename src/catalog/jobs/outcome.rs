@@ -190,7 +190,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::catalog::{ArchiveRecord, Catalog};
+    use crate::catalog::{ArchiveRecord, Catalog, Copied, CopyRecord, CopyState};
     use crate::config::Secret;
     use crate::jobs::{JobKind, NewJob};
 
@@ -245,5 +245,65 @@ mod tests {
         let row = jobs.get(id).await.unwrap().unwrap();
         assert_eq!((row.job.state, row.job.archive_id), (JobState::Succeeded, Some(archive.id)));
         assert!(jobs.holder("dump".to_owned()).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_copy_that_nobody_waits_for_is_not_published() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = Secret::new(format!("sqlite://{}/c.db", folder.path().display()));
+        let catalog = Catalog::open(&url).await.unwrap();
+        let jobs = Jobs(&catalog);
+        let run = async |outcome: Outcome| {
+            let new = NewJob {
+                kind: JobKind::Copy,
+                tenant_id: 1,
+                dump: true,
+                request: serde_json::Value::Null,
+                exclusive: None,
+                archive_id: None,
+            };
+            let id = Uuid::new_v4();
+            assert!(jobs.insert(id, new).await.unwrap());
+            let lease = Duration::from_secs(60);
+            let claimed = jobs.claim("a".to_owned(), lease, Some(id), &[]).await.unwrap().unwrap();
+            let published = jobs.publish(id, claimed.fence, publication(outcome)).await;
+            (published, jobs.get(id).await.unwrap().unwrap().job.state)
+        };
+        let archive = ArchiveRecord::sample();
+        let copied = |object: &str| {
+            let copied = Copied {
+                archive_id: archive.id,
+                name: "disk".to_owned(),
+                object: object.to_owned(),
+                url: format!("file:///{object}"),
+                at: jiff::Timestamp::now(),
+                locked_until: None,
+            };
+            let finished = Finished { copied: Some(copied), ..Finished::default() };
+            Outcome::Succeeded(Box::new(finished))
+        };
+        let copies = vec!["disk".to_owned()];
+        let made = Finished { copies, ..Finished::archive(archive.clone()) };
+        run(Outcome::Succeeded(Box::new(made))).await.0.unwrap();
+        assert!(run(copied("x")).await.0.unwrap());
+        let objects = async || {
+            let copies = catalog.copies().of(&[archive.id]).await.unwrap();
+            let copies = copies.into_values().flatten();
+            copies.map(|copy| copy.object.unwrap()).collect::<Vec<_>>()
+        };
+        let superseded = |published| matches!(published, Err(CatalogError::Superseded(_)));
+        // Another job has made it.
+        let (published, state) = run(copied("x_2")).await;
+        assert!(superseded(published) && state == JobState::Running);
+        assert_eq!(objects().await, ["x"]);
+        // Its row as it was before it was stored forgets nothing.
+        let stored = catalog.copies().of(&[archive.id]).await.unwrap()[&archive.id][0].clone();
+        let stale = CopyRecord { state: CopyState::Waiting, url: None, ..stored.clone() };
+        assert!(!catalog.copies().save(&stale, &stale).await.unwrap());
+        assert!(!catalog.copies().forget(&stale).await.unwrap());
+        assert_eq!(objects().await, ["x"]);
+        // The archive was deleted.
+        assert!(catalog.copies().forget(&stored).await.unwrap());
+        assert!(superseded(run(copied("x_3")).await.0));
     }
 }

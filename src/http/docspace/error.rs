@@ -60,6 +60,17 @@ pub struct ErrorWrapper {
     pub status_code: u16,
 }
 
+/// What is answered to a body that cannot be read, whatever it asks for.
+#[derive(utoipa::IntoResponses)]
+pub enum BodyErrors {
+    #[response(status = 408, description = "The request's body did not arrive in time")]
+    Late(ErrorWrapper),
+    #[response(status = 413, description = "The request's body is too large")]
+    Large(ErrorWrapper),
+    #[response(status = 415, description = "The request's body is not JSON")]
+    NotJson(ErrorWrapper),
+}
+
 /// What went wrong.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ErrorWrapperError)]

@@ -8,7 +8,7 @@ use super::bind::{self, BindError, StartRestore};
 use super::model::{BackupProgress, BackupRestoreDto};
 use super::stored_for::{choice, lent, no_foreign_credential};
 use super::wrapper::{Asked, BackupProgressWrapper};
-use super::{DocError, ErrorWrapper, answer, query};
+use super::{BodyErrors, DocError, ErrorWrapper, answer, query};
 use crate::catalog::Scope;
 use crate::http::auth::Caller;
 use crate::http::{HttpState, auth, body};
@@ -26,10 +26,8 @@ use crate::storage::{StorageType, lend};
         (status = 200, description = "The restore", body = BackupProgressWrapper),
         (status = 400, description = "The request cannot be read (`ValidationErrorWrapper`), or asks for what is not possible (`ErrorWrapper`)"),
         (status = 404, description = "No such portal, or no such archive"),
-        (status = 408, description = "The request's body did not arrive in time", body = ErrorWrapper),
         (status = 409, description = "Something else is under way", body = ErrorWrapper),
-        (status = 413, description = "The request's body is too large", body = ErrorWrapper),
-        (status = 415, description = "The request's body is not JSON", body = ErrorWrapper),
+        BodyErrors,
     ),
 )]
 pub async fn handle(

@@ -8,7 +8,7 @@ use super::bind_schedule::create_schedule;
 use super::schedule_model::{BackupScheduleDto, ScheduleDto};
 use super::stored_for::no_foreign_credential;
 use super::wrapper::{Asked, BooleanWrapper, ScheduleWrapper};
-use super::{DocError, ErrorWrapper, administrator, answer, query};
+use super::{BodyErrors, DocError, ErrorWrapper, administrator, answer, query};
 use crate::catalog::Scope;
 use crate::http::{HttpState, auth, body};
 use crate::ops::backup::Mode;
@@ -55,10 +55,8 @@ async fn show(state: &HttpState, request: &HttpRequest) -> Result<Option<Schedul
         (status = 200, description = "It is made", body = BooleanWrapper),
         (status = 400, description = "The request cannot be read (`ValidationErrorWrapper`), or asks for what is not possible (`ErrorWrapper`)"),
         (status = 404, description = "No such portal, or a place in the storage does not exist"),
-        (status = 408, description = "The request's body did not arrive in time", body = ErrorWrapper),
         (status = 409, description = "Somebody else is changing it", body = ErrorWrapper),
-        (status = 413, description = "The request's body is too large", body = ErrorWrapper),
-        (status = 415, description = "The request's body is not JSON", body = ErrorWrapper),
+        BodyErrors,
     ),
 )]
 pub async fn create(

@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::model::{BackupDto, BackupProgress};
 use super::stored_for::{asked_by, no_foreign_credential};
 use super::wrapper::{Asked, BackupProgressWrapper};
-use super::{DocError, ErrorWrapper, answer, bind};
+use super::{BodyErrors, DocError, ErrorWrapper, answer, bind};
 use crate::catalog::Scope;
 use crate::http::{HttpState, auth, body};
 use crate::ops::backup::{self, Mode, StartBackup};
@@ -23,10 +23,8 @@ use crate::storage::StorageType;
         (status = 200, description = "The backup", body = BackupProgressWrapper),
         (status = 400, description = "The request cannot be read (`ValidationErrorWrapper`), or asks for what is not possible (`ErrorWrapper`)"),
         (status = 404, description = "No such portal, or a place in the storage does not exist"),
-        (status = 408, description = "The request's body did not arrive in time", body = ErrorWrapper),
         (status = 409, description = "Something else is under way", body = ErrorWrapper),
-        (status = 413, description = "The request's body is too large", body = ErrorWrapper),
-        (status = 415, description = "The request's body is not JSON", body = ErrorWrapper),
+        BodyErrors,
     ),
 )]
 pub async fn handle(

@@ -114,6 +114,15 @@ pub struct ErrorBody {
     error: String,
 }
 
+/// What is answered to a body that cannot be read, whatever it asks for.
+#[derive(utoipa::IntoResponses)]
+pub enum BodyErrors {
+    #[response(status = 408, description = "The body did not arrive in time")]
+    Late(ErrorBody),
+    #[response(status = 413, description = "The body is too large")]
+    Large(ErrorBody),
+}
+
 /// A wrong request.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "PascalCase")]

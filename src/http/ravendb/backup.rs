@@ -8,7 +8,7 @@ use super::answer::{Asked, RavenError};
 use super::charset;
 use super::fields::Fields;
 use super::model::{DatabaseBackupRequest, FilesystemBackupRequest, OperationStarted};
-use super::{ErrorBody, UnhandledBody, administrator, flag, missing, source, version};
+use super::{BodyErrors, ErrorBody, UnhandledBody, administrator, flag, missing, source, version};
 use crate::catalog::{Scope, SourceKind};
 use crate::config::RavenVersion;
 use crate::http::{HttpState, body};
@@ -29,10 +29,9 @@ use crate::ops::named::location::Location;
         (status = 202, description = "Started (3.5)", body = OperationStarted),
         (status = 400, description = "The body cannot be read (`RavenUnhandled`), or the location may not be named (`RavenError`)"),
         (status = 404, description = "No such portal, or a bucket does not exist", body = ErrorBody),
-        (status = 408, description = "The body did not arrive in time", body = ErrorBody),
-        (status = 413, description = "The body is too large", body = ErrorBody),
         (status = 500, description = "A backup is running, BackupLocation is missing, or something else that RavenDB has no answer for", body = UnhandledBody),
         (status = 503, description = "No such database, or something the service depends on does not answer", body = ErrorBody),
+        BodyErrors,
     ),
 )]
 pub async fn database(
@@ -57,10 +56,9 @@ pub async fn database(
         (status = 202, description = "Started (3.5)", body = OperationStarted),
         (status = 400, description = "The body cannot be read (`RavenUnhandled`), or the location may not be named or written (`RavenMessage`)"),
         (status = 404, description = "No such portal, or a bucket does not exist", body = ErrorBody),
-        (status = 408, description = "The body did not arrive in time", body = ErrorBody),
-        (status = 413, description = "The body is too large", body = ErrorBody),
         (status = 500, description = "No such file system (3.0), a backup is running, BackupLocation is missing, or something else that RavenDB has no answer for", body = UnhandledBody),
         (status = 503, description = "No such file system (3.5), or something the service depends on does not answer", body = ErrorBody),
+        BodyErrors,
     ),
 )]
 pub async fn filesystem(

@@ -10,6 +10,18 @@ use crate::catalog::{Scope, SourceKind};
 use crate::http::HttpState;
 use crate::ops::named::remove;
 
+/// What is answered where it is not done, to whatever of the two.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "it describes answers")]
+enum NotDeleted {
+    #[response(status = 400, description = "Its data cannot be deleted here")]
+    Elsewhere(ErrorBody),
+    #[response(status = 409, description = "It is configured, or a job is at work on it")]
+    InUse(ErrorBody),
+    #[response(status = 503, description = "Something the service depends on does not answer")]
+    Away(ErrorBody),
+}
+
 /// Deletes a database that a restore made: it is no longer served, and its name is free.
 #[utoipa::path(
     delete, path = "/admin/databases/{db}", operation_id = "deleteDatabase", tag = "RavenDB",
@@ -19,10 +31,8 @@ use crate::ops::named::remove;
     ),
     responses(
         (status = 200, description = "Deleted"),
-        (status = 400, description = "Its data cannot be deleted here", body = ErrorBody),
         (status = 404, description = "No such database, or no such portal", body = ErrorBody),
-        (status = 409, description = "It is configured, or a job is at work on it", body = ErrorBody),
-        (status = 503, description = "Something the service depends on does not answer", body = ErrorBody),
+        NotDeleted,
     ),
 )]
 pub async fn database(
@@ -42,10 +52,8 @@ pub async fn database(
     ),
     responses(
         (status = 200, description = "Deleted"),
-        (status = 400, description = "Its data cannot be deleted here", body = ErrorBody),
         (status = 404, description = "No such file system, or no such portal", body = ErrorBody),
-        (status = 409, description = "It is configured, or a job is at work on it", body = ErrorBody),
-        (status = 503, description = "Something the service depends on does not answer", body = ErrorBody),
+        NotDeleted,
     ),
 )]
 pub async fn filesystem(

@@ -9,7 +9,7 @@ use super::backup::{locate, no_value};
 use super::charset;
 use super::fields::Fields;
 use super::model::{DatabaseRestoreRequest, FilesystemRestoreRequest, OperationStarted};
-use super::{ErrorBody, UnhandledBody, administrator, flag, named_in_path, version};
+use super::{BodyErrors, ErrorBody, UnhandledBody, administrator, flag, named_in_path, version};
 use crate::catalog::{Scope, SourceKind};
 use crate::config::RavenVersion;
 use crate::http::{HttpState, body};
@@ -25,10 +25,9 @@ use crate::ops::named::restore::{self, StartRestore};
         (status = 202, description = "Started (3.5)", body = OperationStarted),
         (status = 400, description = "No name, or one that exists (plain text); the body cannot be read, or a location may not be named"),
         (status = 404, description = "No such portal, or a bucket does not exist", body = ErrorBody),
-        (status = 408, description = "The body did not arrive in time", body = ErrorBody),
-        (status = 413, description = "The body is too large", body = ErrorBody),
         (status = 500, description = "BackupLocation is missing or is not there, or something else that RavenDB has no answer for", body = UnhandledBody),
         (status = 503, description = "Another restore runs (plain text), or something the service depends on does not answer"),
+        BodyErrors,
     ),
 )]
 pub async fn database(
@@ -49,10 +48,9 @@ pub async fn database(
         (status = 202, description = "Started (3.5)", body = OperationStarted),
         (status = 400, description = "No name (plain text); the body cannot be read; a location may not be named, is missing, or cannot be written"),
         (status = 404, description = "No such portal, or a bucket does not exist", body = ErrorBody),
-        (status = 408, description = "The body did not arrive in time", body = ErrorBody),
-        (status = 413, description = "The body is too large", body = ErrorBody),
         (status = 500, description = "BackupLocation is missing, is not there or holds no document, or something else that RavenDB has no answer for", body = UnhandledBody),
         (status = 503, description = "Another restore runs (plain text), or something the service depends on does not answer"),
+        BodyErrors,
     ),
 )]
 pub async fn filesystem(

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::model::{JobView, StorageTypeName};
-use super::{ErrorBody, V1Error, administrator, json, visible_archive};
+use super::{BodyErrors, ErrorBody, V1Error, administrator, json, visible_archive};
 use crate::catalog::Scope;
 use crate::http::HttpState;
 use crate::http::docspace::stored_for::{asked_by, no_foreign_credential};
@@ -57,10 +57,8 @@ pub enum BackupMode {
             headers(("Location" = String, description = "Where the job can be watched"))),
         (status = 400, description = "The request is wrong", body = ErrorBody),
         (status = 404, description = "There is no archive `parent`", body = ErrorBody),
-        (status = 408, description = "The body did not arrive in time", body = ErrorBody),
         (status = 409, description = "Something else is under way", body = ErrorBody),
-        (status = 413, description = "The body is too large", body = ErrorBody),
-        (status = 415, description = "The body is not JSON", body = ErrorBody),
+        BodyErrors,
     ),
 )]
 pub async fn create(

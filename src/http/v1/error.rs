@@ -57,6 +57,17 @@ struct ErrorDetail {
     message: String,
 }
 
+/// What is answered to a body that cannot be read, whatever it asks for.
+#[derive(utoipa::IntoResponses)]
+pub enum BodyErrors {
+    #[response(status = 408, description = "The body did not arrive in time")]
+    Late(ErrorBody),
+    #[response(status = 413, description = "The body is too large")]
+    Large(ErrorBody),
+    #[response(status = 415, description = "The body is not JSON")]
+    NotJson(ErrorBody),
+}
+
 impl ErrorBody {
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
         Self { error: ErrorDetail { code, message: message.into() } }

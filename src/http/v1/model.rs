@@ -201,6 +201,7 @@ pub enum CopyStateName {
     Failed,
     Cancelled,
     Missing,
+    Unreachable,
 }
 
 impl From<&CopyRecord> for CopyView {

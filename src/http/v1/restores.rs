@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::backups::accepted;
 use super::model::JobView;
-use super::{ErrorBody, V1Error, administrator, json, visible_archive};
+use super::{BodyErrors, ErrorBody, V1Error, administrator, json, visible_archive};
 use crate::app::App;
 use crate::catalog::Scope;
 use crate::http::HttpState;
@@ -52,7 +52,7 @@ pub struct NewRestore {
     trust: bool,
 }
 
-/// What is answered to a body that cannot be obeyed, whatever is done with it.
+/// What is answered to a wish that cannot be obeyed, whatever is done with it.
 #[derive(utoipa::IntoResponses)]
 #[expect(dead_code, reason = "it describes answers")]
 enum Refusals {
@@ -60,12 +60,6 @@ enum Refusals {
     Wrong(ErrorBody),
     #[response(status = 404, description = "No such archive")]
     Unknown(ErrorBody),
-    #[response(status = 408, description = "The body did not arrive in time")]
-    Late(ErrorBody),
-    #[response(status = 413, description = "The body is too large")]
-    Large(ErrorBody),
-    #[response(status = 415, description = "The body is not JSON")]
-    NotJson(ErrorBody),
 }
 
 /// Starts a restore. While a restore runs, that one is returned.
@@ -77,6 +71,7 @@ enum Refusals {
             headers(("Location" = String, description = "Where the job can be watched"))),
         (status = 409, description = "Something else is under way, or nothing here opens the archive (`encrypted`)", body = ErrorBody),
         Refusals,
+        BodyErrors,
     ),
 )]
 pub async fn create(
@@ -110,6 +105,7 @@ pub async fn create(
         (status = 200, description = "What would be done", body = RestorePlan),
         (status = 409, description = "Nothing here opens the archive (`encrypted`)", body = ErrorBody),
         Refusals,
+        BodyErrors,
     ),
 )]
 pub async fn plan(

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::backups::accepted;
 use super::model::{ArchiveView, JobView};
 use super::schedules::{RetentionRules, visible};
-use super::{ErrorBody, V1Error, administrator, json};
+use super::{BodyErrors, ErrorBody, V1Error, administrator, json};
 use crate::catalog::Scope;
 use crate::http::HttpState;
 use crate::ops::retention::{self, Planned};
@@ -95,9 +95,7 @@ impl From<Vec<Planned>> for PlanView {
         (status = 200, description = "The plan", body = PlanView),
         (status = 400, description = "The request is wrong", body = ErrorBody),
         (status = 404, description = "No such schedule", body = ErrorBody),
-        (status = 408, description = "The body did not arrive in time", body = ErrorBody),
-        (status = 413, description = "The body is too large", body = ErrorBody),
-        (status = 415, description = "The body is not JSON", body = ErrorBody),
+        BodyErrors,
     ),
 )]
 pub async fn plan(

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::backups::BackupMode;
 use super::model::{StorageTypeName, time};
-use super::{ErrorBody, V1Error, administrator, id, json, paging};
+use super::{BodyErrors, ErrorBody, V1Error, administrator, id, json, paging};
 use crate::app::App;
 use crate::catalog::{ScheduleRecord, Scope};
 use crate::http::HttpState;
@@ -248,9 +248,7 @@ pub async fn list(state: Data<HttpState>, request: HttpRequest) -> Result<HttpRe
         (status = 201, description = "The schedule", body = ScheduleView,
             headers(("Location" = String, description = "Where it is"))),
         (status = 400, description = "The request is wrong", body = ErrorBody),
-        (status = 408, description = "The body did not arrive in time", body = ErrorBody),
-        (status = 413, description = "The body is too large", body = ErrorBody),
-        (status = 415, description = "The body is not JSON", body = ErrorBody),
+        BodyErrors,
     ),
 )]
 pub async fn create(
@@ -297,10 +295,8 @@ pub async fn get(
         (status = 200, description = "The schedule", body = ScheduleView),
         (status = 400, description = "The request is wrong", body = ErrorBody),
         (status = 404, description = "No such schedule", body = ErrorBody),
-        (status = 408, description = "The body did not arrive in time", body = ErrorBody),
         (status = 409, description = "Somebody else is changing it", body = ErrorBody),
-        (status = 413, description = "The body is too large", body = ErrorBody),
-        (status = 415, description = "The body is not JSON", body = ErrorBody),
+        BodyErrors,
     ),
 )]
 pub async fn replace(

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::backups::accepted;
 use super::model::JobView;
-use super::{ErrorBody, V1Error, administrator, id, json, visible_archive};
+use super::{BodyErrors, ErrorBody, V1Error, administrator, id, json, visible_archive};
 use crate::catalog::Scope;
 use crate::http::HttpState;
 use crate::ops;
@@ -32,10 +32,8 @@ pub struct NewVerification {
             headers(("Location" = String, description = "Where the job can be watched"))),
         (status = 400, description = "The request is wrong", body = ErrorBody),
         (status = 404, description = "No such archive", body = ErrorBody),
-        (status = 408, description = "The body did not arrive in time", body = ErrorBody),
         (status = 409, description = "Something else is under way", body = ErrorBody),
-        (status = 413, description = "The body is too large", body = ErrorBody),
-        (status = 415, description = "The body is not JSON", body = ErrorBody),
+        BodyErrors,
     ),
 )]
 pub async fn start(

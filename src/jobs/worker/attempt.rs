@@ -162,6 +162,10 @@ impl Shared {
                     run.cancel.cancel(CancelReason::Lost);
                     return;
                 }
+                // Nothing was recorded, so what was made is cleaned as after any failure.
+                Err(CatalogError::Superseded(why)) if succeeded => {
+                    outcome = Outcome::Failed(why.to_owned());
+                }
                 Err(error) => {
                     tracing::warn!(job = %run.job.id, %error, "a job's end could not be recorded; trying again");
                     tries += 1;

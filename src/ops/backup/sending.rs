@@ -48,11 +48,13 @@ impl Sending {
         let hint = UploadHint { expected_bytes, memory: app.config.backup.memory.0 as usize / 5 };
         let mut upload = storage.upload(&name, hint, journal).await?;
         let progress = Arc::clone(&ctx.progress);
-        let sends_late = upload.sends_late(move |bytes| progress.add(bytes));
+        let limit = &app.limits.upload;
+        let sends_late = upload.sends_late(limit, move |bytes| progress.add(bytes));
+        // What is only collected now keeps to the limit when it is sent.
+        let limit = if sends_late { Rate::default() } else { limit.clone() };
         let (sink, chunks) = mpsc::channel(1);
         let (chunks, sealing) = Sealing::start(&app.keys, chunks);
-        let (limit, cancel) = (app.limits.upload.clone(), ctx.cancel.clone());
-        let uploading = tokio::spawn(send(chunks, upload, limit, cancel));
+        let uploading = tokio::spawn(send(chunks, upload, limit, ctx.cancel.clone()));
         Ok((Self { name, later: 1 + u64::from(sends_late), sealing, uploading }, sink))
     }
 

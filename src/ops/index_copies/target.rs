@@ -31,7 +31,8 @@ impl Target {
             false => (by_path(app, text)?, Options::default()),
         };
         let place = Filesystem::open(&url, &options)
-            .map_err(|error| OpError::Invalid(format!("target {text:?}: {error}")))?;
+            .map_err(|error| OpError::Invalid(format!("target {text:?}: {error}")))?
+            .with_max_parts(app.config.storage.max_parts);
         if let Some(what) = app.portal.holds(&app.config, &place) {
             return Err(refused(
                 text,

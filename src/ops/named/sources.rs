@@ -69,6 +69,9 @@ impl NamedSource {
         // Other indexes may lie in it, too: files that their writers change all the time.
         let others = app.config.portal.index.iter().map(|index| &index.url);
         let others = others.filter(|url| Some(*url) != own);
+        // And other filesystems, which have archives of their own.
+        let filesystems = app.config.portal.filesystem.iter().map(|filesystem| &filesystem.url);
+        let others = others.chain(filesystems.filter(|url| url.as_str() != self.place.url()));
         let exclude: Vec<Url> = exclude.iter().chain(others).cloned().collect();
         app.with_portal(self.resource_id(app)?, self.portal(), &exclude).map_err(OpError::internal)
     }

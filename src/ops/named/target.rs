@@ -287,6 +287,15 @@ pub fn database(app: &App, name: &str, url: &Secret) -> Result<Box<dyn Database>
         .map_err(|error| OpError::Invalid(error.to_string()))
 }
 
+/// Whether there is nothing at a place yet, as far as that can be told without asking a server.
+pub fn is_new(place: &SourcePlace) -> bool {
+    let path = match place {
+        SourcePlace::Database { url } => crate::catalog::sqlite_file(url.expose()),
+        SourcePlace::Filesystem { url, .. } => url.to_file_path().ok(),
+    };
+    path.is_some_and(|path| !path.exists())
+}
+
 /// Makes the place. True: there was none. `Conflict`: it holds something.
 pub async fn make(app: &App, name: &str, place: &SourcePlace) -> Result<bool, OpError> {
     let failed = |error: String| OpError::Unavailable(error);

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::catalog::ArchiveRecord;
 use crate::encryption::{Keys, Opened};
 use crate::ops::chain::{self, Near};
+use crate::ops::copies::Readable;
 use crate::ops::{OpError, archives, copies, unopened, uploads};
 use crate::storage::Storage;
 
@@ -80,8 +81,8 @@ async fn locate(
 
 async fn by_id(app: &App, tenant_id: Option<i64>, id: Uuid) -> Result<Found, OpError> {
     let record = archives::get(app, tenant_id, id).await?;
-    let (stored, notice) = copies::open(app, &record).await?;
-    let (stored, near) = (Arc::new(stored), Near::Storage(archives::storage(app, &record)?));
+    let Readable { object, storage, notice } = copies::open(app, &record).await?;
+    let (stored, near) = (Arc::new(object), Near::Storage(storage));
     Ok(Found { stored, near, name: record.name.clone(), record: Some(record), notice })
 }
 

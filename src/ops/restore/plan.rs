@@ -144,8 +144,14 @@ pub async fn make(
     let files: u64 = plan.filesystems.iter().map(|f| f.bytes / 80_000_000 + f.files / 2000).sum();
     plan.seconds = 1 + bytes + files;
     let has_index = plan.indexes.iter().any(|index| index.action == IndexAction::Replace);
-    // A source of its own may well be empty.
-    let empty = plan.tables.is_empty() && plan.filesystems.is_empty() && !has_index;
+    // A database may have no tables, and views or routines all the same; a source of its own may well be empty.
+    let whole = |database: &ArchivedDatabase| {
+        only.is_everything()
+            && targets.database(database.name.as_deref()).is_some()
+            && database.objects.iter().any(|object| object.kind == ObjectText::WHOLE)
+    };
+    let has_objects = !plan.objects.is_empty() || contents.databases.iter().any(whole);
+    let empty = plan.tables.is_empty() && plan.filesystems.is_empty() && !has_index && !has_objects;
     if empty && app.single.is_none() {
         plan.problems.push("the archive has nothing that could be restored here".to_owned());
     }
@@ -226,7 +232,7 @@ async fn judge_database(
     needs: &mut Needs,
     plan: &mut RestorePlan,
 ) {
-    let live = match target.database.live().await {
+    let mut live = match target.database.live().await {
         Ok(live) => live,
         Err(error) => {
             plan.problems.push(error.to_string());
@@ -241,12 +247,11 @@ async fn judge_database(
             .push(format!("the archive holds a {theirs} database, and {} is {ours}", target.name));
         return;
     }
-    plan.problems.extend(live.problems);
-    let exists: HashSet<&str> = live.tables.iter().map(|table| table.name.as_str()).collect();
+    plan.problems.append(&mut live.problems);
+    let known: HashSet<_> = live.tables.iter().map(|table| live.folded(&table.name)).collect();
+    let exists = |name: &str| known.contains(&live.folded(name));
     // Of some tables DocSpace's archives carry no rows, and say that they are made only where they are missing.
-    database
-        .tables
-        .retain(|name, table| !(table.is_for_want_of_one() && exists.contains(name.as_str())));
+    database.tables.retain(|name, table| !(table.is_for_want_of_one() && exists(name)));
     for (name, table) in &database.tables {
         if is_own_table(name) {
             continue;
@@ -259,7 +264,7 @@ async fn judge_database(
                 Some(data) => data.rows,
             },
             bytes: table.data.as_ref().map_or(0, |data| data.size),
-            action: match exists.contains(name.as_str()) {
+            action: match exists(name) {
                 true => TableAction::Replace,
                 false => TableAction::Create,
             },
@@ -267,7 +272,8 @@ async fn judge_database(
     }
     if only.is_everything() {
         let unknown = live.tables.iter().map(|table| &table.name);
-        let unknown = unknown.filter(|name| !database.tables.contains_key(*name));
+        let ours: HashSet<_> = database.tables.keys().map(|name| live.folded(name)).collect();
+        let unknown = unknown.filter(|name| !ours.contains(&live.folded(name)));
         plan.tables_kept.extend(unknown.filter(|name| !is_own_table(name)).cloned());
     }
     if trust == Some(Trust::Foreign)

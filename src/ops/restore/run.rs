@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use archive::Archive;
-use serde::{Deserialize, Serialize};
+use remains::{Phase, Remains, drop_old, open_again, settle, undo};
 
-use super::chosen::{self, Chosen};
+use super::chosen;
 use super::contents::{self, Contents, Only};
 use super::health::{self, Expected};
 use super::kept::Kept;
@@ -16,17 +15,24 @@ use super::targets::Targets;
 use super::{ArchiveChoice, RestoreRequest, indexes, plan};
 use crate::app::App;
 use crate::jobs::{CancelReason, Cleaned, Finished, Job, JobContext, JobFailure};
-use crate::ops::{OpError, chain, uploads, verify};
+use crate::ops::{OpError, uploads};
 use crate::portal::docspace::restoring;
 use crate::portal::{INDEXES, KeptBackups, Placed, PortalError};
 use crate::source::database::{DatabaseError, Staging, Trust};
 use crate::source::files::{FilesError, FilesStaging, Replaced};
 use crate::source::restore::{AttemptId, RestoreError, Staged};
 
+mod remains;
+mod verified;
+
+pub use verified::verified;
+
 /// Bytes of tables and files a second, as a guess until they are loaded: that is slower than reading the archive.
 pub(super) const LOADING: u64 = 30_000_000;
 /// How long a last step that failed is left alone before it is tried again.
 const AGAIN: Duration = Duration::from_secs(2);
+/// How long it is tried.
+const TRIED: Duration = Duration::from_secs(600);
 const INTERRUPTED: &str = "the service was stopped while it restored; the portal was put back as it was: \
                            start the restore again";
 
@@ -50,28 +56,6 @@ pub enum RunError {
     Cancelled,
     #[error("{0}")]
     Internal(String),
-}
-
-/// What a restore notes in the catalog before each of its steps, so that any process can finish it or undo it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Remains {
-    attempt: AttemptId,
-    phase: Phase,
-    /// Whether DocSpace's tenants are closed meanwhile, and which of them were open.
-    closed: bool,
-    tenants: Vec<i64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Phase {
-    /// The portal is as it was.
-    Staging,
-    /// It may be anything.
-    Swapping,
-    /// It is as the archive says.
-    Proved,
 }
 
 /// Runs the restore that a job asks for. When it fails, [`clean`] puts the portal back.
@@ -114,7 +98,8 @@ pub(in crate::ops) async fn clean_into(
         serde_json::from_value(remains.clone()).map_err(|error| error.to_string())?;
     let targets = Targets::resolve(app, into).map_err(|error| error.to_string())?;
     if remains.phase == Phase::Proved {
-        finish(app, &targets, &remains).await.map_err(|error| error.to_string())?;
+        open_again(app, &remains).await.map_err(|error| error.to_string())?;
+        drop_old(&targets, &remains).await.map_err(|error| error.to_string())?;
         return Ok(Cleaned::Succeeded(Box::default()));
     }
     undo(app, &targets, &remains).await.map_err(|error| error.to_string())?;
@@ -127,96 +112,6 @@ fn request(app: &App, job: &Job) -> Result<RestoreRequest, String> {
     let request: RestoreRequest = serde_json::from_value(job.request.clone())
         .map_err(|error| format!("the job's request cannot be read: {error}"))?;
     request.unsealed(app).map_err(|error| error.to_string())
-}
-
-/// All that an attempt may have staged, in the order in which it is swapped: indexes, databases, files.
-async fn staged(targets: &Targets, attempt: &AttemptId) -> Result<Vec<Box<dyn Staged>>, RunError> {
-    let (files, indexes): (Vec<_>, Vec<_>) =
-        targets.filesystems.iter().partition(|target| target.position < INDEXES);
-    let mut all: Vec<_> = indexes.iter().map(|target| target.filesystem.staged(attempt)).collect();
-    for target in &targets.databases {
-        all.push(target.database.staged(attempt).await?);
-    }
-    all.extend(files.iter().map(|target| target.filesystem.staged(attempt)));
-    Ok(all)
-}
-
-/// Everything as it was, the last step first.
-async fn undo(app: &App, targets: &Targets, remains: &Remains) -> Result<(), RunError> {
-    for staged in staged(targets, &remains.attempt).await?.iter().rev() {
-        staged.roll_back().await?;
-    }
-    if let Some(identity) = app.portal.identity()
-        && remains.closed
-    {
-        identity.open_again(Some(&remains.tenants)).await?;
-    }
-    Ok(())
-}
-
-async fn finish(app: &App, targets: &Targets, remains: &Remains) -> Result<(), RunError> {
-    if let Some(identity) = app.portal.identity()
-        && remains.closed
-    {
-        identity.open_again(None).await?;
-    }
-    for staged in staged(targets, &remains.attempt).await? {
-        staged.finish().await?;
-    }
-    Ok(())
-}
-
-/// An archive that was read whole and found good.
-pub struct Verified {
-    pub archive: Archive,
-    pub trust: Trust,
-}
-
-/// Reads every byte of the archive. Errors say what is wrong with it.
-pub async fn verified(
-    app: &App,
-    chosen: &Chosen,
-    trusted: bool,
-    progress: &crate::jobs::Progress,
-) -> Result<Verified, RunError> {
-    progress.phase("verifying");
-    if is_as_verified(chosen, progress).await? {
-        return Ok(Verified { archive: chosen.open(app).await?, trust: Trust::Own });
-    }
-    let Chosen { opened, keys, near, .. } = chosen;
-    let report = chain::verify(Some(app), keys, near, opened, progress).await?;
-    let sha256 = hex::encode(report.sha256);
-    let (expected, size) = match &chosen.record {
-        Some(record) => (record.sha256.as_str(), record.size),
-        None => (sha256.as_str(), report.bytes),
-    };
-    verify::verdict(&report, expected, size).map_err(RunError::Failed)?;
-    let ours = app.catalog.archives().by_sha256(sha256).await.map_err(OpError::from)?;
-    let trust = if trusted || ours.is_some() { Trust::Own } else { Trust::Foreign };
-    Ok(Verified { archive: chosen.open(app).await?, trust })
-}
-
-/// Whether the archive is, to the byte, one that was found good before. Its frames' and entries' digests are then
-/// checked as they are staged. If it is not, nothing is said yet: a whole verification tells what is wrong.
-async fn is_as_verified(
-    chosen: &Chosen,
-    progress: &crate::jobs::Progress,
-) -> Result<bool, RunError> {
-    let Some(record) = &chosen.record else { return Ok(false) };
-    if record.verified_on.is_none() || record.sha256.is_empty() {
-        return Ok(false);
-    }
-    // All that an increment needs is read before anything is touched.
-    if record.parent_id.is_some() || record.size != chosen.size() {
-        return Ok(false);
-    }
-    let sha256 = archive::sha256(&**chosen.opened.stored(), |bytes| progress.add(bytes)).await?;
-    if hex::encode(sha256) == record.sha256.to_ascii_lowercase() {
-        return Ok(true);
-    }
-    // It is read once more.
-    progress.add_total(chosen.size());
-    Ok(false)
 }
 
 struct Attempt<'a> {
@@ -251,17 +146,31 @@ impl Attempt<'_> {
         for source in &ready.sources {
             source.swap().await?;
         }
+        for warning in settle(&ready.sources).await? {
+            self.ctx.warn(warning);
+        }
         self.ctx.progress.phase("checking");
         self.check(&targets, &ready).await?;
         remains.phase = Phase::Proved;
         self.note(&remains).await?;
         self.ctx.progress.phase("cleaning up");
-        while let Err(error) = finish(self.app, &targets, &remains).await {
-            tracing::warn!(job = %self.ctx.job.id, %error, "the old state could not be dropped; trying again");
-            if let Some(CancelReason::Lost | CancelReason::Shutdown) = self.ctx.cancel.reason() {
-                return Err(RunError::Cancelled);
+        let job = self.ctx.job.id;
+        while let Err(error) = open_again(self.app, &remains).await {
+            tracing::warn!(%job, %error, "the portal could not be opened; trying again");
+            self.pause().await?;
+        }
+        let begun = Instant::now();
+        while let Err(error) = drop_old(&targets, &remains).await {
+            tracing::warn!(%job, %error, "the old state could not be dropped; trying again");
+            if begun.elapsed() > TRIED {
+                // The portal is as it should be.
+                self.ctx.warn(format!(
+                    "the old state could not be dropped: what is called portal_backup_{} is of no use any more ({error})",
+                    remains.attempt
+                ));
+                break;
             }
-            tokio::time::sleep(AGAIN).await;
+            self.pause().await?;
         }
         if let ArchiveChoice::Uploaded { tenant } = self.request.archive {
             uploads::remove(self.app, tenant).await;
@@ -274,6 +183,15 @@ impl Attempt<'_> {
             "the portal is as the archive says"
         );
         Ok(Finished::default())
+    }
+
+    /// Leaves a last step that failed alone for a while; errors where others are to go on with it.
+    async fn pause(&self) -> Result<(), RunError> {
+        if let Some(CancelReason::Lost | CancelReason::Shutdown) = self.ctx.cancel.reason() {
+            return Err(RunError::Cancelled);
+        }
+        tokio::time::sleep(AGAIN).await;
+        Ok(())
     }
 
     async fn note(&self, remains: &Remains) -> Result<(), RunError> {
@@ -302,6 +220,7 @@ impl Attempt<'_> {
             true => targets.keep_backups(app).await?,
             false => KeptBackups::default(),
         };
+        targets.keep_archives(app).await?;
         let trust = Some(verified.trust);
         let plan =
             plan::make(app, self.request, &only, &chosen, &mut contents, targets, trust).await?;
@@ -371,8 +290,9 @@ impl Attempt<'_> {
                 None => Replaced::Staged,
             };
             let staging = unshared(staging)?;
-            staging.warnings().into_iter().for_each(|warning| ctx.warn(warning));
+            let warnings = staging.warnings();
             let ready = staging.ready(replaced).await?;
+            warnings.sentences().into_iter().for_each(|warning| ctx.warn(warning));
             if position < INDEXES { &mut sources } else { &mut indexes }.push(ready);
         }
         indexes.append(&mut sources);

@@ -1,11 +1,13 @@
 //! The sources that a restore writes to: the portal's own, or another that the request names.
 
+use archive::is_at_or_in;
 use url::Url;
 
 use crate::app::App;
+use crate::catalog::ArchiveFilter;
 use crate::config::{DatabaseConfig, Options, Secret};
 use crate::ops::OpError;
-use crate::portal::{INDEXES, KeptBackups, PortalError};
+use crate::portal::{INDEXES, KeptBackups, Portal, PortalError};
 use crate::source::database::{self, Database};
 use crate::source::files::Filesystem;
 
@@ -109,15 +111,40 @@ impl Targets {
             _ => known.options.clone(),
         });
         let filesystem = Filesystem::open(&parsed, &options)
-            .map_err(|error| OpError::Invalid(error.to_string()))?;
+            .map_err(|error| OpError::Invalid(error.to_string()))?
+            .with_max_parts(app.config.storage.max_parts);
+        let kept = Portal::kept_at(&app.config, &filesystem).map_err(|what| {
+            OpError::Invalid(format!(
+                "{parsed} is itself {what}: what lies there would be replaced; name a folder in it"
+            ))
+        })?;
         let target = FilesystemTarget {
             position: 0,
             name: "target".to_owned(),
             filesystem,
-            kept: Vec::new(),
+            kept,
             backups: Vec::new(),
         };
         Ok(Self { databases: Vec::new(), filesystems: vec![target], live: false })
+    }
+
+    /// Keeps the archives that the catalog knows, wherever a request let them lie. Of a bucket on a server that is not
+    /// known any more the name is enough: what has an archive's key is one.
+    pub async fn keep_archives(&mut self, app: &App) -> Result<(), OpError> {
+        let filter = ArchiveFilter { with_missing: true, ..ArchiveFilter::default() };
+        let known = app.catalog.archives().list(filter, u32::MAX, 0).await?;
+        let urls: Vec<Url> =
+            known.items.iter().filter_map(|known| known.url.parse().ok()).collect();
+        for target in &mut self.filesystems {
+            let inside = urls.iter().filter_map(|url| target.filesystem.may_cover(url));
+            let inside: Vec<_> = inside
+                .filter(|path| {
+                    !path.is_empty() && !target.kept.iter().any(|kept| is_at_or_in(path, kept))
+                })
+                .collect();
+            target.kept.extend(inside);
+        }
+        Ok(())
     }
 
     /// Keeps the backups that lie in DocSpace's documents from being replaced; returns them.

@@ -10,20 +10,21 @@ pub fn member_of_table(name: &str) -> String {
     match name {
         "" => "%".to_owned(),
         "." | ".." => name.replace('.', "%2E"),
-        // As it is otherwise: people and other programs look for a table's members by its name.
-        _ => {
-            let mut member = String::with_capacity(name.len());
-            for letter in name.chars() {
-                match letter.is_ascii() {
-                    true => {
-                        member.extend(utf8_percent_encode(letter.encode_utf8(&mut [0; 4]), ODD))
-                    }
-                    false => member.push(letter),
-                }
-            }
-            member
+        _ => encoded(name),
+    }
+}
+
+/// The name as it is, but for what is odd: people and other programs look for members by it, and in percents a long
+/// one would be too long for a file's.
+fn encoded(name: &str) -> String {
+    let mut member = String::with_capacity(name.len());
+    for letter in name.chars() {
+        match letter.is_ascii() {
+            true => member.extend(utf8_percent_encode(letter.encode_utf8(&mut [0; 4]), ODD)),
+            false => member.push(letter),
         }
     }
+    member
 }
 
 /// The reverse of [`member_of_table`]; names that others wrote are hardly ever changed by it.
@@ -48,9 +49,12 @@ impl ObjectText {
     /// The kind of texts that hold many definitions of all kinds.
     pub const WHOLE: &str = "schema";
 
+    /// The member of one of them that holds what is made when all tables are there.
+    pub const AFTER_TABLES: &str = "post-data";
+
     /// The member's path after the database's name.
     pub fn path(&self) -> String {
-        format!("{}/{}.sql", self.kind, utf8_percent_encode(&self.name, ODD))
+        format!("{}/{}.sql", self.kind, encoded(&self.name))
     }
 
     /// The reverse of [`Self::path`].
@@ -92,6 +96,10 @@ mod tests {
             assert!(!path.contains(['\\', '\n']), "{path}");
             assert_eq!(ObjectText::from_path(&path, b"CREATE".to_vec()).unwrap(), object);
         }
+        let long = ObjectText { kind: "view".to_owned(), name: "表".repeat(64), sql: Vec::new() };
+        assert_eq!(long.path(), format!("view/{}.sql", long.name));
+        // As archives had it before.
+        assert_eq!(ObjectText::from_path("view/%C3%A9.sql", Vec::new()).unwrap().name, "é");
         assert!(ObjectText::from_path("view", Vec::new()).is_none());
         assert!(ObjectText::from_path("view/a", Vec::new()).is_none());
     }

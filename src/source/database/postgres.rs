@@ -109,8 +109,19 @@ impl Server {
 }
 
 async fn open(target: &Target) -> Result<(Session, Server), DatabaseError> {
-    let connect = async {
-        let mut session = Session::open(&target.options).await?;
+    let session = Session::open(&target.options).await;
+    let mut session = session.map_err(|error| unreachable(target, &error))?;
+    let server = server(target, &mut session).await?;
+    Ok((session, server))
+}
+
+fn unreachable(target: &Target, error: &Error) -> DatabaseError {
+    DatabaseError::Connect { name: target.name.clone(), message: describe(error) }
+}
+
+/// What answers on a connection, which then speaks the encoding that its texts are read in.
+async fn server(target: &Target, session: &mut Session) -> Result<Server, DatabaseError> {
+    let ask = async {
         let query = "SELECT current_setting('server_version'), current_setting('server_version_num'), \
                      current_setting('server_encoding')";
         let row = session.rows(query).await?.pop().unwrap_or_default();
@@ -118,19 +129,16 @@ async fn open(target: &Target) -> Result<(Session, Server), DatabaseError> {
         let number = text(1).parse().unwrap_or(0);
         let server = Server { version: text(0), number, encoding: text(2) };
         session.run(&format!("SET client_encoding = '{}'", server.client_encoding())).await?;
-        Ok((session, server))
+        Ok(server)
     };
-    let (session, server) = connect.await.map_err(|error: Error| DatabaseError::Connect {
-        name: target.name.clone(),
-        message: describe(&error),
-    })?;
+    let server = ask.await.map_err(|error: Error| unreachable(target, &error))?;
     if server.number < 120_000 {
         return Err(DatabaseError::Configuration {
             name: target.name.clone(),
             message: format!("PostgreSQL {} is too old: 12 or newer is needed", server.version),
         });
     }
-    Ok((session, server))
+    Ok(server)
 }
 
 /// The server's own words, or the driver's.
@@ -161,6 +169,17 @@ fn table_failed(name: &str, table: &str, error: &Error) -> DatabaseError {
         // No such table, any more; no such column; no such schema.
         "42P01" | "42703" | "3F000" => {
             DatabaseError::DefinitionChanged { name: name.to_owned(), table: table.to_owned() }
+        }
+        // A value, or a row, for which the server has no room in its memory.
+        code if code == "54000" || describe(error).starts_with("invalid memory alloc request") => {
+            DatabaseError::Query {
+                name: name.to_owned(),
+                what: format!("table {table}"),
+                message: format!(
+                    "a row of it is longer as text than the 1 GB that the server can write (half of that as bytea): {}",
+                    describe(error)
+                ),
+            }
         }
         _ => failed(name, &format!("table {table}"), error),
     }

@@ -1,5 +1,6 @@
 //! SQL as it stands in archives: cut into statements while it streams by, and judged before any of it is run.
 
+mod foreign;
 mod guard;
 mod lexer;
 mod literal;
@@ -9,6 +10,7 @@ mod splitter;
 #[cfg(test)]
 mod tests;
 
+pub(super) use foreign::apart;
 pub(super) use guard::{Guard, SchemeStatement};
 pub(super) use rows::Rows;
 pub(super) use splitter::{Chunk, Limits, Splitter};

@@ -12,6 +12,8 @@ use crate::source::restore::{Space, Staged};
 pub struct Live {
     pub server: ServerInfo,
     pub tables: Vec<LiveTable>,
+    /// Names that differ in case only are one.
+    pub folds_case: bool,
     /// Views, triggers, routines, events and the like.
     pub objects: Vec<LiveObject>,
     /// The room on its volume, where that can be found out.
@@ -20,6 +22,13 @@ pub struct Live {
     pub copied: u64,
     /// Why a restore into it would fail (permissions, read-only …), each a sentence.
     pub problems: Vec<String>,
+}
+
+impl Live {
+    /// A name as it is the same for all that are one table here.
+    pub fn folded(&self, name: &str) -> String {
+        if self.folds_case { name.to_lowercase() } else { name.to_owned() }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -104,6 +113,12 @@ pub trait Staging: Send + Sync {
     /// A digest of a loaded table's rows in this archive's own rendering of them: that of its data member when it is
     /// dumped again. None for a table without rows.
     async fn digest(&self, table: &str) -> Result<Option<[u8; 32]>, DatabaseError>;
+
+    /// Whether a loaded table is one of several that its rows and theirs are spread over anew, so that none of them has
+    /// the rows of its member.
+    async fn is_spread(&self, _table: &str) -> bool {
+        false
+    }
 
     /// Completes what had to wait (foreign keys, indexes) and checks that all can be swapped. What users should know
     /// comes back as sentences.

@@ -18,6 +18,7 @@ use tokio::task::spawn_blocking;
 use url::Url;
 
 use super::beneath::{self, NotAFile};
+use super::mounts;
 use super::text;
 use super::walk::{Walk, meta};
 use super::{
@@ -100,9 +101,8 @@ impl LocalFolder {
         if url.scheme() != "file" {
             return None;
         }
-        let place = resolved(&url.to_file_path().ok()?);
-        let relative = place.strip_prefix(resolved(&self.root)).ok()?;
-        relative.to_str().map(str::to_owned)
+        let relative = mounts::below(&self.root, &url.to_file_path().ok()?)?;
+        Some(text::of_bytes(relative.as_os_str().as_bytes()))
     }
 
     pub fn list(self: Arc<Self>, prefix: &str, excluded: Excluded) -> Listing {
@@ -334,17 +334,4 @@ fn files_error(path: &str, error: NotAFile) -> FilesError {
         NotAFile::Link => denied(path, "it is a link"),
         NotAFile::Other(kind) => denied(path, format!("it is {}", beneath::kind(kind))),
     }
-}
-
-/// The path with its links resolved, as far as it exists.
-fn resolved(path: &Path) -> PathBuf {
-    for ancestor in path.ancestors() {
-        if let Ok(real) = ancestor.canonicalize() {
-            return match path.strip_prefix(ancestor) {
-                Ok(rest) if !rest.as_os_str().is_empty() => real.join(rest),
-                _ => real,
-            };
-        }
-    }
-    path.to_path_buf()
 }

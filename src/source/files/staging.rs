@@ -26,7 +26,7 @@ use super::{Backend, Content, FileMeta, FilesError, Filesystem, STAGING_FOLDER};
 use crate::limits::Rate;
 use crate::source::restore::{AttemptId, Space, Staged};
 
-use bucket::BucketStaging;
+use bucket::{BucketStaging, Warnings};
 use bucket_swap::BucketStaged;
 use local::LocalStaging;
 use steps::Steps;
@@ -130,11 +130,12 @@ impl FilesStaging {
         }
     }
 
-    /// What will be lost though it was there, in sentences; to be asked once all is staged.
-    pub fn warnings(&self) -> Vec<String> {
+    /// What will be lost though it was there, or stays though it is not in the archive; to be asked for its sentences
+    /// once all is ready.
+    pub fn warnings(&self) -> Arc<Warnings> {
         match &self.kind {
-            Kind::Local(_) => Vec::new(),
-            Kind::Bucket(staging) => staging.warning().into_iter().collect(),
+            Kind::Local(_) => Arc::default(),
+            Kind::Bucket(staging) => staging.warnings(),
         }
     }
 

@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures::future::ready;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
+use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt};
 use url::Url;
@@ -17,15 +19,20 @@ use super::{
     STAGING_FOLDER, once, quoted,
 };
 use crate::cloud::odd::{self, Names};
-use crate::cloud::{ClientConfig, Context, Deletes, Provider, Unnamable, is_no_bucket};
+use crate::cloud::{ClientConfig, Context, Deletes, Place, Provider, Unnamable, is_no_bucket};
 use crate::config::Options;
 
 /// How many small requests are made at once.
 const CONCURRENT: usize = 16;
+/// What S3 and Google document; Azure takes more.
+const MAX_PARTS: u64 = 10_000;
 
-#[derive(Debug)]
 pub struct Bucket {
     store: Arc<dyn ObjectStore>,
+    /// The same, by the parts of uploads; None where an upload ends with this process.
+    parts: Option<Arc<dyn MultipartStore>>,
+    /// How many parts an upload may have.
+    max_parts: u64,
     prefix: Path,
     url: Url,
     place: Place,
@@ -37,18 +44,9 @@ pub struct Bucket {
 
 /// What messages need to know of a bucket.
 #[derive(Debug, Default)]
-struct Words {
+pub struct Words {
     bucket: String,
     secrets: Vec<String>,
-}
-
-/// What makes two URLs name the same bucket.
-#[derive(Debug, PartialEq, Eq)]
-struct Place {
-    provider: &'static str,
-    bucket: String,
-    /// The server or account; empty for the provider's own.
-    server: String,
 }
 
 impl Bucket {
@@ -56,10 +54,11 @@ impl Bucket {
         let config = client(url, options)?;
         let prefix = Path::from_url_path(url.path()).map_err(|error| invalid(url, error))?;
         let names = Names::new(&prefix, STAGING_FOLDER);
-        let (store, unnamable) = config.source(names).map_err(|error| invalid(url, error))?;
+        let source = config.source(names).map_err(|error| invalid(url, error))?;
         let words = Words { secrets: config.secrets(), bucket: config.bucket };
-        let bucket = Self::new(store, url, options)?;
-        Ok(Self { unnamable, words: Arc::new(words), ..bucket })
+        let bucket = Self::new(source.store, url, options)?;
+        let (parts, unnamable) = (Some(source.parts), source.unnamable);
+        Ok(Self { parts, unnamable, words: Arc::new(words), ..bucket })
     }
 
     pub fn new(
@@ -72,11 +71,30 @@ impl Bucket {
         let prefix = Path::from_url_path(url.path()).map_err(|error| invalid(url, error))?;
         let words = Arc::new(Words { bucket: place.bucket.clone(), secrets: Vec::new() });
         let unnamable = Unnamable::default();
-        Ok(Self { store, prefix, url: url.clone(), place, unnamable, words })
+        let (parts, max_parts, url) = (None, MAX_PARTS, url.clone());
+        Ok(Self { store, parts, max_parts, prefix, url, place, unnamable, words })
+    }
+
+    /// The same, whose server takes no more parts of one upload.
+    pub fn with_max_parts(self, max_parts: u32) -> Self {
+        Self { max_parts: self.max_parts.min(max_parts.into()).max(1), ..self }
     }
 
     pub fn store(&self) -> &dyn ObjectStore {
         &*self.store
+    }
+
+    /// None: an upload is known to this process alone.
+    pub fn parts(&self) -> Option<&Arc<dyn MultipartStore>> {
+        self.parts.as_ref()
+    }
+
+    pub fn max_parts(&self) -> u64 {
+        self.max_parts
+    }
+
+    pub fn provider(&self) -> Provider {
+        self.place.provider
     }
 
     /// The key of the root.
@@ -92,11 +110,44 @@ impl Bucket {
     }
 
     pub fn covers(&self, url: &Url, options: &Options) -> Option<String> {
-        if Place::of(url, options)? != self.place {
-            return None;
+        self.below(url, Place::of(url, options)?.is(&self.place))
+    }
+
+    /// The same, but for whoever cannot tell servers apart: their buckets' names are enough.
+    pub fn may_cover(&self, url: &Url) -> Option<String> {
+        self.below(url, Place::of(url, &Options::default())?.may_be(&self.place))
+    }
+
+    fn below(&self, url: &Url, is_here: bool) -> Option<String> {
+        // As storages read it: superfluous slashes do not count.
+        let parts = url.path().split('/').filter(|part| !part.is_empty());
+        let path = Path::from_url_path(parts.collect::<Vec<_>>().join("/")).ok()?;
+        relative(&self.prefix, &path).filter(|_| is_here)
+    }
+
+    /// Whether an archive of ours lies at a path, by its name and its mark.
+    pub async fn is_archive(&self, path: &str) -> Result<bool, FilesError> {
+        if !crate::storage::is_archive(path.rsplit('/').next().unwrap_or(path)) {
+            return Ok(false);
         }
-        let path = Path::from_url_path(url.path()).ok()?;
-        relative(&self.prefix, &path)
+        let head = GetOptions { head: true, ..GetOptions::default() };
+        match self.store.get_opts(&self.full(path)?, head).await {
+            Ok(found) => Ok(found.attributes.get(&self.provider().mark()).is_some()),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(self.unreadable(path, &error)),
+        }
+    }
+
+    pub fn unreadable(&self, path: &str, error: &object_store::Error) -> FilesError {
+        self.words.unreadable(path, error)
+    }
+
+    pub fn unwritable(&self, path: &str, error: &object_store::Error) -> FilesError {
+        FilesError::Write { path: path.to_owned(), message: self.words.explain("", error) }
+    }
+
+    pub fn words(&self) -> Arc<Words> {
+        Arc::clone(&self.words)
     }
 
     pub fn list(&self, prefix: &str, excluded: Excluded) -> Listing {
@@ -190,11 +241,8 @@ impl Bucket {
     }
 
     /// Deletes the object of a path, also when there is none.
-    pub async fn delete(&self, path: &str) -> object_store::Result<()> {
-        let full = self.full(path).map_err(|error| object_store::Error::Generic {
-            store: "path",
-            source: error.into(),
-        })?;
+    pub async fn delete(&self, path: &str) -> Result<(), FilesError> {
+        let full = self.full(path)?;
         let deleted = match odd::key_of(path) {
             None => self.store.delete(&full).await,
             Some(_) => {
@@ -204,8 +252,8 @@ impl Bucket {
             }
         };
         match deleted {
-            Err(object_store::Error::NotFound { .. }) => Ok(()),
-            other => other,
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(self.unwritable(path, &error)),
         }
     }
 
@@ -228,33 +276,6 @@ pub fn real(path: &str) -> Cow<'_, str> {
     }
 }
 
-impl Place {
-    fn of(url: &Url, options: &Options) -> Option<Self> {
-        let host = url.host_str()?;
-        let option = |names: &[&str]| {
-            let found = options
-                .iter()
-                .find(|(name, _)| names.contains(&name.to_ascii_lowercase().as_str()));
-            found.map(|(_, value)| value.trim_end_matches('/').to_owned())
-        };
-        let endpoint = || option(&["endpoint", "aws_endpoint", "endpoint_url", "aws_endpoint_url"]);
-        let (provider, bucket, server) = match url.scheme() {
-            "s3" | "s3a" => ("s3", host, endpoint().unwrap_or_default()),
-            "gs" => ("gs", host, option(&["google_base_url", "base_url"]).unwrap_or_default()),
-            "az" | "azure" | "adl" | "abfs" | "abfss" => {
-                let account = || option(&["account_name", "azure_storage_account_name"]);
-                match url.username() {
-                    "" => ("az", host, account().unwrap_or_default()),
-                    // az://container@account/path
-                    container => ("az", container, host.to_owned()),
-                }
-            }
-            _ => return None,
-        };
-        Some(Self { provider, bucket: bucket.to_owned(), server })
-    }
-}
-
 /// What the client is made of.
 fn client(url: &Url, options: &Options) -> Result<ClientConfig, FilesError> {
     let provider = Provider::of_scheme(url.scheme())
@@ -265,6 +286,12 @@ fn client(url: &Url, options: &Options) -> Result<ClientConfig, FilesError> {
     root.set_query(None);
     let options = options.clone();
     Ok(ClientConfig { provider, bucket: place.bucket, root, options, environment: false })
+}
+
+impl fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bucket").field("place", &self.place).field("prefix", &self.prefix).finish()
+    }
 }
 
 impl Words {
@@ -278,7 +305,11 @@ impl Words {
         if matches!(error, object_store::Error::NotFound { .. }) && !is_no_bucket(error) {
             return FilesError::NotFound { path };
         }
-        FilesError::Read { path, message: self.explain("", error) }
+        self.unreadable(&path, error)
+    }
+
+    pub fn unreadable(&self, path: &str, error: &object_store::Error) -> FilesError {
+        FilesError::Read { path: path.to_owned(), message: self.explain("", error) }
     }
 }
 
@@ -414,22 +445,4 @@ fn invalid(url: &Url, message: impl ToString) -> FilesError {
     let _ = shown.set_password(None);
     shown.set_query(None);
     FilesError::Configuration { url: shown.to_string(), message: message.to_string() }
-}
-
-/// The error without the queries of the URLs in it: signatures stand there.
-pub fn redacted(error: &object_store::Error) -> String {
-    let text = error.to_string();
-    let mut clean = String::with_capacity(text.len());
-    let mut in_query = false;
-    for character in text.chars() {
-        match character {
-            '?' => in_query = true,
-            ' ' | '"' | '\'' | ')' | '\n' => in_query = false,
-            _ => {}
-        }
-        if !in_query {
-            clean.push(character);
-        }
-    }
-    clean
 }

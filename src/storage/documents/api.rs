@@ -38,7 +38,7 @@ pub(super) struct FileInfo {
 
 #[derive(Clone)]
 pub(super) struct Api {
-    http: Client,
+    clients: Clients,
     base: Url,
     authorization: HeaderValue,
     /// The tenant that the credential is of, where there are several: DocSpace looks here first, because the
@@ -46,20 +46,31 @@ pub(super) struct Api {
     origin: Option<HeaderValue>,
 }
 
-/// No redirect is followed: it might lead a credential to another host.
-pub(super) fn client() -> Result<Client, String> {
-    Client::builder()
-        .redirect(redirect::Policy::none())
-        .connect_timeout(Duration::from_secs(10))
-        .read_timeout(Duration::from_secs(120))
-        .user_agent(concat!("portal-backup/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|error| error.to_string())
+#[derive(Clone)]
+pub(super) struct Clients {
+    http: Client,
+    /// For chunks: nothing is heard of DocSpace while one is sent, however slowly.
+    chunks: Client,
+}
+
+impl Clients {
+    /// No redirect is followed: it might lead a credential to another host.
+    pub(super) fn new() -> Result<Self, String> {
+        let client = || {
+            Client::builder()
+                .redirect(redirect::Policy::none())
+                .connect_timeout(Duration::from_secs(10))
+                .user_agent(concat!("portal-backup/", env!("CARGO_PKG_VERSION")))
+        };
+        let wrong = |error: reqwest::Error| error.to_string();
+        let http = client().read_timeout(Duration::from_secs(120)).build().map_err(wrong)?;
+        Ok(Self { http, chunks: client().build().map_err(wrong)? })
+    }
 }
 
 impl Api {
     pub(super) fn new(
-        http: Client,
+        clients: Clients,
         base: Url,
         credential: &str,
         origin: Option<&str>,
@@ -73,7 +84,7 @@ impl Api {
         })?;
         authorization.set_sensitive(true);
         let origin = origin.and_then(|origin| HeaderValue::from_str(origin).ok());
-        Ok(Self { http, base, authorization, origin })
+        Ok(Self { clients, base, authorization, origin })
     }
 
     /// The address of a resource below `/api/2.0/files`.
@@ -108,7 +119,10 @@ impl Api {
     }
 
     pub(super) fn request(&self, method: Method, url: Url) -> RequestBuilder {
-        let request = self.http.request(method, url);
+        self.identified(self.clients.http.request(method, url))
+    }
+
+    fn identified(&self, request: RequestBuilder) -> RequestBuilder {
         let request = request.header(AUTHORIZATION, self.authorization.clone());
         match &self.origin {
             Some(origin) => request.header(ORIGIN, origin.clone()),
@@ -174,7 +188,7 @@ impl Api {
         body: Body,
     ) -> Result<(StatusCode, Value), StorageError> {
         let request = self
-            .request(method, url)
+            .identified(self.clients.chunks.request(method, url))
             .header("content-type", content_type)
             .header("content-length", length)
             .timeout(CHUNK_PATIENCE)
@@ -285,7 +299,7 @@ mod tests {
     use super::*;
 
     fn api(base: &str) -> Api {
-        Api::new(client().unwrap(), base.parse().unwrap(), "sk-abc", None).unwrap()
+        Api::new(Clients::new().unwrap(), base.parse().unwrap(), "sk-abc", None).unwrap()
     }
 
     #[test]

@@ -165,6 +165,7 @@ async fn post(
         .chain(spool.read(start, length))
         .chain(stream::iter([Ok(Bytes::from(tail))]));
     let content_type = format!("multipart/form-data; boundary={boundary}");
+    spool.allow(length).await;
     api.send(Method::POST, url, content_type, all, Body::wrap_stream(body)).await
 }
 

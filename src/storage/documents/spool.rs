@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures::stream::{self, Stream};
 
 use super::super::StorageError;
+use crate::limits::Rate;
 
 /// What is read from the file at once.
 const PIECE: u64 = 256 << 10;
@@ -20,15 +21,16 @@ pub(super) struct Spool {
     reading: Arc<Reading>,
 }
 
-/// Tells how much was read, what is read again only once.
+/// How fast it may be sent; tells how much was read, what is read again only once.
 struct Reading {
+    rate: Rate,
     furthest: AtomicU64,
     told: Box<dyn Fn(u64) + Send + Sync>,
 }
 
 impl Reading {
-    fn new(told: impl Fn(u64) + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self { furthest: AtomicU64::new(0), told: Box::new(told) })
+    fn new(rate: Rate, told: impl Fn(u64) + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { rate, furthest: AtomicU64::new(0), told: Box::new(told) })
     }
 
     fn reached(&self, end: u64) {
@@ -48,12 +50,16 @@ impl Spool {
                 )
             })
         });
-        Ok(Self { file: Arc::new(made.await?), len: 0, reading: Reading::new(|_| ()) })
+        Ok(Self {
+            file: Arc::new(made.await?),
+            len: 0,
+            reading: Reading::new(Rate::default(), |_| ()),
+        })
     }
 
-    /// From now on `told` hears how many bytes were read.
-    pub(super) fn tell(&mut self, told: impl Fn(u64) + Send + Sync + 'static) {
-        self.reading = Reading::new(told);
+    /// From now on it is sent no faster than that, and `told` hears how many bytes were.
+    pub(super) fn tell(&mut self, rate: &Rate, told: impl Fn(u64) + Send + Sync + 'static) {
+        self.reading = Reading::new(rate.clone(), told);
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -69,6 +75,11 @@ impl Spool {
             })
         })
         .await
+    }
+
+    /// Waits until so many bytes may be sent: before a request, whose time is limited.
+    pub(super) async fn allow(&self, length: u64) {
+        self.reading.rate.take(usize::try_from(length).unwrap_or(usize::MAX)).await;
     }
 
     /// The bytes from `start`, `length` of them, in small pieces.

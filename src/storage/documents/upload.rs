@@ -9,6 +9,7 @@ use super::super::{Remains, StorageError};
 use super::Documents;
 use super::send::Session;
 use super::spool::Spool;
+use crate::limits::Rate;
 
 pub(in super::super) struct DocumentsUpload {
     documents: Arc<Documents>,
@@ -38,8 +39,12 @@ impl DocumentsUpload {
         self.spool.append(bytes).await
     }
 
-    pub(in super::super) fn tell(&mut self, told: impl Fn(u64) + Send + Sync + 'static) {
-        self.spool.tell(told);
+    pub(in super::super) fn tell(
+        &mut self,
+        rate: &Rate,
+        told: impl Fn(u64) + Send + Sync + 'static,
+    ) {
+        self.spool.tell(rate, told);
     }
 
     pub(in super::super) async fn complete(mut self) -> Result<String, StorageError> {

@@ -274,7 +274,9 @@ impl Storages {
         if !allowed {
             return Err(refused("bucket", bucket.url().as_str()));
         }
-        given
+        let mut given = given?;
+        modules::name_no_host(&mut given).map_err(|text| invalid(&format!("json {text}")))?;
+        Ok(given)
     }
 }
 
@@ -328,6 +330,33 @@ fn encryption(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn a_requests_key_names_no_host() {
+        let mut config = Config::default();
+        config.storage.allow_request_credentials = true;
+        config.storage.allow = vec!["gs://second".to_owned()];
+        let storages = Storages::new(&config).unwrap();
+        let module = modules::find("googlecloud").unwrap();
+        let Ok(Location::Bucket(bucket)) = location::parse(&"gs://second/".parse().unwrap()) else {
+            panic!("this is a bucket");
+        };
+        let given = |json: &str| {
+            let params = StorageParams::from([("json".to_owned(), json.to_owned())]);
+            let given = module.credentials(&params).unwrap();
+            storages.given_credentials(given, &bucket, &Options::default())
+        };
+        let options = given(
+            r#"{"private_key":"k","private_key_id":"i","client_email":"e","type":"service_account",
+                "gcs_base_url":"https://169.254.169.254","disable_oauth":true}"#,
+        );
+        let options = options.unwrap();
+        let key = options.get("service_account_key").unwrap();
+        assert!(key.contains("client_email"), "{key}");
+        assert!(!key.contains("169.254") && !key.contains("oauth"), "{key}");
+        assert!(given("no json").unwrap_err().is_bad_request());
+    }
 
     #[test]
     fn amazon_is_amazon_only() {

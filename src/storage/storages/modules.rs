@@ -156,18 +156,21 @@ pub(super) fn stored(
     let broken = |error: StorageError| StorageError::NotConfigured(error.to_string());
     let options = module.credentials(settings).ok_or_else(|| module.no_credentials())?;
     let mut options = options.map_err(broken)?;
-    if let Some(json) = options.0.get_mut("service_account_key") {
-        *json = plain_account(json).ok_or_else(|| {
-            StorageError::NotConfigured(
-                "DocSpace's setting json of googlecloud is no service account's key".to_owned(),
-            )
-        })?;
-    }
+    name_no_host(&mut options).map_err(|text| {
+        StorageError::NotConfigured(format!("DocSpace's setting json of googlecloud {text}"))
+    })?;
     Ok(options)
 }
 
-/// The key without what would lead its client to another host: anybody who may change DocSpace's settings
-/// has written it.
+/// Takes out of a service account's key what would lead its client to another host: anybody who may change DocSpace's
+/// settings, or make a request, has written it. Errors end a sentence that begins with what the key was in.
+pub(super) fn name_no_host(options: &mut Options) -> Result<(), &'static str> {
+    if let Some(json) = options.0.get_mut("service_account_key") {
+        *json = plain_account(json).ok_or("is no service account's key")?;
+    }
+    Ok(())
+}
+
 fn plain_account(json: &str) -> Option<String> {
     let serde_json::Value::Object(mut account) = serde_json::from_str(json).ok()? else {
         return None;

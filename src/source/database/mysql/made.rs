@@ -1,5 +1,5 @@
 //! When tables were made. TRUNCATE and many kinds of ALTER TABLE make a table anew; to a snapshot from before, the
-//! server refuses it only at first, and some seconds later shows the rows of now.
+//! server refuses it only at first, and some seconds later shows the rows of now. EXCHANGE PARTITION it never refuses.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use mysql_async::Error;
 use super::connect::Session;
 use super::render::identifier;
 use super::restore::literal;
+use super::scheme;
 use crate::source::database::Table;
 
 /// How often tables may be just made. A clock that is ahead would let us wait for ever.
@@ -21,29 +22,85 @@ pub(super) struct Made {
     times: HashMap<String, Option<String>>,
     /// Those that have rows in the snapshot: MariaDB's TRUNCATE keeps the time.
     filled: HashSet<String>,
+    /// InnoDB's numbers of tables and partitions, which an EXCHANGE PARTITION swaps and leaves the times as they are.
+    /// None: no table has partitions, or we may not read them.
+    numbers: Option<HashMap<String, u64>>,
+    /// Tables with partitions, where the numbers may not be read.
+    unwatched: Vec<String>,
 }
 
 /// Reads them, and waits for the end of a second in which one was made: it could be made anew in that same second.
 pub(super) async fn settled(session: &mut Session) -> Result<Made, Error> {
     let mut looks = 1;
     loop {
-        let rows: Vec<(String, Option<String>, bool)> = session
+        let rows: Vec<(String, Option<String>, bool, Option<String>)> = session
             .rows(
-                "SELECT TABLE_NAME, CAST(CREATE_TIME AS CHAR), COALESCE(CREATE_TIME >= NOW(), FALSE) \
+                "SELECT TABLE_NAME, CAST(CREATE_TIME AS CHAR), COALESCE(CREATE_TIME >= NOW(), FALSE), ENGINE \
                  FROM information_schema.TABLES \
                  WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE NOT IN ('VIEW', 'SEQUENCE')",
             )
             .await?;
-        if looks == LOOKS || !rows.iter().any(|(.., just)| *just) {
-            let times = rows.into_iter().map(|(name, time, _)| (name, time)).collect();
-            return Ok(Made { times, filled: HashSet::new() });
+        if looks == LOOKS || !rows.iter().any(|(_, _, just, _)| *just) {
+            let mut times = HashMap::new();
+            for (name, time, _, engine) in rows {
+                if !scheme::is_hollow(session, &name, engine.as_deref()).await? {
+                    times.insert(name, time);
+                }
+            }
+            let partitioned: Vec<String> = session
+                .rows(
+                    "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() \
+                     AND CREATE_OPTIONS LIKE '%partitioned%' ORDER BY 1",
+                )
+                .await?;
+            let numbers = match partitioned.is_empty() {
+                true => None,
+                false => numbers(session, None).await?,
+            };
+            let unwatched = if numbers.is_none() { partitioned } else { Vec::new() };
+            return Ok(Made { times, filled: HashSet::new(), numbers, unwatched });
         }
         looks += 1;
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
+/// The numbers of one table and its partitions, or of all tables of the session's schema, by their names in files.
+/// None: this user may not read them (for want of PROCESS), or the server does not tell.
+async fn numbers(
+    session: &mut Session,
+    table: Option<&str>,
+) -> Result<Option<HashMap<String, u64>>, Error> {
+    const SCHEMA: &str = "CAST(CONVERT(DATABASE() USING filename) AS BINARY)";
+    // In such names every other `#` and `/` is escaped.
+    let filter = match table {
+        None => format!("CAST(SUBSTRING_INDEX(NAME, '/', 1) AS BINARY) = {SCHEMA}"),
+        Some(table) => format!(
+            "CAST(SUBSTRING_INDEX(NAME, '#', 1) AS BINARY) \
+             = CONCAT({SCHEMA}, '/', CAST(CONVERT({} USING filename) AS BINARY))",
+            literal(table)
+        ),
+    };
+    // MariaDB, MySQL 8.
+    for view in ["INNODB_SYS_TABLES", "INNODB_TABLES"] {
+        let query = format!(
+            "SELECT CAST(NAME AS CHAR), TABLE_ID FROM information_schema.{view} WHERE {filter}"
+        );
+        match session.rows::<(String, u64)>(&query).await {
+            Ok(rows) => return Ok(Some(rows.into_iter().collect())),
+            Err(Error::Server(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
 impl Made {
+    /// Tables of which an EXCHANGE PARTITION would not be noticed.
+    pub fn unwatched(&self) -> &[String] {
+        &self.unwatched
+    }
+
     pub fn knows(&self, table: &str) -> bool {
         self.times.contains_key(table)
     }
@@ -73,6 +130,12 @@ impl Made {
     ) -> Result<bool, Error> {
         if rows == 0 && self.filled.contains(table) {
             return Ok(false);
+        }
+        if let (Some(before), true) = (&self.numbers, rows > 0) {
+            let now = numbers(session, Some(table)).await?.unwrap_or_default();
+            if now.iter().any(|(name, number)| before.get(name) != Some(number)) {
+                return Ok(false);
+            }
         }
         let query = format!(
             "SELECT CAST(CREATE_TIME AS CHAR) FROM information_schema.TABLES \

@@ -1,9 +1,12 @@
 //! Views, triggers, routines, events and sequences: read as the server has them, and made again.
 
+mod event;
 mod head;
 mod member;
 mod order;
 mod read;
+
+use std::borrow::Cow;
 
 use mysql_async::Error;
 use mysql_async::prelude::Queryable;
@@ -12,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::connect::Session;
 use super::render::identifier;
 
+pub(super) use event::events_run;
 pub(super) use head::{is_unqualified, unqualified};
 pub(super) use read::{Found, read};
 
@@ -116,7 +120,20 @@ mod digits {
 impl Object {
     /// Whether both have one name where only one of them can be.
     pub fn is_of_place(&self, other: &Self) -> bool {
-        self.kind == other.kind && self.name == other.name
+        self.kind == other.kind && self.place() == other.place()
+    }
+
+    /// The name, of routines and events as servers compare it.
+    pub fn place(&self) -> Cow<'_, str> {
+        match self.kind.is_routine() || self.kind == Kind::Event {
+            true => Cow::Owned(self.name.to_lowercase()),
+            false => Cow::Borrowed(&self.name),
+        }
+    }
+
+    /// Whether it names what lies in another schema than its own. (Of its own one it was freed when it was read.)
+    pub fn leads_out(&self) -> bool {
+        !head::schemas(&self.statement).is_empty()
     }
 
     /// For messages.
@@ -181,7 +198,7 @@ impl Object {
     }
 
     /// The settings that the statement is run under.
-    fn settings(&self) -> String {
+    pub fn settings(&self) -> String {
         let mut settings = format!(
             "SET sql_mode='{}', character_set_client={}, collation_connection={}",
             self.sql_mode, self.charset, self.collation
@@ -202,8 +219,11 @@ impl Object {
             }
         }
         session.run(&self.settings()).await?;
-        let result = session.begin()?.query_drop(statement).await;
-        let result = session.done(result);
+        let result = session.begin()?.query_drop(statement.as_slice()).await;
+        let mut result = session.done(result);
+        if self.kind == Kind::Event && result.is_ok() {
+            result = self.make_past(session, statement).await;
+        }
         session.run("SET NAMES utf8mb4").await?;
         session.run("SET SESSION time_zone='+00:00'").await?;
         if let Some(default) = before {

@@ -11,6 +11,7 @@ mod adjust;
 mod admin;
 mod bulk;
 mod digest;
+mod exempt;
 mod foreign;
 mod journal;
 mod live;
@@ -20,10 +21,13 @@ mod objects;
 mod place;
 mod plan;
 mod ready;
+mod refused;
 mod sequences;
+mod settings;
 mod staging;
 mod swap;
 mod triggers;
+mod verdict;
 
 use mysql_async::Error;
 

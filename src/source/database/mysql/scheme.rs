@@ -29,6 +29,8 @@ pub(super) struct Catalog {
     pub without_history: Vec<String>,
     /// Tables of engines that know no snapshot.
     pub unprotected: Vec<String>,
+    /// MERGE tables that are left out: see [`is_hollow`].
+    pub hollow: Vec<String>,
 }
 
 /// Reads the catalog of the session's database.
@@ -54,9 +56,13 @@ pub(super) async fn read(session: &mut Session) -> Result<Catalog, Error> {
             }
             _ => {}
         }
+        if is_hollow(session, &name, engine.as_deref()).await? {
+            catalog.hollow.push(name);
+            continue;
+        }
         let engine = engine.unwrap_or_default();
         // A MERGE table only shows the rows of others, which the dump has already.
-        let merge = engine.eq_ignore_ascii_case("MRG_MyISAM");
+        let merge = engine.eq_ignore_ascii_case(MERGE);
         let with_data = !(merge || docspace && is_ignored(&name));
         if with_data && !engines.iter().any(|known| known.eq_ignore_ascii_case(&engine)) {
             catalog.unprotected.push(name.clone());
@@ -73,6 +79,26 @@ pub(super) async fn read(session: &mut Session) -> Result<Catalog, Error> {
     }
     catalog.tables.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(catalog)
+}
+
+const MERGE: &str = "MRG_MyISAM";
+/// What the server says of a MERGE table that lacks tables which it shows.
+pub(super) const WRONG_MERGE: u16 = 1168;
+
+/// Whether it is a MERGE table that nobody can open, because a table that it shows is missing or of another form. The
+/// server tells nothing of it then, not even its definition or its engine.
+pub(super) async fn is_hollow(
+    session: &mut Session,
+    table: &str,
+    engine: Option<&str>,
+) -> Result<bool, Error> {
+    if engine.is_some_and(|engine| !engine.eq_ignore_ascii_case(MERGE)) {
+        return Ok(false);
+    }
+    match session.rows::<Row>(&format!("SHOW CREATE TABLE {}", identifier(table))).await {
+        Err(Error::Server(error)) => Ok(error.code == WRONG_MERGE),
+        other => other.map(|_| false),
+    }
 }
 
 fn has_history(catalog: &Catalog, table: &str) -> bool {
@@ -195,6 +221,12 @@ fn text_kind(charset: Option<String>) -> Kind {
 /// Stands before text that is not ASCII: a client takes it for what it is told, in many places for latin1.
 pub(super) const NAMES: &str = "SET NAMES utf8mb4;\n";
 
+/// What stands before and after a definition that is read by it: times of defaults and partitions are told in UTC.
+const UTC: [&str; 2] = ["SET time_zone='+00:00';\n", "SET time_zone=DEFAULT;\n"];
+
+/// The same for dates that are none, which servers refuse by default.
+const ANY_DATE: [&str; 2] = ["SET sql_mode='NO_AUTO_VALUE_ON_ZERO';\n", "SET sql_mode=DEFAULT;\n"];
+
 /// The statements that make an empty table, as DocSpace writes them.
 pub(super) async fn definition(
     session: &mut Session,
@@ -214,10 +246,17 @@ pub(super) async fn definition(
     };
     let only_definition = !table.with_data;
     let names = if create.is_ascii() { "" } else { NAMES };
-    Ok(match create.strip_prefix("CREATE TABLE ") {
+    let mut text = match create.strip_prefix("CREATE TABLE ") {
         Some(rest) if only_definition => format!("{names}CREATE TABLE IF NOT EXISTS {rest};\n"),
         _ => format!("{names}DROP TABLE IF EXISTS {quoted};\n{create};\n"),
-    })
+    };
+    let has_times = create.to_ascii_lowercase().contains("timestamp") && create.contains('\'');
+    for (depends, [before, after]) in [(has_times, UTC), (create.contains("-00"), ANY_DATE)] {
+        if depends {
+            text = format!("{before}{text}{after}");
+        }
+    }
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -11,7 +11,9 @@ use super::scheme::{self, Catalog};
 use super::{failed, lock, rows, table_failed, warnings};
 use crate::catalog::is_own_table;
 use crate::source::database::readers::{Lease, Readers};
-use crate::source::database::{DataSink, DatabaseError, ObjectText, ServerInfo, Snapshot, Table};
+use crate::source::database::{
+    DataSink, DatabaseError, ObjectText, ServerInfo, Snapshot, Table, warning,
+};
 
 /// Held metadata locks would let a portal's ALTER TABLE wait, and everybody behind it, until the dump ends:
 /// going back to a savepoint releases those of a table that was read.
@@ -123,7 +125,12 @@ async fn open_once(
     }
     let objects = objects::read(&mut sessions[0], schema).await.map_err(fail)?;
     sessions[0].run(RELEASE).await.map_err(fail)?;
-    let warnings = warnings::of(&mut sessions[0], &catalog, &objects).await.map_err(fail)?;
+    let mut warnings = warnings::of(&mut sessions[0], &catalog, &objects).await.map_err(fail)?;
+    warnings.extend(warning(
+        "without the right PROCESS it cannot be seen whether an EXCHANGE PARTITION during the backup moved rows between \
+         tables; tables with partitions",
+        made.unwatched(),
+    ));
     let changed = !objects.has_definitions_of(&before);
     let snapshot = MySqlSnapshot {
         name: name.to_owned(),

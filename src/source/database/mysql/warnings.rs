@@ -22,6 +22,11 @@ pub(super) async fn of(
 ) -> Result<Vec<String>, Error> {
     let mut warnings: Vec<String> = [
         ("not backed up, because the database's user may not read them", &objects.unreadable),
+        (
+            "not backed up, because tables whose rows they show are missing or differ, and the server tells nothing of \
+             them (they have no rows of their own): MERGE tables",
+            &catalog.hollow,
+        ),
         ("views that do not work, because they name what is not there", &objects.broken),
         (
             "not backed up: the history of system-versioned tables that is kept by transactions, or by a server before \

@@ -13,6 +13,9 @@ const USERS: &str = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' A
      AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass \
      AND d.objid = c.oid AND d.deptype = 'e')";
 
+/// A condition on `c`: a replica has none of its rows, and refuses to be asked for them.
+pub(super) const UNLOGGED: &str = "(c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery())";
+
 /// One table, as the snapshot has it.
 #[derive(Debug, Clone)]
 pub(super) struct Relation {
@@ -26,8 +29,13 @@ pub(super) struct Relation {
     pub bytes: u64,
     /// Guessed.
     pub rows: u64,
+    /// An unlogged one on a replica, which has no rows of it.
+    pub is_elsewhere: bool,
     /// Those that hold data of their own, in their order.
     pub columns: Vec<String>,
+    /// In SQL, the partitioned table that spreads its rows when they are loaded: the hash of an enum's value is another
+    /// where the enum was made anew, so a row may belong to another partition there.
+    pub spread_by: Option<String>,
 }
 
 impl Relation {
@@ -37,6 +45,11 @@ impl Relation {
 
     pub fn sql(&self) -> String {
         qualified(&self.schema, &self.name)
+    }
+
+    /// Where its rows are loaded.
+    pub fn loaded_by(&self) -> String {
+        self.spread_by.clone().unwrap_or_else(|| self.sql())
     }
 
     /// The columns in parentheses, or nothing when there are none.
@@ -53,11 +66,23 @@ impl Relation {
     pub fn table(&self) -> Table {
         Table {
             name: self.member(),
-            with_data: self.kind == 'r',
+            with_data: self.kind == 'r' && !self.is_elsewhere,
             estimated_bytes: if self.kind == 'r' { self.bytes } else { 0 },
         }
     }
 }
+
+/// The partitions below one by the hash of enums, or of what may hold some, each with the topmost table.
+const SPREAD: &str = "WITH RECURSIVE below AS (SELECT i.inhrelid AS oid FROM pg_catalog.pg_partitioned_table p \
+       JOIN pg_catalog.pg_inherits i ON i.inhparent = p.partrelid WHERE p.partstrat = 'h' AND EXISTS (SELECT 1 \
+         FROM pg_catalog.pg_opclass o WHERE o.oid = ANY (p.partclass) \
+         AND o.opcname IN ('enum_ops', 'array_ops', 'record_ops', 'range_ops', 'multirange_ops')) \
+     UNION SELECT i.inhrelid FROM below b JOIN pg_catalog.pg_inherits i ON i.inhparent = b.oid), \
+     up AS (SELECT oid, oid AS at FROM below UNION ALL SELECT u.oid, i.inhparent FROM up u \
+       JOIN pg_catalog.pg_inherits i ON i.inhrelid = u.at) \
+     SELECT u.oid::text, n.nspname::text, c.relname::text FROM up u JOIN pg_catalog.pg_class c ON c.oid = u.at \
+     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+     WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_inherits i WHERE i.inhrelid = u.at)";
 
 pub(super) fn text(row: &Texts, index: usize) -> String {
     row.get(index).cloned().flatten().unwrap_or_default()
@@ -90,7 +115,7 @@ pub(super) async fn relation(
 async fn read(session: &mut Session, which: &str) -> Result<Vec<Relation>, Error> {
     let query = format!(
         "SELECT c.oid::text, n.nspname::text, c.relname::text, c.relkind::text, c.relfilenode::text, \
-           COALESCE(pg_catalog.pg_table_size(c.oid), 0)::text, GREATEST(c.reltuples, 0)::bigint::text \
+           COALESCE(pg_catalog.pg_table_size(c.oid), 0)::text, GREATEST(c.reltuples, 0)::bigint::text, {UNLOGGED}::text \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relpersistence <> 't' AND {which} ORDER BY 2, 3"
     );
@@ -106,7 +131,9 @@ async fn read(session: &mut Session, which: &str) -> Result<Vec<Relation>, Error
             file: number(row, 4),
             bytes: number(row, 5),
             rows: number(row, 6),
+            is_elsewhere: text(row, 7) == "true",
             columns: Vec::new(),
+            spread_by: None,
         })
         .collect();
     let query = format!(
@@ -118,17 +145,34 @@ async fn read(session: &mut Session, which: &str) -> Result<Vec<Relation>, Error
     for row in session.rows(&query).await? {
         columns.entry(number(&row, 0)).or_default().push(text(&row, 1));
     }
+    let mut spread: BTreeMap<u64, String> = BTreeMap::new();
+    for row in session.rows(SPREAD).await? {
+        spread.insert(number(&row, 0), qualified(&text(&row, 1), &text(&row, 2)));
+    }
     for relation in &mut relations {
         relation.columns = columns.remove(&relation.oid).unwrap_or_default();
+        relation.spread_by = spread.remove(&relation.oid);
     }
     Ok(relations)
 }
 
-/// The number of a table's file now, whatever the transaction's snapshot says; None: it is gone.
-pub(super) async fn file_now(session: &mut Session, oid: u64) -> Result<Option<u64>, Error> {
-    let query = format!("SELECT COALESCE(pg_catalog.pg_relation_filenode({oid}), 0)::text");
-    let file: Option<u64> = session.value(&query).await?.and_then(|file| file.parse().ok());
-    Ok(file.filter(|file| *file > 0))
+/// Whether a table still has its file, and its name and those of its columns still mean it and them: the functions
+/// here tell what is now, the rows of the catalog what is in the transaction's snapshot.
+pub(super) async fn is_unchanged(
+    session: &mut Session,
+    relation: &Relation,
+) -> Result<bool, Error> {
+    let Relation { oid, file, .. } = relation;
+    let query = format!(
+        "SELECT (CASE WHEN pg_catalog.to_regclass({})::oid IS DISTINCT FROM '{oid}' \
+           OR pg_catalog.pg_relation_filenode('{oid}') IS DISTINCT FROM '{file}' THEN false \
+         ELSE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a \
+           WHERE a.attrelid = '{oid}' AND a.attnum > 0 AND NOT a.attisdropped AND a.attname IS DISTINCT FROM \
+           (pg_catalog.pg_identify_object_as_address('pg_catalog.pg_class'::regclass, '{oid}', a.attnum)).object_names[3]) \
+         END)::text",
+        literal(&relation.sql())
+    );
+    Ok(session.value(&query).await?.as_deref() == Some("true"))
 }
 
 /// A sentence for each kind of thing that is there and not carried.
@@ -140,6 +184,14 @@ pub(super) async fn warnings(session: &mut Session) -> Result<Vec<String>, Error
             format!(
                 "SELECT n.nspname || '.' || c.relname FROM pg_catalog.pg_class c \
                  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'f' AND {USERS} ORDER BY 1"
+            ),
+        ),
+        (
+            "the server is a replica, which has neither rows of unlogged tables nor values of unlogged sequences",
+            format!(
+                "SELECT n.nspname || '.' || c.relname FROM pg_catalog.pg_class c \
+                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE c.relkind IN ('r', 'S') AND {UNLOGGED} AND {USERS} ORDER BY 1"
             ),
         ),
         (
@@ -171,7 +223,9 @@ pub(super) async fn warnings(session: &mut Session) -> Result<Vec<String>, Error
         ),
         (
             "subscriptions are carried, but their state on the publisher is not",
-            "SELECT subname::text FROM pg_catalog.pg_stat_subscription ORDER BY 1".to_owned(),
+            "SELECT subname::text FROM pg_catalog.pg_subscription WHERE subdbid = (SELECT oid FROM pg_catalog.pg_database \
+             WHERE datname = current_database()) ORDER BY 1"
+                .to_owned(),
         ),
     ] {
         warnings.extend(warning(about, &session.column(&query).await?));

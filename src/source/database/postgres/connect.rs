@@ -11,14 +11,17 @@ use crate::source::database::readers::Reader;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How values are written, and that no setting of the user's or the database's changes it.
+/// How values are written, and that no setting of the user's or the database's changes it. (Not every server has the
+/// last ones.)
 const SETTINGS: &str = "SET DateStyle = ISO; SET IntervalStyle = postgres; SET extra_float_digits = 3; \
     SET bytea_output = hex; SET TimeZone = 'UTC'; SET standard_conforming_strings = on; \
-    SET synchronize_seqscans = off; SET row_security = off; SET xmloption = content; \
+    SET synchronize_seqscans = off; SET row_security = off; SET quote_all_identifiers = off; SET xmloption = content; \
     SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = 0; \
     SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; \
     SET check_function_bodies = off; SET client_min_messages = warning; \
-    SET lc_monetary = 'C'; SELECT pg_catalog.set_config('search_path', '', false)";
+    SET lc_monetary = 'C'; SELECT pg_catalog.set_config('search_path', '', false); \
+    SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings \
+    WHERE name IN ('transaction_timeout', 'idle_session_timeout')";
 
 /// One row of a small result, as text.
 pub(super) type Texts = Vec<Option<String>>;
@@ -63,6 +66,14 @@ impl Session {
     pub async fn run(&mut self, sql: &str) -> Result<(), Error> {
         let conn = self.begin()?;
         let result = conn.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await;
+        self.done(result).map(drop)
+    }
+
+    /// Runs one statement, and never a second one: the server itself refuses a text that has more.
+    pub async fn run_one(&mut self, sql: &str) -> Result<(), Error> {
+        let conn = self.begin()?;
+        let statement = sqlx::query(AssertSqlSafe(sql.to_owned())).persistent(false);
+        let result = conn.execute(statement).await;
         self.done(result).map(drop)
     }
 

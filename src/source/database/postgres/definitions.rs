@@ -35,7 +35,7 @@ pub(super) struct Definitions {
 enum Failure {
     /// What the tool said.
     Tool(String),
-    /// There is no definition of this table, any more.
+    /// There is no definition of this table or view, any more.
     Without(String),
 }
 
@@ -46,7 +46,22 @@ impl Failure {
             let (table, rest) = rest.split_once('"')?;
             rest.contains("does not exist").then(|| table.to_owned())
         });
-        gone.map_or(Self::Tool(message), Self::Without)
+        if let Some(table) = gone {
+            return Self::Without(table);
+        }
+        // What is no table has no lock, and is gone between two questions.
+        let vanished = ["could not open relation with OID ", "cache lookup failed for "];
+        if let Some(at) = vanished.iter().find_map(|text| message.find(text)) {
+            let what = message[at..].split(" pg_dump:").next().unwrap_or_default();
+            return Self::Without(what.trim().to_owned());
+        }
+        let full = ["too many connections", "too many clients", "connection slots"];
+        Self::Tool(match full.iter().any(|full| message.contains(full)) {
+            true => {
+                format!("{message}; it needs a connection beside the service's own: allow one more")
+            }
+            false => message,
+        })
     }
 }
 

@@ -1,5 +1,9 @@
 //! The text of `pg_dump`, cut into its items, and items as text again.
 
+mod lexer;
+
+pub(super) use lexer::{Kind, lex, skip, statements};
+
 /// One definition.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Item {
@@ -77,25 +81,50 @@ pub(super) fn parse(text: &str) -> Vec<Item> {
         let end = starts.get(index + 1).copied().unwrap_or(text.len());
         let Some(mut item) = item(&text[*start..end]) else { continue };
         let mut own = between.concat();
-        let mut sql = String::new();
-        for line in item.sql.split_inclusive('\n') {
-            let set = BETWEEN.iter().position(|(set, _)| line.starts_with(set));
-            match set {
+        let (sql, set) = without_settings(&item.sql);
+        for (which, line, at_start) in set {
+            match at_start {
                 // Ours, of this item alone.
-                Some(_) if sql.trim().is_empty() => own.push_str(line),
+                true => own.push_str(line),
                 // pg_dump's, from the next item on.
-                Some(which) if sql.trim_end().ends_with(';') => {
+                false => {
                     let default = line.trim_end().trim_end_matches(';').ends_with(BETWEEN[which].1);
                     between[which] =
                         if default { String::new() } else { line.trim_end().to_owned() + "\n" };
                 }
-                _ => sql.push_str(line),
             }
         }
         item.sql = own + trim_end(sql.trim());
         items.push(item);
     }
     items
+}
+
+/// A text without the lines that are settings; those with their places in [`BETWEEN`], and whether nothing stood before.
+fn without_settings(text: &str) -> (String, Vec<(usize, &str, bool)>) {
+    let (mut sql, mut found, mut at) = (String::new(), Vec::new(), 0);
+    while at < text.len() {
+        let begins = sql.trim_end();
+        let set = match text[..at].is_empty() || text[..at].ends_with('\n') {
+            true => BETWEEN.iter().position(|(set, _)| text[at..].starts_with(set)),
+            false => None,
+        };
+        // (Not what stands in a body or a string, for those are one token.)
+        let end = match set.filter(|_| begins.is_empty() || begins.ends_with(';')) {
+            Some(which) => {
+                let end = text[at..].find('\n').map_or(text.len(), |end| at + end + 1);
+                found.push((which, &text[at..end], begins.is_empty()));
+                end
+            }
+            None => {
+                let end = skip(text, at);
+                sql.push_str(&text[at..end]);
+                end
+            }
+        };
+        at = end;
+    }
+    (sql, found)
 }
 
 /// Takes away what follows the last definition.
@@ -172,82 +201,6 @@ fn headings(text: &str) -> Vec<usize> {
     found
 }
 
-/// The end of the token that begins at `at`: a string, a quoted name, a comment, or one character.
-pub(super) fn skip(text: &str, at: usize) -> usize {
-    let bytes = text.as_bytes();
-    let rest = &text[at..];
-    let until = |from: usize, end: &str| {
-        text.get(from..)
-            .and_then(|rest| rest.find(end))
-            .map_or(text.len(), |found| from + found + end.len())
-    };
-    match bytes[at] {
-        b'\'' => {
-            // E'…' and e'…' know backslashes; an E that ends a longer word is not one.
-            let escapes = at > 0
-                && matches!(bytes[at - 1], b'E' | b'e')
-                && (at < 2 || !is_word(bytes[at - 2]));
-            let mut at = at + 1;
-            while at < bytes.len() {
-                match bytes[at] {
-                    b'\\' if escapes => at += 2,
-                    b'\'' if bytes.get(at + 1) == Some(&b'\'') => at += 2,
-                    b'\'' => return at + 1,
-                    _ => at += 1,
-                }
-            }
-            text.len()
-        }
-        b'"' => {
-            let mut at = at + 1;
-            while at < bytes.len() {
-                match bytes[at] {
-                    b'"' if bytes.get(at + 1) == Some(&b'"') => at += 2,
-                    b'"' => return at + 1,
-                    _ => at += 1,
-                }
-            }
-            text.len()
-        }
-        b'-' if rest.starts_with("--") => until(at, "\n"),
-        b'/' if rest.starts_with("/*") => {
-            let (mut depth, mut at) = (1, at + 2);
-            while at < bytes.len() && depth > 0 {
-                match (&bytes[at], bytes.get(at + 1)) {
-                    (b'/', Some(b'*')) => (depth, at) = (depth + 1, at + 2),
-                    (b'*', Some(b'/')) => (depth, at) = (depth - 1, at + 2),
-                    _ => at += 1,
-                }
-            }
-            at.min(text.len())
-        }
-        b'$' if at == 0 || !is_word(bytes[at - 1]) => match dollar_tag(rest) {
-            Some(tag) => until(at + tag.len(), tag),
-            None => at + 1,
-        },
-        _ => {
-            let mut next = at + 1;
-            while !text.is_char_boundary(next) {
-                next += 1;
-            }
-            next
-        }
-    }
-}
-
-/// `$tag$` at the beginning of a text.
-fn dollar_tag(text: &str) -> Option<&str> {
-    let end = text[1..].find('$')? + 2;
-    let tag = &text[1..end - 1];
-    let good = tag.bytes().all(is_word) && !tag.starts_with(|c: char| c.is_ascii_digit());
-    good.then_some(&text[..end])
-}
-
-/// Whether a byte may stand in a name that is not quoted.
-pub(super) fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,7 +209,7 @@ mod tests {
         -- Data Pos: 0\n--\n\nCREATE SCHEMA \"a; b\";\n\n\nSET default_tablespace = fast;\n\n--\n\
         -- TOC entry 8 (class 1255 OID 9)\n-- Dependencies: 7 7\n-- Name: f(); Type: FUNCTION; Schema: public; Owner: me; Tablespace: x\n--\n\n\
         CREATE FUNCTION public.f() RETURNS text LANGUAGE sql AS $_$\n--\n-- Name: no; Type: TABLE; Schema: public; Owner: me\n--\n\
-        select 'SET default_tablespace = y;' || E'\\'--' $_$;\n\nSET default_tablespace = '';\n\n\
+        select 'SET default_tablespace = y;' || E'\\'--';\nSET default_tablespace = z;\n $_$;\n\nSET default_tablespace = '';\n\n\
         --\n-- Name: c; Type: COMMENT; Schema: -; Owner: \n--\n\nCOMMENT ON SCHEMA public IS 'it''s\n--\n-- Name: x';\n\n\
         -- Completed on 2020\n\n--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict abc\n";
 
@@ -271,7 +224,9 @@ mod tests {
         assert_eq!(items[1].needs, [7, 7]);
         assert_eq!(items[1].owner, "me");
         assert!(items[1].sql.starts_with("SET default_tablespace = fast;\nCREATE FUNCTION"));
-        assert!(items[1].sql.ends_with("E'\\'--' $_$;"), "{}", items[1].sql);
+        let end = "E'\\'--';\nSET default_tablespace = z;\n $_$;";
+        assert!(items[1].sql.ends_with(end), "{}", items[1].sql);
+        assert!(items[2].sql.starts_with("COMMENT"), "{}", items[2].sql);
         assert!(items[2].sql.ends_with("-- Name: x';"), "{:?}", items[2].sql);
     }
 

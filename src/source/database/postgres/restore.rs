@@ -6,10 +6,13 @@
 //! are beside the new ones under names of the attempt's, with a journal that was committed along with them.
 
 mod aside;
+mod belonging;
 mod bind;
 mod bound;
 mod build;
+mod clash;
 mod defaults;
+mod definitions;
 mod digest;
 mod extensions;
 mod guard;
@@ -19,8 +22,10 @@ mod large;
 mod live;
 mod load;
 mod lost;
+mod opclasses;
 mod staging;
 mod swap;
+mod warnings;
 
 use sqlx::Error;
 
@@ -31,6 +36,9 @@ pub(super) use judge::judge;
 pub(super) use live::{count, digest, live};
 pub(super) use staging::stage;
 pub(super) use swap::staged;
+
+/// A row breaks a foreign key.
+const BROKEN_KEY: &str = "23503";
 
 /// Why a step failed, before it is known which step it was.
 #[derive(Debug)]
@@ -57,11 +65,15 @@ impl Fault {
         }
     }
 
+    fn text(&self) -> String {
+        match self {
+            Self::Server(error) => super::describe(error),
+            Self::Text(text) => text.clone(),
+        }
+    }
+
     /// The same, with what it was about.
     fn at(self, what: &str) -> Self {
-        match self {
-            Self::Server(error) => Self::Text(format!("{what}: {}", super::describe(&error))),
-            Self::Text(text) => Self::Text(format!("{what}: {text}")),
-        }
+        Self::Text(format!("{what}: {}", self.text()))
     }
 }

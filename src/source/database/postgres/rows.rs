@@ -33,7 +33,7 @@ impl From<SinkClosed> for Failure {
 pub(super) fn head(relation: &Relation, encoding: &str) -> String {
     format!(
         "SET client_encoding = '{encoding}';\nCOPY {}{} FROM stdin;\n",
-        relation.sql(),
+        relation.loaded_by(),
         relation.column_list()
     )
 }

@@ -43,10 +43,8 @@ pub(super) async fn open(
     target: &Target,
     readers: usize,
 ) -> Result<PostgresSnapshot, DatabaseError> {
-    // A connection takes a tenth of a second, most of it waiting.
-    let (first, others) =
-        futures::join!(super::open(target), open_others(target, readers.clamp(1, 16) - 1));
-    let (mut first, server) = first?;
+    let (mut first, others) = open_all(target, readers.clamp(1, 16)).await?;
+    let server = super::server(target, &mut first).await?;
     let name = &target.name;
     let fail = |error| failed(name, "opening the snapshot", &error);
     let encoding = server.client_encoding();
@@ -79,7 +77,12 @@ pub(super) async fn open(
     let values = sequences::values(session).await.map_err(fail)?;
     let refresh = refresh(session).await.map_err(fail)?;
     let parts = Parts { relations: relations.clone(), values, refresh, encoding };
-    let definitions = Definitions::start(target, folder, exported, parts);
+    let definitions = Definitions::start(
+        &as_members(target, session).await.map_err(fail)?,
+        folder,
+        exported,
+        parts,
+    );
     let mut tables: Vec<Table> = relations.values().map(Relation::table).collect();
     let large = large::find(session).await.map_err(fail)?;
     tables.extend(large.table);
@@ -106,11 +109,46 @@ pub(super) async fn open(
     })
 }
 
-/// Opens further connections, as many of them as the server has room for.
-async fn open_others(target: &Target, wanted: usize) -> Vec<Session> {
-    let opening = (0..wanted).map(|_| Session::open(&target.options));
-    let opened = futures::future::join_all(opening).await.into_iter();
-    opened.filter_map(|opened| opened.inspect_err(without).ok()).collect()
+/// Where `pg_dump` is to read: it would write strings as the user's or the database's setting has them, and members say
+/// that they are in standard's. (A setting that needs no change is not sent: some poolers refuse any.)
+async fn as_members(target: &Target, session: &mut Session) -> Result<Target, Error> {
+    let query =
+        "SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'standard_conforming_strings'";
+    Ok(match session.value(query).await?.as_deref() {
+        Some("off") => target.set("standard_conforming_strings=on"),
+        _ => target.clone(),
+    })
+}
+
+/// Opens up to so many connections, as the server and the user's limit have room for, and leaves room for one more:
+/// `pg_dump` needs its own. All at once, because each takes a tenth of a second, most of it waiting.
+async fn open_all(
+    target: &Target,
+    wanted: usize,
+) -> Result<(Session, Vec<Session>), DatabaseError> {
+    let opening = (0..=wanted).map(|_| Session::open(&target.options));
+    let (mut opened, mut refused) = (Vec::new(), None);
+    for session in futures::future::join_all(opening).await {
+        match session {
+            Ok(session) => opened.push(session),
+            Err(error) => {
+                without(&error);
+                refused = Some(error);
+            }
+        }
+    }
+    if opened.len() > 1
+        && let Some(spare) = opened.pop()
+    {
+        spare.close().await;
+    }
+    match (opened.pop(), refused) {
+        (Some(first), _) => Ok((first, opened)),
+        (None, refused) => Err(refused.map_or_else(
+            || failed(&target.name, "opening the snapshot", &Error::PoolClosed),
+            |error| super::unreachable(target, &error),
+        )),
+    }
 }
 
 /// Lets a connection read the same snapshot.
@@ -166,7 +204,8 @@ impl PostgresSnapshot {
     }
 
     /// Rows under a lock, after a look whether they still are those of the snapshot: TRUNCATE and some kinds of
-    /// ALTER TABLE let a table look empty to snapshots from before.
+    /// ALTER TABLE let a table look empty to snapshots from before, and another may have its name by now. And after
+    /// another look, because a schema is renamed whatever is locked in it.
     async fn rows(
         &self,
         session: &mut Session,
@@ -178,12 +217,14 @@ impl PostgresSnapshot {
             Some(relation) => {
                 let lock = format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", relation.sql());
                 session.run(&lock).await.map_err(fail)?;
-                if catalog::file_now(session, relation.oid).await.map_err(fail)?
-                    != Some(relation.file)
-                {
+                if !catalog::is_unchanged(session, relation).await.map_err(fail)? {
                     return Err(self.changed(&table.name));
                 }
-                rows::dump(session, relation, self.encoding, sink).await
+                let rows = rows::dump(session, relation, self.encoding, sink).await;
+                if rows.is_ok() && !catalog::is_unchanged(session, relation).await.map_err(fail)? {
+                    return Err(self.changed(&table.name));
+                }
+                rows
             }
             None if table.name == LARGE_OBJECTS => large::dump(session, None, sink).await,
             None => return Err(self.changed(&table.name)),
@@ -224,7 +265,8 @@ impl Snapshot for PostgresSnapshot {
             name: name.to_owned(),
             sql: sql.as_bytes().to_vec(),
         };
-        Ok(vec![object("pre-data", &members.before), object("post-data", &members.after)])
+        let after = object(ObjectText::AFTER_TABLES, &members.after);
+        Ok(vec![object("pre-data", &members.before), after])
     }
 
     async fn scheme(&self, table: &Table) -> Result<String, DatabaseError> {

@@ -138,7 +138,27 @@ fn pipe(
         }
     }
     read.map_err(|error| failed("pg_restore", error))?;
-    String::from_utf8(text).map_err(|_| "the definitions are not UTF-8".to_owned())
+    String::from_utf8(text)
+        .map_err(|error| not_utf8(error.as_bytes(), error.utf8_error().valid_up_to()))
+}
+
+/// Says which definition is not UTF-8: one of a database that does not know its encoding.
+fn not_utf8(text: &[u8], at: usize) -> String {
+    const NAME: &[u8] = b"-- Name: ";
+    let heading = text[..at].windows(NAME.len()).rposition(|place| place == NAME);
+    let line = heading
+        .and_then(|heading| text[heading + NAME.len()..].split(|byte| *byte == b'\n').next());
+    let what = line.map_or_else(
+        || "a definition".to_owned(),
+        |line| {
+            let line = String::from_utf8_lossy(line);
+            format!("the definition of {}", line.split("; Schema: ").next().unwrap_or(&line))
+        },
+    );
+    format!(
+        "{what} has bytes that are not UTF-8, which a database of the encoding SQL_ASCII lets in: write it (its name, \
+         its comment, its texts) in UTF-8 to have it backed up"
+    )
 }
 
 fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
@@ -149,4 +169,16 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<St
         }
         String::from_utf8_lossy(&text).into_owned()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::not_utf8;
+
+    #[test]
+    fn a_definition_that_is_not_utf8_is_named() {
+        let text = b"--\n-- Name: a; Type: TABLE; Schema: x; Owner: y\n--\n-- Name: f\xfc; Type: TABLE; Schema: x; Owner: y\n";
+        let said = not_utf8(text, text.iter().position(|byte| *byte == 0xfc).unwrap());
+        assert!(said.starts_with("the definition of f\u{fffd}; Type: TABLE has"), "{said}");
+    }
 }

@@ -28,6 +28,8 @@ const KNOWN: &[&str] = &[
     "options",
 ];
 
+const OPTIONS: &str = "PGOPTIONS";
+
 /// Where a database is, and how to get there.
 #[derive(Clone)]
 pub(super) struct Target {
@@ -92,9 +94,19 @@ impl Target {
             .to_owned(),
         ));
         if let Some(given) = options.get_options() {
-            environment.push(("PGOPTIONS", given.to_owned()));
+            environment.push((OPTIONS, given.to_owned()));
         }
         Ok(Self { name: name.to_owned(), options, environment })
+    }
+
+    /// The same, in which PostgreSQL's own tools have one setting more.
+    pub fn set(&self, setting: &str) -> Self {
+        let given = self.environment.iter().find(|(name, _)| *name == OPTIONS);
+        let given = given.map(|(_, given)| format!("{given} ")).unwrap_or_default();
+        let mut changed = self.clone();
+        changed.environment.retain(|(name, _)| *name != OPTIONS);
+        changed.environment.push((OPTIONS, format!("{given}-c {setting}")));
+        changed
     }
 }
 

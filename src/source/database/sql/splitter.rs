@@ -8,15 +8,17 @@ use super::{Dialect, SqlError, beginning};
 /// How much is held at once, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::source::database) struct Limits {
-    /// The longest statement that is not cut, and the longest row; at most 2 GiB.
+    /// The longest statement that is not cut, and the longest value of a row; at most 2 GiB.
     pub statement: usize,
+    /// The longest row; at most 2 GiB.
+    pub row: usize,
     /// Rows come in statements of at most this size, unless one row alone is longer.
     pub chunk: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { statement: 1 << 30, chunk: 1 << 20 }
+        Self { statement: 1 << 30, row: 1 << 30, chunk: 1 << 20 }
     }
 }
 
@@ -99,8 +101,11 @@ const MAX_HEAD: usize = 1 << 16;
 impl Splitter {
     pub fn new(dialect: Dialect, limits: Limits) -> Self {
         // Offsets of values have 32 bits.
-        let limits =
-            Limits { statement: limits.statement.min(1 << 31), chunk: limits.chunk.min(1 << 30) };
+        let limits = Limits {
+            statement: limits.statement.min(1 << 31),
+            row: limits.row.min(1 << 31),
+            chunk: limits.chunk.min(1 << 30),
+        };
         Self {
             dialect,
             limits,
@@ -232,14 +237,24 @@ impl Splitter {
     /// More is needed; what is held must not be too much.
     fn held(&self) -> Result<Found, SqlError> {
         let complete = self.rows.last().map_or(0, |row| row.end as usize);
-        match self.text().len() - complete > self.limits.statement {
-            true => Err(self.too_long()),
-            false => Ok(Found::Nothing),
+        let length = self.text().len();
+        if self.state != State::InRow {
+            self.within(length - complete, self.limits.statement)?;
+            return Ok(Found::Nothing);
         }
+        // The value that is being read begins behind the one before it.
+        let before = self.values.get(self.row.first_value..).and_then(<[Value]>::last);
+        let value = before.map_or(self.row.start, |value| value.end as usize);
+        self.within(length - value, self.limits.statement)?;
+        self.within(length - self.row.start, self.limits.row)?;
+        Ok(Found::Nothing)
     }
 
-    fn too_long(&self) -> SqlError {
-        SqlError::TooLong { limit: self.limits.statement, start: self.beginning() }
+    fn within(&self, length: usize, limit: usize) -> Result<(), SqlError> {
+        match length > limit {
+            true => Err(SqlError::TooLong { limit, start: self.beginning() }),
+            false => Ok(()),
+        }
     }
 
     fn beginning(&self) -> String {
@@ -399,6 +414,7 @@ impl Splitter {
 
     fn end_value(&mut self) -> Result<(), SqlError> {
         let value = self.row.value.take().ok_or_else(|| self.bad_row("has an empty value"))?;
+        self.within((value.end - value.start) as usize, self.limits.statement)?;
         self.values.push(value);
         Ok(())
     }
@@ -408,9 +424,7 @@ impl Splitter {
         if self.head.columns.as_ref().is_some_and(|columns| columns.len() != values.len()) {
             return Err(self.bad_row("has not as many values as there are columns"));
         }
-        if end - self.row.start > self.limits.statement {
-            return Err(self.too_long());
-        }
+        self.within(end - self.row.start, self.limits.row)?;
         self.rows.push(Row { start: offset(self.row.start), end: offset(end), values });
         self.rows_in_statement += 1;
         self.state = State::AfterRow;

@@ -181,8 +181,14 @@ fn damaged_members_are_refused() {
 
 #[test]
 fn no_more_is_held_than_the_limit() {
-    let limits = Limits { statement: 1000, chunk: 500 };
-    for begin in ["SELECT '", "/* ", "REPLACE INTO t VALUES ('", "REPLACE INTO t VALUES (1),('"] {
+    let limits = Limits { statement: 1000, row: 3000, chunk: 500 };
+    for begin in [
+        "SELECT '",
+        "/* ",
+        "REPLACE INTO t VALUES ('",
+        "REPLACE INTO t VALUES (1),('",
+        "REPLACE INTO t VALUES (1,'",
+    ] {
         let mut splitter = Splitter::new(Dialect::MySql, limits);
         splitter.push(begin.as_bytes());
         let mut error = None;
@@ -194,6 +200,19 @@ fn no_more_is_held_than_the_limit() {
             }
         }
         assert!(matches!(error, Some(SqlError::TooLong { limit: 1000, .. })), "{begin}");
+    }
+
+    // A row of several long values is longer than any of them may be; but not of any number.
+    for (values, fits) in [(3, true), (4, false)] {
+        let mut splitter = Splitter::new(Dialect::MySql, limits);
+        let values = vec![format!("'{}'", "x".repeat(900)); values].join(",");
+        splitter.push(format!("REPLACE INTO t VALUES ({values});").as_bytes());
+        splitter.finish();
+        match splitter.next() {
+            Ok(Some(Chunk::Rows(rows))) => assert!(fits && rows.count() == 1),
+            Err(SqlError::TooLong { limit: 3000, .. }) => assert!(!fits),
+            other => panic!("{values}: {other:?}"),
+        }
     }
 }
 
@@ -361,6 +380,10 @@ fn sqlite_definitions_are_judged_too() {
             "CREATE UNIQUE INDEX \"i\" ON \"it's\" (lower(a)) WHERE b > 'edit'",
             SchemeStatement::Index,
         ),
+        (
+            "CREATE TABLE 'it''s' (a DEFAULT .5, b DEFAULT (hex(randomblob(16))), c DEFAULT (zeroblob(9999)))",
+            SchemeStatement::Create { name: 13..20 },
+        ),
         ("DELETE FROM sqlite_sequence WHERE name='it''s'", SchemeStatement::Sequence(None)),
         (
             "INSERT INTO sqlite_sequence(name,seq) VALUES('it''s',7)",
@@ -396,6 +419,10 @@ fn sqlite_definitions_are_judged_too() {
         "CREATE TABLE \"it's\" (a DEFAULT (load_extension('x')))",
         "CREATE TABLE \"it's\" (a CHECK (\"load_extension\" ('x')))",
         "CREATE TABLE \"it's\" (a DEFAULT (zeroblob(1e9)))",
+        "CREATE TABLE \"it's\" (a DEFAULT (randomblob(10000)))",
+        "CREATE TABLE \"it's\" (a DEFAULT (randomblob(99+1)))",
+        "CREATE TABLE \"it's\" (a DEFAULT (other.5))",
+        "CREATE TABLE \"it's\" (a AS (other .b))",
         "CREATE TABLE \"it's\" (a, CHECK (a IN (SELECT 1)))",
         "CREATE INDEX i ON \"it's\" (load_extension('x'))",
     ] {

@@ -5,7 +5,13 @@ use rusqlite::{Connection, OptionalExtension, Result};
 use super::objects::{self, Object};
 use super::order;
 use super::render::identifier;
-use crate::source::database::Table;
+use crate::source::database::{Table, warning};
+
+/// What the rowid is called, where no column is called so.
+const ROWID: [&str; 3] = ["rowid", "_rowid_", "oid"];
+
+/// More cannot be read by one statement.
+const MOST_COLUMNS: usize = 2000;
 
 /// A table and what is needed to read it.
 #[derive(Debug, Clone)]
@@ -20,6 +26,7 @@ pub(super) struct Catalog {
     pub tables: Vec<Table>,
     pub details: Vec<Details>,
     pub objects: Vec<Object>,
+    pub warnings: Vec<String>,
 }
 
 pub(super) fn read(db: &Connection) -> Result<Catalog> {
@@ -33,6 +40,7 @@ pub(super) fn read(db: &Connection) -> Result<Catalog> {
     let found = listing
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
         .collect::<Result<Vec<(String, bool, String, i64)>>>()?;
+    let (trial, mut unknown) = (Connection::open_in_memory()?, Vec::new());
     let size: i64 = db.query_row(
         "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
         [],
@@ -47,6 +55,8 @@ pub(super) fn read(db: &Connection) -> Result<Catalog> {
             scheme.insert_str(0, &numbers(db)?);
         }
         let indexes = indexes(db, &name)?;
+        let texts = [&sql].into_iter().chain(indexes.iter().map(|(sql, _)| sql));
+        unknown.extend(absent(&trial, texts).map(|what| format!("{name} ({what})")));
         indexes.iter().for_each(|(sql, _)| scheme.push_str(&format!("{sql}\n;\n")));
         let positions = indexes.iter().map(|(_, position)| *position);
         scheme.insert_str(0, &order::line([position].into_iter().chain(positions)));
@@ -57,7 +67,22 @@ pub(super) fn read(db: &Connection) -> Result<Catalog> {
         catalog.details.push(Details { columns, scheme });
     }
     catalog.objects = objects::read(db)?;
+    catalog.warnings.extend(warning(
+        "tables that need what only the portal's own program has, and that this service cannot restore",
+        &unknown,
+    ));
     Ok(catalog)
+}
+
+/// The collation or function, if any, for want of which a table with its indexes could not be made again.
+fn absent<'a>(trial: &Connection, texts: impl Iterator<Item = &'a String>) -> Option<String> {
+    let errors = texts.filter_map(|sql| trial.execute_batch(sql).err()).map(|e| e.to_string());
+    let absent = |error: &String| {
+        ["no such collation sequence: ", "no such function: "].iter().find_map(|what| {
+            Some(format!("{}{}", what.strip_prefix("no such ")?, error.split_once(what)?.1))
+        })
+    };
+    errors.into_iter().find_map(|error| absent(&error))
 }
 
 /// The columns of a table that can be written, quoted; first its rowid, unless it has none or a column is it.
@@ -82,9 +107,9 @@ pub(super) fn columns(
     // (A key INTEGER … DESC is no rowid, but then the rowid is only written once more.)
     let is_key = matches!(keys[..], [(_, _, kind, _)] if kind == "INTEGER")
         && has_no_key_index(db, schema, table)?;
-    if !without_rowid && !is_key {
+    if !without_rowid && !is_key && columns.len() < MOST_COLUMNS {
         let taken = |alias: &&&str| all.iter().any(|(name, ..)| name.eq_ignore_ascii_case(alias));
-        if let Some(alias) = ["rowid", "_rowid_", "oid"].iter().find(|alias| !taken(alias)) {
+        if let Some(alias) = ROWID.iter().find(|alias| !taken(alias)) {
             columns.insert(0, (*alias).to_owned());
         }
     }
@@ -145,12 +170,16 @@ fn sequence(db: &Connection, table: &str) -> Result<String> {
 fn estimate(db: &Connection, table: &str, columns: &[String], without_rowid: bool) -> Result<u64> {
     const SAMPLE: i64 = 100;
     let table = identifier(table);
-    let sizes: Vec<_> =
+    let mut sizes: Vec<_> =
         columns.iter().map(|c| format!("ifnull(length(CAST({c} AS BLOB)),4)+3")).collect();
+    // In pairs of pairs: a sum of many is deeper than SQLite allows.
+    while sizes.len() > 1 {
+        sizes = sizes.chunks(2).map(|pair| format!("({})", pair.join("+"))).collect();
+    }
     let (rows, bytes): (i64, i64) = db.query_row(
         &format!(
             "SELECT count(*), ifnull(sum(size),0) FROM (SELECT {} AS size FROM {table} LIMIT {SAMPLE})",
-            sizes.join("+")
+            sizes.concat()
         ),
         [],
         |row| Ok((row.get(0)?, row.get(1)?)),
@@ -158,10 +187,13 @@ fn estimate(db: &Connection, table: &str, columns: &[String], without_rowid: boo
     if rows < SAMPLE {
         return Ok(bytes.unsigned_abs());
     }
-    let all = match without_rowid {
-        true => format!("SELECT count(*) FROM {table}"),
-        false => format!("SELECT ifnull(max(rowid),0) FROM {table}"),
+    // (A column may have the name, and then is something else.)
+    let free = |alias: &&&str| !columns.iter().any(|c| c.eq_ignore_ascii_case(&identifier(alias)));
+    let rowid = ROWID.iter().find(free).filter(|_| !without_rowid);
+    let all = match rowid {
+        Some(rowid) => format!("SELECT max({rowid}) FROM {table}"),
+        None => format!("SELECT count(*) FROM {table}"),
     };
-    let all: i64 = db.query_row(&all, [], |row| row.get(0))?;
+    let all: i64 = db.query_row(&all, [], |row| row.get(0)).unwrap_or_default();
     Ok((bytes / rows).saturating_mul(all.max(rows)).unsigned_abs())
 }

@@ -123,7 +123,7 @@ impl Snapshot for SqliteSnapshot {
     }
 
     fn warnings(&self) -> &[String] {
-        &[]
+        &self.catalog.warnings
     }
 
     fn readers(&self) -> usize {

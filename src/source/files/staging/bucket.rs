@@ -2,18 +2,19 @@
 //! as a stream.
 
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
-use object_store::{Error, ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{Error, ObjectStoreExt, PutPayload};
 use twox_hash::XxHash3_128;
 
 use super::bucket_swap::BucketStaged;
 use super::keys::Keys;
 use super::paths::Paths;
-use super::upload::{self, failed};
+use super::upload::{self, Target};
 use super::{Replaced, sized};
 use crate::cloud::odd;
 use crate::source::files::store::{Bucket, real};
@@ -26,18 +27,51 @@ const JOURNAL_PART: usize = 1 << 20;
 pub struct BucketStaging {
     bucket: Arc<Bucket>,
     staged: BucketStaged,
-    untagged: Untagged,
+    warnings: Arc<Warnings>,
 }
 
-/// Objects that lose their tags because these could not be read.
+/// What is to be told.
 #[derive(Debug, Default)]
-struct Untagged(Mutex<(Option<String>, u64)>);
+pub struct Warnings {
+    /// Objects that lose their tags because these could not be read.
+    untagged: Noted,
+    /// Archives of ours that stay.
+    archives: Noted,
+}
 
-impl Untagged {
+/// The first of some, and how many they are.
+#[derive(Debug, Default)]
+struct Noted(Mutex<(Option<String>, u64)>);
+
+impl Noted {
     fn add(&self, path: &str) {
         let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         noted.0.get_or_insert_with(|| path.to_owned());
         noted.1 += 1;
+    }
+
+    fn told(&self, sentence: impl Fn(&str, u64) -> String) -> Option<String> {
+        let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(first), count) = &*noted else { return None };
+        Some(sentence(first, *count))
+    }
+}
+
+impl Warnings {
+    pub fn sentences(&self) -> Vec<String> {
+        let untagged = self.untagged.told(|first, count| {
+            format!(
+                "{count} objects come back without their tags, which could not be read \
+                 ({first:?} and the like): is the right to read tags missing?"
+            )
+        });
+        let archives = self.archives.told(|first, count| {
+            format!(
+                "{count} archives of this program lie in what is restored and stay ({first:?} \
+                 and the like): is a storage's endpoint spelled as the filesystem's is?"
+            )
+        });
+        untagged.into_iter().chain(archives).collect()
     }
 }
 
@@ -45,17 +79,11 @@ impl BucketStaging {
     pub async fn create(bucket: Arc<Bucket>, attempt: &AttemptId) -> Result<Self, FilesError> {
         let staged = BucketStaged::new(Arc::clone(&bucket), attempt);
         staged.undo().await?;
-        Ok(Self { bucket, staged, untagged: Untagged::default() })
+        Ok(Self { bucket, staged, warnings: Arc::default() })
     }
 
-    /// A sentence for the warnings, if objects lose their tags.
-    pub fn warning(&self) -> Option<String> {
-        let noted = self.untagged.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (Some(first), count) = &*noted else { return None };
-        Some(format!(
-            "{count} objects come back without their tags, which could not be read ({first:?} and \
-             the like): is the right to read tags missing?"
-        ))
+    pub fn warnings(&self) -> Arc<Warnings> {
+        Arc::clone(&self.warnings)
     }
 
     pub async fn put(&self, file: &FileMeta, content: Content) -> Result<(), FilesError> {
@@ -66,14 +94,19 @@ impl BucketStaging {
             return Ok(());
         }
         check_odd(&file.path)?;
-        let key = self.staged.keys.staged(&file.path)?;
-        let store = self.bucket.store();
+        let (bucket, keys) = (&*self.bucket, &self.staged.keys);
+        let key = keys.staged(&file.path)?;
         // Archives hold contents alone: what else is known of an object is taken from the one that is replaced.
-        let known = upload::known(store, &self.staged.keys.live(&file.path)?).await?;
+        let known = upload::known(bucket, &keys.live(&file.path)?).await?;
         if known.has_hidden_tags {
-            self.untagged.add(&file.path);
+            self.warnings.untagged.add(&file.path);
         }
-        upload::write(store, &key, &file.path, file.size, content, known).await
+        let target = Target { bucket, keys, key: &key, path: &file.path };
+        upload::write(target, file.size, content, known).await?;
+        match keys.name(&file.path)? {
+            Some(name) => put(bucket, &name, file.path.clone().into()).await,
+            None => Ok(()),
+        }
     }
 
     pub async fn ready(self, replaced: Replaced) -> Result<BucketStaged, FilesError> {
@@ -83,19 +116,27 @@ impl BucketStaging {
         };
         kept.push(STAGING_FOLDER.to_owned());
         let kept = Paths::new(kept);
-        let store = self.bucket.store();
-        let mut journal = JournalWriter::new(store, &self.staged.keys);
+        let (bucket, keys) = (&*self.bucket, &self.staged.keys);
+        let mut journal = JournalWriter::new(bucket, keys);
         // By hash, so that millions of names fit into memory.
         let mut staged = HashSet::new();
-        let new = self.staged.keys.all_staged();
-        let mut found = store.list(Some(&new));
-        while let Some(object) = found.next().await {
-            let object = object.map_err(|error| failed(STAGING_FOLDER, error))?;
-            let Some(path) = object.location.as_ref().strip_prefix(new.as_ref()) else { continue };
-            let path = path.trim_start_matches('/');
+        let (new, names) = (keys.all_staged(), keys.all_names());
+        let unreadable = |error| bucket.unreadable(STAGING_FOLDER, &error);
+        let short = bucket.store().list(Some(&new)).map_ok(|object| {
+            let path = object.location.as_ref().strip_prefix(new.as_ref()).unwrap_or_default();
+            path.trim_start_matches('/').to_owned()
+        });
+        let short = short.map_err(unreadable);
+        let long = bucket.store().list(Some(&names)).map_err(unreadable);
+        let long = long.and_then(async |object| {
+            let path = get(bucket, &object.location).await?.ok_or_else(damaged)?;
+            String::from_utf8(path.into()).map_err(|_| damaged())
+        });
+        let mut all = pin!(short.chain(long));
+        while let Some(path) = all.try_next().await? {
             staged.insert(XxHash3_128::oneshot(path.as_bytes()));
-            if !kept.hold(real(path).as_bytes()) {
-                journal.add(&Record { path: path.to_owned(), staged: true }).await?;
+            if !kept.hold(real(&path).as_bytes()) {
+                journal.add(&Record { path, staged: true }).await?;
             }
         }
         for folder in folders.outermost() {
@@ -108,6 +149,11 @@ impl BucketStaging {
                     && !kept.hold(real(&file.path).as_bytes())
                     && !staged.contains(&XxHash3_128::oneshot(file.path.as_bytes()))
                 {
+                    // Nobody can be sure that no storage lies here under another name of the server.
+                    if bucket.is_archive(&file.path).await? {
+                        self.warnings.archives.add(&file.path);
+                        continue;
+                    }
                     journal.add(&Record { path: file.path, staged: false }).await?;
                 }
             }
@@ -134,8 +180,8 @@ pub async fn check_writable(bucket: &Bucket) -> Result<(), FilesError> {
     let path = format!("{STAGING_FOLDER}/check-{}", uuid::Uuid::new_v4().simple());
     let key = bucket.full(&path)?;
     let put = bucket.store().put(&key, PutPayload::default()).await;
-    put.map_err(|error| failed(&path, error))?;
-    upload::delete(bucket.store(), &key).await
+    put.map_err(|error| bucket.unwritable(&path, &error))?;
+    upload::delete(bucket, &key).await
 }
 
 /// What happens to one object.
@@ -147,15 +193,15 @@ pub struct Record {
 }
 
 struct JournalWriter<'a> {
-    store: &'a dyn ObjectStore,
+    bucket: &'a Bucket,
     keys: &'a Keys,
     lines: String,
     parts: u64,
 }
 
 impl<'a> JournalWriter<'a> {
-    fn new(store: &'a dyn ObjectStore, keys: &'a Keys) -> Self {
-        Self { store, keys, lines: String::new(), parts: 0 }
+    fn new(bucket: &'a Bucket, keys: &'a Keys) -> Self {
+        Self { bucket, keys, lines: String::new(), parts: 0 }
     }
 
     /// Paths of objects hold no line breaks: the client refuses them.
@@ -168,34 +214,31 @@ impl<'a> JournalWriter<'a> {
 
     async fn flush(&mut self) -> Result<(), FilesError> {
         let lines = Bytes::from(std::mem::take(&mut self.lines));
-        put(self.store, &self.keys.journal(self.parts), lines).await?;
+        put(self.bucket, &self.keys.journal(self.parts), lines).await?;
         self.parts += 1;
         Ok(())
     }
 
     async fn finish(mut self) -> Result<(), FilesError> {
         self.flush().await?;
-        put(self.store, &self.keys.ready(), self.parts.to_string().into()).await
+        put(self.bucket, &self.keys.ready(), self.parts.to_string().into()).await
     }
 }
 
 /// How many objects the journal has; None when there is none.
-pub async fn journal_parts(
-    store: &dyn ObjectStore,
-    keys: &Keys,
-) -> Result<Option<u64>, FilesError> {
-    let Some(text) = get(store, &keys.ready()).await? else { return Ok(None) };
+pub async fn journal_parts(bucket: &Bucket, keys: &Keys) -> Result<Option<u64>, FilesError> {
+    let Some(text) = get(bucket, &keys.ready()).await? else { return Ok(None) };
     let parts = str::from_utf8(&text).ok().and_then(|text| text.parse().ok());
     parts.map(Some).ok_or_else(damaged)
 }
 
 pub fn journal<'a>(
-    store: &'a dyn ObjectStore,
+    bucket: &'a Bucket,
     keys: &'a Keys,
     parts: u64,
 ) -> impl Stream<Item = Result<Record, FilesError>> + Send + 'a {
     let lines = stream::iter(0..parts).then(move |number| async move {
-        let part = get(store, &keys.journal(number)).await?.ok_or_else(damaged)?;
+        let part = get(bucket, &keys.journal(number)).await?.ok_or_else(damaged)?;
         let text = String::from_utf8(part.into()).map_err(|_| damaged())?;
         let records: Vec<_> = text.lines().map(|line| parse(line).ok_or_else(damaged)).collect();
         Ok::<_, FilesError>(stream::iter(records))
@@ -220,17 +263,17 @@ fn damaged() -> FilesError {
     }
 }
 
-pub async fn put(store: &dyn ObjectStore, key: &Path, content: Bytes) -> Result<(), FilesError> {
-    let put = store.put(key, content.into()).await;
-    put.map(drop).map_err(|error| failed(key.as_ref(), error))
+pub async fn put(bucket: &Bucket, key: &Path, content: Bytes) -> Result<(), FilesError> {
+    let put = bucket.store().put(key, content.into()).await;
+    put.map(drop).map_err(|error| bucket.unwritable(key.as_ref(), &error))
 }
 
 /// A small object; None when it is not there.
-pub async fn get(store: &dyn ObjectStore, key: &Path) -> Result<Option<Bytes>, FilesError> {
-    let read = async { store.get(key).await?.bytes().await };
+pub async fn get(bucket: &Bucket, key: &Path) -> Result<Option<Bytes>, FilesError> {
+    let read = async { bucket.store().get(key).await?.bytes().await };
     match read.await {
         Ok(content) => Ok(Some(content)),
         Err(Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(failed(key.as_ref(), error)),
+        Err(error) => Err(bucket.unreadable(key.as_ref(), &error)),
     }
 }

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use object_store::{Error, ObjectStore};
+use object_store::Error;
+use object_store::path::Path;
 
 use super::bucket::{Record, get, journal, journal_parts, put};
 use super::keys::Keys;
-use super::upload::{self, MAX_COPY, failed};
+use super::upload::{self, MAX_COPY, Target};
 use crate::source::files::FilesError;
 use crate::source::files::store::Bucket;
 use crate::source::restore::{AttemptId, RestoreError, Staged};
@@ -32,29 +33,31 @@ impl BucketStaged {
         Self { bucket, keys, max_copy: MAX_COPY }
     }
 
-    fn store(&self) -> &dyn ObjectStore {
-        self.bucket.store()
+    /// Copies what is at one key to another; false when there is nothing.
+    async fn copy(&self, from: &Path, to: &Path, path: &str) -> Result<bool, FilesError> {
+        let target = Target { bucket: &self.bucket, keys: &self.keys, key: to, path };
+        upload::copy(target, from, self.max_copy).await
     }
 
     async fn swap_in(&self) -> Result<(), FilesError> {
-        let Some(parts) = journal_parts(self.store(), &self.keys).await? else { return Ok(()) };
-        if get(self.store(), &self.keys.swapped()).await?.is_some() {
+        let Some(parts) = journal_parts(&self.bucket, &self.keys).await? else { return Ok(()) };
+        if get(&self.bucket, &self.keys.swapped()).await?.is_some() {
             return Ok(());
         }
-        if get(self.store(), &self.keys.kept()).await?.is_none() {
+        if get(&self.bucket, &self.keys.kept()).await?.is_none() {
             self.each(parts, |record| self.keep(record)).await?;
-            put(self.store(), &self.keys.kept(), Bytes::new()).await?;
+            put(&self.bucket, &self.keys.kept(), Bytes::new()).await?;
         }
         self.each(parts, |record| self.change(record)).await?;
-        put(self.store(), &self.keys.swapped(), Bytes::new()).await
+        put(&self.bucket, &self.keys.swapped(), Bytes::new()).await
     }
 
     /// What [`Staged::roll_back`] does.
     pub async fn undo(&self) -> Result<(), FilesError> {
-        if let Some(parts) = journal_parts(self.store(), &self.keys).await?
-            && get(self.store(), &self.keys.kept()).await?.is_some()
+        if let Some(parts) = journal_parts(&self.bucket, &self.keys).await?
+            && get(&self.bucket, &self.keys.kept()).await?.is_some()
         {
-            upload::delete(self.store(), &self.keys.swapped()).await?;
+            upload::delete(&self.bucket, &self.keys.swapped()).await?;
             self.each(parts, |record| self.put_back(record)).await?;
         }
         self.drop_all().await
@@ -65,21 +68,21 @@ impl BucketStaged {
         parts: u64,
         work: impl FnMut(Record) -> F,
     ) -> Result<(), FilesError> {
-        journal(self.store(), &self.keys, parts).try_for_each_concurrent(CONCURRENT, work).await
+        journal(&self.bucket, &self.keys, parts).try_for_each_concurrent(CONCURRENT, work).await
     }
 
     async fn keep(&self, record: Record) -> Result<(), FilesError> {
         let (live, old) = (self.keys.live(&record.path)?, self.keys.old(&record.path)?);
-        upload::copy(self.store(), &live, &old, self.max_copy).await.map(drop)
+        self.copy(&live, &old, &record.path).await.map(drop)
     }
 
     async fn change(&self, record: Record) -> Result<(), FilesError> {
         let live = self.keys.live(&record.path)?;
         if !record.staged {
-            return self.remove(&record.path).await;
+            return self.bucket.delete(&record.path).await;
         }
         let new = self.keys.staged(&record.path)?;
-        match upload::copy(self.store(), &new, &live, self.max_copy).await? {
+        match self.copy(&new, &live, &record.path).await? {
             true => Ok(()),
             false => Err(FilesError::NotFound { path: new.to_string() }),
         }
@@ -87,29 +90,29 @@ impl BucketStaged {
 
     async fn put_back(&self, record: Record) -> Result<(), FilesError> {
         let (live, old) = (self.keys.live(&record.path)?, self.keys.old(&record.path)?);
-        let was_there = upload::copy(self.store(), &old, &live, self.max_copy).await?;
+        let was_there = self.copy(&old, &live, &record.path).await?;
         // What was not there before and is not ours came later.
         if !was_there && record.staged {
-            self.remove(&record.path).await?;
+            self.bucket.delete(&record.path).await?;
         }
         Ok(())
-    }
-
-    async fn remove(&self, path: &str) -> Result<(), FilesError> {
-        self.bucket.delete(path).await.map_err(|error| failed(path, error))
     }
 
     /// Without its journal, what is staged or kept means nothing more: that goes first.
     async fn drop_all(&self) -> Result<(), FilesError> {
         for marker in [self.keys.ready(), self.keys.kept(), self.keys.swapped()] {
-            upload::delete(self.store(), &marker).await?;
+            upload::delete(&self.bucket, &marker).await?;
         }
-        let all = self.store().list(Some(self.keys.attempt())).map_ok(|object| object.location);
-        let mut deleted = self.store().delete_stream(all.boxed());
+        upload::abort_all(&self.bucket, &self.keys).await?;
+        let store = self.bucket.store();
+        let all = store.list(Some(self.keys.attempt())).map_ok(|object| object.location);
+        let mut deleted = store.delete_stream(all.boxed());
         while let Some(result) = deleted.next().await {
             match result {
                 Ok(_) | Err(Error::NotFound { .. }) => {}
-                Err(error) => return Err(failed(self.keys.attempt().as_ref(), error)),
+                Err(error) => {
+                    return Err(self.bucket.unwritable(self.keys.attempt().as_ref(), &error));
+                }
             }
         }
         Ok(())

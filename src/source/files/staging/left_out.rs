@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use super::paths::{self, Paths};
 use super::place::failed;
 use crate::source::files::local::LocalFolder;
+use crate::source::files::mounts::Mount;
 use crate::source::files::names::Names;
 use crate::source::files::{FilesError, beneath, text};
 
@@ -123,50 +124,15 @@ pub fn mounts(folder: &LocalFolder) -> Paths {
     else {
         return Paths::default();
     };
-    let mut root = root.as_os_str().as_bytes().to_vec();
-    if root != b"/" {
-        root.push(b'/');
-    }
-    let points = table.split(|byte| *byte == b'\n').filter_map(|line| {
-        let point = unescaped(line.split(|byte| *byte == b' ').nth(4)?);
-        Some(point.strip_prefix(root.as_slice())?.to_vec()).filter(|path| !path.is_empty())
+    let points = Mount::all(&table).into_iter().filter_map(|mount| {
+        let below = mount.point.strip_prefix(&root).ok()?.as_os_str().as_bytes().to_vec();
+        Some(below).filter(|path| !path.is_empty())
     });
     Paths::new(points)
-}
-
-/// Spaces, tabs, line breaks and backslashes stand there in octal.
-fn unescaped(text: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((byte, after)) = rest.split_first() {
-        let digits =
-            after.get(..3).filter(|digits| digits.iter().all(|d| (b'0'..=b'7').contains(d)));
-        match (byte, digits) {
-            (b'\\', Some(digits)) => {
-                let value =
-                    digits.iter().fold(0u32, |value, digit| value * 8 + u32::from(digit - b'0'));
-                plain.push(value as u8);
-                rest = &after[3..];
-            }
-            _ => {
-                plain.push(*byte);
-                rest = after;
-            }
-        }
-    }
-    plain
 }
 
 /// Whether a link leads to a folder, wherever that is.
 pub fn leads_to_folder(at: BorrowedFd<'_>, name: &OsStr) -> bool {
     let followed = rustix::fs::statat(at, name, rustix::fs::AtFlags::empty());
     followed.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn escaped_mount_points_are_read() {
-        assert_eq!(super::unescaped(b"/a\\040b\\134c\\"), b"/a b\\c\\");
-    }
 }

@@ -19,6 +19,9 @@ use url::Url;
 use super::*;
 use crate::config::Options;
 use crate::source::files::local::LocalFolder;
+use crate::source::files::store::Bucket;
+use keys::Keys;
+use upload::Target;
 
 /// Path below the root → kind, permissions, time, content or target.
 type Tree = BTreeMap<Vec<u8>, (u32, (i64, i64), Vec<u8>)>;
@@ -332,13 +335,18 @@ async fn objects_too_large_to_be_copied_are_written_anew() {
     let store = Arc::new(InMemory::new());
     let large: Vec<u8> = (0..12 << 20).map(|at: u32| (at / 7) as u8).collect();
     store.put(&"p/large".into(), PutPayload::from(large.clone())).await.unwrap();
-    let refusing = faulty::NoCopies(Arc::clone(&store));
-    let (from, to) = ("p/large".into(), "p/copy".into());
-    assert!(upload::copy(&refusing, &from, &to, 6 << 20).await.unwrap());
+    let refusing = Arc::new(faulty::NoCopies(Arc::clone(&store)));
+    let url = Url::parse("s3://bucket/p").unwrap();
+    let bucket = Bucket::new(refusing, &url, &Options::default()).unwrap();
+    let keys = Keys::new(bucket.prefix(), &attempt());
+    let to = "p/copy".into();
+    let target = Target { bucket: &bucket, keys: &keys, key: &to, path: "copy" };
+    let copy = async |from: &str, most| upload::copy(target, &from.into(), most).await;
+    assert!(copy("p/large", 6 << 20).await.unwrap());
     let copied = store.get(&to).await.unwrap().bytes().await.unwrap();
     assert!(copied == large);
-    assert!(!upload::copy(&refusing, &"p/nothing".into(), &to, 6 << 20).await.unwrap());
-    let error = upload::copy(&refusing, &from, &to, 12 << 20).await.unwrap_err();
+    assert!(!copy("p/nothing", 6 << 20).await.unwrap());
+    let error = copy("p/large", 12 << 20).await.unwrap_err();
     assert!(error.to_string().contains("no copies"), "{error}");
 }
 

@@ -43,35 +43,76 @@ fn name(text: &[u8], at: usize) -> Option<usize> {
 /// Takes a schema's name away from before the names of what lies in it. Strings stay as they are. Servers write it
 /// into some views and defaults, and nobody could load these elsewhere.
 pub(in super::super) fn unqualified(text: &[u8], schema: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
     let quoted = super::identifier(schema);
+    let mut out = Vec::with_capacity(text.len());
+    let mut at = 0;
+    for range in schemas(text).into_iter().filter(|range| text[range.clone()] == *quoted.as_bytes())
+    {
+        out.extend_from_slice(&text[at..range.start]);
+        at = range.end + 1;
+    }
+    out.extend_from_slice(&text[at..]);
+    out
+}
+
+/// Where the quoted names of schemas stand in a statement as servers write it. Of two names the first may as well be
+/// a table's or its alias's: it is a schema's before a function's parenthesis, and where tables and sequences stand.
+pub(super) fn schemas(text: &[u8]) -> Vec<Range<usize>> {
+    const BEFORE: [&str; 7] =
+        ["from", "join", "straight_join", "view", "nextval", "lastval", "setval"];
+    let mut found = Vec::new();
+    // The word before, with nothing but parentheses between.
+    let mut word: &[u8] = b"";
+    // Of each parenthesis that is open, whether it has a SELECT: there is also `extract(year from …)`.
+    let mut selects = vec![false];
     let mut at = 0;
     while let Some(byte) = text.get(at) {
+        let start = at;
+        at += 1;
         match byte {
             b'`' => {
-                let end = name(text, at).unwrap_or(text.len());
-                let is_schema = &text[at..end] == quoted.as_bytes()
-                    && text.get(end) == Some(&b'.')
-                    && out.last() != Some(&b'.');
-                if is_schema {
-                    at = end + 1;
-                    continue;
+                let first = name(text, start).unwrap_or(text.len());
+                let (mut end, mut parts) = (first, 1);
+                while text[end..].starts_with(b".`") {
+                    end = name(text, end + 1).unwrap_or(text.len());
+                    parts += 1;
                 }
-                out.extend_from_slice(&text[at..end]);
+                let is_place = text.get(end) == Some(&b'(')
+                    || BEFORE.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()));
+                if parts > 2 || parts == 2 && is_place {
+                    found.push(start..first);
+                }
                 at = end;
+                word = b"";
             }
             b'\'' | b'"' => {
-                let end = string(text, at);
-                out.extend_from_slice(&text[at..end]);
-                at = end;
+                at = string(text, start);
+                word = b"";
             }
-            _ => {
-                out.push(*byte);
-                at += 1;
+            b'(' => selects.push(false),
+            b')' => {
+                selects.pop();
+                word = b"";
             }
+            byte if is_of_word(*byte) => {
+                let rest = text[at..].iter().position(|byte| !is_of_word(*byte));
+                at = rest.map_or(text.len(), |length| at + length);
+                word = &text[start..at];
+                match selects.last_mut() {
+                    Some(select) if word.eq_ignore_ascii_case(b"select") => *select = true,
+                    Some(false) if word.eq_ignore_ascii_case(b"from") => word = b"",
+                    _ => {}
+                }
+            }
+            byte if byte.is_ascii_whitespace() => {}
+            _ => word = b"",
         }
     }
-    out
+    found
+}
+
+fn is_of_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
 /// The quoted names in a text, with their quotes; what stands in strings is none.
@@ -151,12 +192,14 @@ pub(super) fn trigger(statement: Vec<u8>, schema: &str) -> Vec<u8> {
     let body = statement.windows(9).position(|part| part.eq_ignore_ascii_case(b"FOR EACH "));
     let Some(body) = body else { return statement };
     let (head, rest) = statement.split_at(body);
-    let mut changed = unqualified(head, schema);
-    for bare in [format!(" {schema}."), format!("\n{schema}.")] {
+    let mut changed = head.to_vec();
+    // (No column stands there: any such name is a schema's.)
+    let quoted = (format!("{}.", super::identifier(schema)), 0);
+    for (text, kept) in [quoted, (format!(" {schema}."), 1), (format!("\n{schema}."), 1)] {
         while let Some(at) =
-            changed.windows(bare.len()).position(|part| part.eq_ignore_ascii_case(bare.as_bytes()))
+            changed.windows(text.len()).position(|part| part.eq_ignore_ascii_case(text.as_bytes()))
         {
-            changed.drain(at + 1..at + bare.len());
+            changed.drain(at + kept..at + text.len());
         }
     }
     changed.extend_from_slice(rest);
@@ -188,11 +231,32 @@ mod tests {
 
     #[test]
     fn a_schema_is_taken_from_names_and_not_from_strings() {
-        let text = r#"select `d`.`t`.`d` AS `d.`,'`d`.`x\'`',"`d`.",`t`.`d`.`y` from `d`.`t` join `dd`.`t`"#;
-        let bare =
-            r#"select `t`.`d` AS `d.`,'`d`.`x\'`',"`d`.",`t`.`d`.`y` from `t` join `dd`.`t`"#;
-        assert_eq!(String::from_utf8(unqualified(text.as_bytes(), "d")).unwrap(), bare);
-        assert_eq!(unqualified(b"`a``b`.`c`", "a`b"), b"`c`");
+        for (text, bare) in [
+            (
+                r#"select `d`.`t`.`d` AS `d.`,'`d`.`x\'`',"`d`.",`t`.`d`.`y` from `d`.`t` join `dd`.`t`"#,
+                r#"select `t`.`d` AS `d.`,'`d`.`x\'`',"`d`.",`t`.`d`.`y` from `t` join `dd`.`t`"#,
+            ),
+            // A table, or an alias, of the schema's name.
+            (
+                "VIEW `v` AS select `d`.`id` AS `id` from (`x` `d` left join `t` on(`d`.`id` = `t`.`id`))",
+                "VIEW `v` AS select `d`.`id` AS `id` from (`x` `d` left join `t` on(`d`.`id` = `t`.`id`))",
+            ),
+            (
+                "VIEW `d`.`v` AS select `d`.`d`.`d`,max(`d`.`id`) from ((`d`.`d` join `d`.`t`) join `e`.`d`)",
+                "VIEW `v` AS select `d`.`d`,max(`d`.`id`) from ((`d` join `t`) join `e`.`d`)",
+            ),
+            (
+                "select `d`.`f`(`d`.`a`,nextval(`d`.`s`)),extract(year from `d`.`a`),trim(both (select 1) from `d`.`a`) from `d`",
+                "select `f`(`d`.`a`,nextval(`s`)),extract(year from `d`.`a`),trim(both (select 1) from `d`.`a`) from `d`",
+            ),
+            (
+                "select 1 where `d`.`a` in (select `d`.`a` from `d`.`t` order by `d`.`a`) union select `d`.`a` from `d`.`t`",
+                "select 1 where `d`.`a` in (select `d`.`a` from `t` order by `d`.`a`) union select `d`.`a` from `t`",
+            ),
+        ] {
+            assert_eq!(String::from_utf8(unqualified(text.as_bytes(), "d")).unwrap(), bare);
+        }
+        assert_eq!(unqualified(b"nextval(`a``b`.`c`)", "a`b"), b"nextval(`c`)");
         assert_eq!(unqualified(b"`open", "open"), b"`open");
     }
 

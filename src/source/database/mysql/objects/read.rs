@@ -75,7 +75,7 @@ async fn names(session: &mut Session) -> Result<Vec<Name>, Error> {
     }
     // In the order in which they are to be made.
     let query = "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS \
-        WHERE TRIGGER_SCHEMA = DATABASE() \
+        WHERE EVENT_OBJECT_SCHEMA = DATABASE() \
         ORDER BY EVENT_OBJECT_TABLE, EVENT_MANIPULATION, ACTION_TIMING, ACTION_ORDER";
     for (name, table) in session.rows::<(String, String)>(query).await? {
         // One that fires on several events is listed for each of them.

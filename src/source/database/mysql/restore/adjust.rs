@@ -97,13 +97,12 @@ async fn columns(
     schema: &str,
     table: &str,
 ) -> Result<Vec<String>, mysql_async::Error> {
+    let of = format!("TABLE_SCHEMA = {} AND TABLE_NAME = {}", literal(schema), literal(table));
     let query = format!(
         "SELECT COLUMN_NAME, COALESCE(EXTRA, ''), COALESCE(GENERATION_EXPRESSION, '') \
-         FROM information_schema.COLUMNS c JOIN information_schema.TABLES t USING (TABLE_SCHEMA, TABLE_NAME) \
-         WHERE c.TABLE_SCHEMA = {} AND c.TABLE_NAME = {} AND t.TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') \
-         ORDER BY ORDINAL_POSITION",
-        literal(schema),
-        literal(table)
+         FROM information_schema.COLUMNS WHERE {of} \
+         AND (SELECT TABLE_TYPE FROM information_schema.TABLES WHERE {of}) IN ('BASE TABLE', 'SYSTEM VERSIONED') \
+         ORDER BY ORDINAL_POSITION"
     );
     let rows: Vec<(String, String, String)> = session.rows(&query).await?;
     Ok(rows

@@ -19,10 +19,15 @@ pub(super) const SETTINGS: &str = "SET SESSION foreign_key_checks=0, \
 /// Not every server has these, or lets everybody set them.
 pub(super) const WELCOME: &[&str] = &[
     "SET SESSION innodb_strict_mode=1",
+    // What the server warns of is read.
+    "SET SESSION lc_messages='en_US'",
     // A TIMESTAMP without a default has none.
     "SET SESSION explicit_defaults_for_timestamp=1",
     "SET SESSION auto_increment_increment=1, auto_increment_offset=1",
     "SET SESSION sql_generate_invisible_primary_key=0",
+    "SET SESSION sql_require_primary_key=0",
+    // Rows may be older than a check, or were written without it.
+    "SET SESSION check_constraint_checks=0",
     // Tables with a history may still be given foreign keys.
     "SET SESSION system_versioning_alter_history=KEEP",
 ];
@@ -42,8 +47,7 @@ pub(super) async fn prepare(session: &mut Session) -> Result<(), Error> {
 pub(super) async fn open(opts: &Opts, place: &Place) -> Result<(Session, Place), Fault> {
     let mut session = Session::open(opts).await?;
     prepare(&mut session).await?;
-    let lower: Option<u8> = session.rows("SELECT @@lower_case_table_names").await?.pop();
-    let place = if lower == Some(1) { place.lowered() } else { place.clone() };
+    let place = if lower_case(&mut session).await? == 1 { place.lowered() } else { place.clone() };
     let name = literal(&place.staging);
     if !take(&mut session, &name, 2).await? {
         let holders: Vec<Option<u64>> =
@@ -59,6 +63,12 @@ pub(super) async fn open(opts: &Opts, place: &Place) -> Result<(Session, Place),
         }
     }
     Ok((session, place))
+}
+
+/// How the server tells names of tables apart: 0, by every letter; else not by case.
+pub(super) async fn lower_case(session: &mut Session) -> Result<u8, Error> {
+    let lower: Option<u8> = session.rows("SELECT @@lower_case_table_names").await?.pop();
+    Ok(lower.unwrap_or_default())
 }
 
 async fn take(session: &mut Session, name: &str, seconds: u32) -> Result<bool, Error> {

@@ -1,5 +1,7 @@
 //! Foreign keys: read from the server, dropped, and made again as they were.
 
+use std::collections::HashMap;
+
 use mysql_async::Error;
 use serde::{Deserialize, Serialize};
 
@@ -86,8 +88,7 @@ pub(super) async fn of_schema(
     session: &mut Session,
     schema: &str,
 ) -> Result<Vec<ForeignKey>, Error> {
-    let schema = literal(schema);
-    read(session, &format!("r.CONSTRAINT_SCHEMA = {schema} AND k.TABLE_SCHEMA = {schema}")).await
+    read(session, schema, "").await
 }
 
 /// The foreign keys of one table.
@@ -96,12 +97,7 @@ pub(super) async fn of_table(
     schema: &str,
     table: &str,
 ) -> Result<Vec<ForeignKey>, Error> {
-    let (schema, table) = (literal(schema), literal(table));
-    let filter = format!(
-        "r.CONSTRAINT_SCHEMA = {schema} AND k.TABLE_SCHEMA = {schema} \
-         AND r.TABLE_NAME = {table} AND k.TABLE_NAME = {table}"
-    );
-    read(session, &filter).await
+    read(session, schema, &format!("AND TABLE_NAME = {}", literal(table))).await
 }
 
 /// The foreign keys of other schemas that refer to a schema's tables, as far as we may see them.
@@ -111,34 +107,31 @@ pub(super) async fn from_elsewhere(
 ) -> Result<Vec<ForeignKey>, Error> {
     let schema = literal(schema);
     let query = format!(
-        "SELECT DISTINCT CONSTRAINT_SCHEMA FROM information_schema.REFERENTIAL_CONSTRAINTS \
-         WHERE UNIQUE_CONSTRAINT_SCHEMA = {schema} AND CONSTRAINT_SCHEMA <> {schema}"
+        "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME <> {schema} \
+         AND SCHEMA_NAME NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys')"
     );
+    let refers = format!("AND REFERENCED_TABLE_SCHEMA = {schema}");
     let mut keys = Vec::new();
     for other in session.rows::<String>(&query).await? {
-        let other = literal(&other);
-        let filter = format!(
-            "r.CONSTRAINT_SCHEMA = {other} AND k.TABLE_SCHEMA = {other} AND r.UNIQUE_CONSTRAINT_SCHEMA = {schema}"
-        );
-        keys.extend(read(session, &filter).await?);
+        keys.extend(read(session, &other, &refers).await?);
     }
     Ok(keys)
 }
 
-async fn read(session: &mut Session, filter: &str) -> Result<Vec<ForeignKey>, Error> {
-    type Found = (String, String, String, String, String, String, String, String, String);
+/// The foreign keys in one schema whose columns are as `filter` says. (Asked for several schemas at once, or joined,
+/// both lists have MariaDB open every table that it has.)
+async fn read(session: &mut Session, schema: &str, filter: &str) -> Result<Vec<ForeignKey>, Error> {
+    type Found = (String, String, String, String, String, String, String);
+    let of = literal(schema);
     let query = format!(
-        "SELECT k.TABLE_SCHEMA, k.TABLE_NAME, k.CONSTRAINT_NAME, k.COLUMN_NAME, \
-         k.REFERENCED_TABLE_SCHEMA, k.REFERENCED_TABLE_NAME, k.REFERENCED_COLUMN_NAME, r.UPDATE_RULE, r.DELETE_RULE \
-         FROM information_schema.KEY_COLUMN_USAGE k JOIN information_schema.REFERENTIAL_CONSTRAINTS r \
-         ON r.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME \
-         AND r.TABLE_NAME = k.TABLE_NAME \
-         WHERE {filter} AND k.REFERENCED_TABLE_NAME IS NOT NULL \
-         ORDER BY k.TABLE_NAME, k.CONSTRAINT_NAME, k.ORDINAL_POSITION"
+        "SELECT TABLE_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, COLUMN_NAME, \
+         REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME \
+         FROM information_schema.KEY_COLUMN_USAGE \
+         WHERE TABLE_SCHEMA = {of} AND REFERENCED_TABLE_NAME IS NOT NULL {filter} \
+         ORDER BY TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION"
     );
-    let version = session.rows::<String>("SELECT VERSION()").await?.pop().unwrap_or_default();
     let mut keys: Vec<ForeignKey> = Vec::new();
-    for (schema, table, name, column, parent_schema, parent, parent_column, update, delete) in
+    for (schema, table, name, column, parent_schema, parent, parent_column) in
         session.rows::<Found>(&query).await?
     {
         match keys.last_mut() {
@@ -154,10 +147,32 @@ async fn read(session: &mut Session, filter: &str) -> Result<Vec<ForeignKey>, Er
                 parent_schema,
                 parent,
                 parent_columns: vec![parent_column],
-                rules: rule(&version, "DELETE", &delete) + &rule(&version, "UPDATE", &update),
+                rules: String::new(),
             }),
         }
     }
+    let Some(first) = keys.first() else { return Ok(keys) };
+    let one = match keys.iter().all(|key| key.table == first.table) {
+        true => format!(" AND TABLE_NAME = {}", literal(&first.table)),
+        false => String::new(),
+    };
+    let query = format!(
+        "SELECT TABLE_NAME, CONSTRAINT_NAME, UPDATE_RULE, DELETE_RULE \
+         FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = {of}{one}"
+    );
+    let version = session.rows::<String>("SELECT VERSION()").await?.pop().unwrap_or_default();
+    let mut rules = HashMap::new();
+    for (table, name, update, delete) in
+        session.rows::<(String, String, String, String)>(&query).await?
+    {
+        let text = rule(&version, "DELETE", &delete) + &rule(&version, "UPDATE", &update);
+        rules.insert((table, name), text);
+    }
+    // One that was dropped between the two is none.
+    keys.retain_mut(|key| {
+        let found = rules.remove(&(key.table.clone(), key.name.clone()));
+        found.map(|found| key.rules = found).is_some()
+    });
     Ok(keys)
 }
 

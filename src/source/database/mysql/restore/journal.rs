@@ -124,10 +124,13 @@ impl Journal<'_> {
 
     pub async fn set_plan(&self, session: &mut Session, plan: &Plan) -> Result<(), Fault> {
         let text = serde_json::to_vec(plan).map_err(|error| Fault::Text(error.to_string()))?;
+        // Whole or not at all: what is dropped live may stand nowhere else.
+        session.run("START TRANSACTION").await?;
         for (kind, objects) in plan.lists() {
             self.set_objects(session, kind, objects).await?;
         }
-        Ok(self.write(session, "plan", "", &text).await?)
+        self.write(session, "plan", "", &text).await?;
+        Ok(session.run("COMMIT").await?)
     }
 
     pub async fn plan(&self, session: &mut Session) -> Result<Plan, Fault> {

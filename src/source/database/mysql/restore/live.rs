@@ -7,6 +7,7 @@ use mysql_async::{Error, Row};
 use super::super::connect::Session;
 use super::super::grants::Grants;
 use super::super::render::identifier;
+use super::super::scheme::WRONG_MERGE;
 use super::super::{failed, open, table_failed};
 use super::place::Place;
 use super::{admin, digest as digests, literal};
@@ -21,11 +22,15 @@ const BESIDE: &[&str] =
 
 pub(in super::super) async fn live(target: &Target) -> Result<Live, DatabaseError> {
     let (mut session, server) = open(&target.name, &target.opts).await?;
-    let found = read(&mut session, target, server.engine).await;
-    let (tables, objects, space, problems) =
-        found.map_err(|error| failed(&target.name, "looking at the live database", &error))?;
+    let found = async {
+        let folds_case = admin::lower_case(&mut session).await? != 0;
+        Ok((folds_case, read(&mut session, target, server.engine).await?))
+    };
+    let (folds_case, (tables, objects, space, problems)) = found
+        .await
+        .map_err(|error| failed(&target.name, "looking at the live database", &error))?;
     session.close().await;
-    Ok(Live { server, tables, objects, space, copied: 0, problems })
+    Ok(Live { server, tables, folds_case, objects, space, copied: 0, problems })
 }
 
 pub(in super::super) async fn count(
@@ -44,7 +49,11 @@ pub(in super::super) async fn count(
             _ => "",
         };
         let query = format!("SELECT COUNT(*) FROM {}{history}", identifier(table));
-        let counted = session.rows::<u64>(&query).await;
+        let counted = match session.rows::<u64>(&query).await {
+            // A MERGE table of which what it shows is not there.
+            Err(Error::Server(error)) if error.code == WRONG_MERGE => Ok(Vec::new()),
+            counted => counted,
+        };
         let counted = counted.map_err(|error| table_failed(&target.name, table, &error))?;
         counts.push(counted.first().copied());
     }
@@ -80,7 +89,7 @@ async fn read(session: &mut Session, target: &Target, engine: Engine) -> Result<
         }
     }
     for (kind, what) in [
-        ("trigger", "TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA"),
+        ("trigger", "TRIGGER_NAME FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA"),
         (
             "procedure",
             "ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE = 'PROCEDURE' AND ROUTINE_SCHEMA",

@@ -10,8 +10,10 @@ use super::super::connect::Session;
 use super::super::render::identifier;
 use super::super::scheme;
 use super::bulk::{Bulk, Form};
+use super::exempt::{self, Exempt};
 use super::long::{self, Parted};
 use super::place::Place;
+use super::verdict::{self, CHANGED, Warnings};
 use super::{Fault, admin, literal};
 use crate::source::database::sql::{Chunk, Dialect, Guard, Limits, Rows, Splitter};
 use crate::source::database::{Statements, Trust};
@@ -24,9 +26,6 @@ const TRANSACTION: u64 = 32 << 20;
 /// What the packet has beside the rows: the table's name in its schema and the packet's own bytes.
 const SPARE: usize = 1 << 10;
 
-/// Warnings of a server that stored something else than it was given.
-const CHANGED: &[u16] = &[1048, 1062, 1264, 1265, 1292, 1364, 1366, 1406, 1411, 1441, 1526, 1586];
-const TRUNCATED: u16 = 1265;
 /// What a statement ends with that has waited for others too long: said in words of its own.
 const LOCKED: [u16; 2] = [1205, 1213];
 
@@ -45,7 +44,9 @@ pub(super) struct Column {
     /// How its values go in bulk.
     pub form: Option<Form>,
     /// Whether it is an ENUM, and then if one of its members is ''.
-    choice: Option<bool>,
+    pub choice: Option<bool>,
+    /// The largest value of a FLOAT(M,D).
+    pub limit: Option<f64>,
 }
 
 impl Columns {
@@ -73,6 +74,7 @@ impl Columns {
                     choice: data_type
                         .eq_ignore_ascii_case("enum")
                         .then(|| scheme::has_empty_member(&column_type)),
+                    limit: exempt::limit(&column_type),
                     name,
                 }
             });
@@ -83,6 +85,15 @@ impl Columns {
         let bulk = engine.is_some_and(|engine| engine.eq_ignore_ascii_case("InnoDB"))
             && all.iter().all(|column| column.generated || column.form.is_some());
         Ok(Self { all, bulk })
+    }
+
+    /// Whether the server says it of a column that it computes: then nothing that was given is meant.
+    fn is_computed(&self, code: u16, message: &str) -> bool {
+        let names = self.all.iter().map(|column| column.name.as_str());
+        let of = verdict::of_column(names, code, message);
+        of.is_some_and(|(name, _)| {
+            self.all.iter().any(|column| column.generated && column.name == name)
+        })
     }
 
     /// The table's columns that a statement names, in its order; unknown ones are the server's to refuse.
@@ -119,9 +130,11 @@ pub(super) struct Load<'a> {
 impl Load<'_> {
     /// Runs everything; returns how many rows the table has then.
     pub async fn run(mut self, mut statements: Statements) -> Result<u64, Fault> {
+        // A blob's digits are twice its bytes. (A row may have several: they go beside its statement.)
+        let statement = self.packet.saturating_mul(2).saturating_add(STATEMENT);
         let limits = Limits {
-            // A blob's digits are twice its bytes.
-            statement: self.packet.saturating_mul(2).saturating_add(STATEMENT),
+            statement,
+            row: statement.max(Limits::default().row),
             chunk: STATEMENT.min(self.packet.saturating_sub(SPARE)),
         };
         let mut splitter = Splitter::new(Dialect::MySql, limits);
@@ -214,9 +227,9 @@ impl Load<'_> {
             false => self.execute(&statement).await,
         };
         let result = match result {
-            Err(fault) if fault.code() == TRUNCATED && statement.len() <= self.packet => {
-                let choices = invalid_choices(rows, &columns);
-                self.execute_lenient(&statement, choices, fault).await
+            Err(fault) if statement.len() <= self.packet => {
+                let exempt = Exempt::of(rows, &columns);
+                self.execute_lenient(&statement, &exempt, fault).await
             }
             result => result,
         };
@@ -297,15 +310,24 @@ impl Load<'_> {
         if warnings == 0 {
             return Ok(());
         }
-        for (_, code, message) in
-            self.session.rows::<(String, u16, String)>("SHOW WARNINGS").await?
-        {
-            if CHANGED.contains(&code) {
-                return Err(Fault::Text(message));
+        let said = Warnings::read(self.session).await?;
+        let mut is_computed = false;
+        for (code, message) in &said.all {
+            if self.columns.is_computed(*code, message) {
+                is_computed = true;
+            } else if CHANGED.contains(code) {
+                return Err(Fault::Text(message.clone()));
             }
             tracing::debug!(table = self.table, code, message, "the server warns");
         }
-        Ok(())
+        // One that was not kept may be of a column that is loaded.
+        match is_computed && said.is_cut() {
+            true => Err(Fault::Text(format!(
+                "the server warned {} times, which is more than it shows",
+                said.total
+            ))),
+            false => Ok(()),
+        }
     }
 
     async fn send(&mut self, statement: &[u8]) -> Result<u16, Error> {
@@ -316,29 +338,36 @@ impl Load<'_> {
         Ok(warnings)
     }
 
-    /// An ENUM may hold the number 0, which is no member and which no strict statement stores. Runs a statement
-    /// leniently that has some, and fails unless these were all that it changed.
+    /// Runs a statement leniently where a strict one is refused for what is exempt, or for what the server computes,
+    /// and fails unless that was all that it changed.
     async fn execute_lenient(
         &mut self,
         statement: &[u8],
-        expected: u64,
+        exempt: &Exempt,
         strict: Fault,
     ) -> Result<(), Fault> {
-        if expected == 0 {
+        let is_known = match &strict {
+            Fault::Server(Error::Server(error)) => {
+                exempt.may_refuse(error.code, &error.message)
+                    || self.columns.is_computed(error.code, &error.message)
+            }
+            _ => false,
+        };
+        if !is_known {
             return Err(strict);
         }
         self.session
             .run("SET SESSION sql_mode='NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION'")
             .await?;
         self.send(statement).await?;
-        let count: Option<u64> = self.session.rows("SHOW COUNT(*) WARNINGS").await?.pop();
-        let warnings: Vec<(String, u16, String)> = self.session.rows("SHOW WARNINGS").await?;
+        let mut said = Warnings::read(self.session).await?;
         self.session.run(admin::SETTINGS).await?;
-        let others = warnings.iter().any(|(_, code, _)| *code != TRUNCATED);
-        if count != Some(expected) || others {
-            return Err(strict);
+        let is_cut = said.is_cut();
+        said.all.retain(|(code, message)| !self.columns.is_computed(*code, message));
+        match !is_cut && exempt.are_all(&said.all) {
+            true => Ok(()),
+            false => Err(strict),
         }
-        Ok(())
     }
 }
 
@@ -348,21 +377,4 @@ struct Count {
     /// Bytes that the caller was told of, and those that were committed.
     reported: u64,
     committed: u64,
-}
-
-/// How many values of ENUM columns are the number 0, or the text that it shows as.
-fn invalid_choices(rows: &Rows<'_>, columns: &[Option<&Column>]) -> u64 {
-    let choices: Vec<Option<bool>> =
-        columns.iter().map(|column| column.and_then(|column| column.choice)).collect();
-    let mut count = 0;
-    for row in rows.rows() {
-        for (value, choice) in row.zip(&choices) {
-            count += u64::from(match choice {
-                Some(_) if value == b"0" => true,
-                Some(has_empty) => value == b"''" && !has_empty,
-                None => false,
-            });
-        }
-    }
-    count
 }

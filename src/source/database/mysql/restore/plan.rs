@@ -10,7 +10,7 @@ use super::super::objects::{self, Kind, Object};
 use super::foreign::{self, ForeignKey};
 use super::journal::{self, Journal};
 use super::place::Place;
-use super::{Fault, admin};
+use super::{Fault, admin, literal};
 use crate::catalog::is_own_table;
 
 /// The whole of a swap. It is written down before the first step, so that each can be undone by whoever reads it.
@@ -30,6 +30,9 @@ pub(super) struct Plan {
     /// The live ones in whose place these come.
     #[serde(skip)]
     pub old: Vec<Object>,
+    /// Live views that do not work: they cannot be made again.
+    #[serde(default)]
+    pub broken: Vec<String>,
     /// The live schema's default collation, which is another while some objects are made.
     pub collation: String,
     /// Of tables that stay, to tables that are replaced: they would follow the old ones away.
@@ -117,9 +120,52 @@ pub(super) async fn make(session: &mut Session, place: &Place) -> Result<Plan, F
             && replaced.contains(key.parent.as_str())
     });
     let outward = Journal(place).held(session).await?;
+    check_names(session, place, &replaced, &outward).await?;
+    let (collation, broken) = (found.collation, found.broken);
     let Changes { triggers, new_triggers, made, old } = changes;
-    let collation = found.collation;
-    Ok(Plan { tables, triggers, new_triggers, made, old, collation, inward, outward, unbound })
+    #[rustfmt::skip]
+    let plan =
+        Plan { tables, triggers, new_triggers, made, old, broken, collation, inward, outward, unbound };
+    Ok(plan)
+}
+
+/// Names of constraints are those of the schema: a table that was renamed since the backup may have kept one.
+async fn check_names(
+    session: &mut Session,
+    place: &Place,
+    replaced: &BTreeSet<&str>,
+    outward: &[ForeignKey],
+) -> Result<(), Fault> {
+    let version = session.rows::<String>("SELECT VERSION()").await?.pop().unwrap_or_default();
+    let is_mariadb = version.contains("MariaDB");
+    // MariaDB's checks are those of their tables, and since 12.1 its foreign keys are too.
+    let mut numbers = version.split('.').map_while(|number| number.parse::<u32>().ok());
+    if is_mariadb && (numbers.next(), numbers.next()) >= (Some(12), Some(1)) {
+        return Ok(());
+    }
+    let checks = if is_mariadb { "" } else { ", 'CHECK'" };
+    let mut names = [Vec::new(), Vec::new()];
+    for (names, schema) in names.iter_mut().zip([&place.live, &place.staging]) {
+        let query = format!(
+            "SELECT TABLE_NAME, CONSTRAINT_NAME FROM information_schema.TABLE_CONSTRAINTS \
+             WHERE TABLE_SCHEMA = {} AND CONSTRAINT_TYPE IN ('FOREIGN KEY'{checks})",
+            literal(schema)
+        );
+        *names = session.rows::<(String, String)>(&query).await?;
+    }
+    let [mut stay, mut come] = names;
+    stay.retain(|(table, _)| !replaced.contains(table.as_str()));
+    come.extend(outward.iter().map(|key| (key.table.clone(), key.name.clone())));
+    for (table, name) in &come {
+        let other = stay.iter().find(|(_, other)| other.eq_ignore_ascii_case(name));
+        if let Some((other, _)) = other {
+            return Err(Fault::Text(format!(
+                "table {table} of the archive has a constraint {name}, and so has table {other}, which is not in the \
+                 archive and stays: rename or drop that constraint, or the table"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn shown(kind: &str) -> String {
@@ -143,16 +189,16 @@ impl Changes {
         let mut changes = Self::default();
         // A package is one thing with its body: who makes the one anew drops the other.
         let differs = |object: &Object| !live.contains(object);
-        let packages: BTreeSet<&str> = archived
+        let packages: BTreeSet<_> = archived
             .iter()
             .filter(|object| object.kind.is_package() && differs(object))
-            .map(|object| object.name.as_str())
+            .map(Object::place)
             .collect();
         for object in archived {
             if object.kind == Kind::Trigger {
                 changes.new_triggers.push(object.clone());
             } else if differs(object)
-                || object.kind.is_package() && packages.contains(object.name.as_str())
+                || object.kind.is_package() && packages.contains(&object.place())
             {
                 changes.made.push(object.clone());
             }
@@ -166,7 +212,7 @@ impl Changes {
                 changes.triggers.push(object);
             } else if match object.kind {
                 Kind::Trigger => known,
-                kind if kind.is_package() => packages.contains(object.name.as_str()),
+                kind if kind.is_package() => packages.contains(&object.place()),
                 _ => changes.made.iter().any(|made| made.is_of_place(&object)),
             } {
                 changes.old.push(object);

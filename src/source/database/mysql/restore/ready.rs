@@ -7,7 +7,8 @@ use super::foreign::{self, ForeignKey};
 use super::journal::{Journal, State};
 use super::place::Place;
 use super::plan::{self, Plan};
-use super::{Fault, admin, objects, triggers};
+use super::{Fault, admin, objects, settings, triggers};
+use crate::source::database::warning;
 
 const PROBE: &str = "portal_backup_probe";
 
@@ -64,12 +65,14 @@ pub(super) async fn check(
     hold_back(session, place, None).await?;
     let mut warnings = Vec::new();
     if !archived.is_empty() {
+        warnings.extend(settings::fit(session, &mut archived).await?);
         warnings.extend(objects::settle_definers(session, place, &mut archived).await?);
         warnings.extend(objects::try_out(session, place, &mut archived).await?);
     }
     Journal(place).set_objects(session, plan::ARCHIVED, &archived).await?;
     let plan = plan::make(session, place).await?;
-    probe_triggers(session, place, &plan).await?;
+    objects::check_definers(session, place, &plan).await?;
+    warnings.extend(probe_triggers(session, place, &plan).await?);
     for key in &plan.inward {
         probe(session, place, key).await?;
         warnings.extend(orphans(session, place, key).await?);
@@ -87,16 +90,24 @@ pub(super) async fn check(
     Ok(warnings)
 }
 
-/// Makes the triggers that the staged tables will have, and drops them again.
-async fn probe_triggers(session: &mut Session, place: &Place, plan: &Plan) -> Result<(), Fault> {
+/// Makes the triggers that the staged tables will have, and drops them again; says which do not work now either.
+async fn probe_triggers(
+    session: &mut Session,
+    place: &Place,
+    plan: &Plan,
+) -> Result<Option<String>, Fault> {
     session.run(&format!("USE {}", identifier(&place.staging))).await?;
     let movable = plan.new_triggers.iter().filter(|trigger| trigger.is_movable());
-    let result = triggers::create_all(session, movable).await;
+    let result = triggers::create_all(session, movable, Some(&place.live)).await;
     for (name, _) in triggers::names(session, &place.staging).await? {
         triggers::drop(session, &place.staging, &name).await?;
     }
     session.run(&format!("USE {}", identifier(&place.live))).await?;
-    result
+    let broken: Vec<String> = result?.iter().map(triggers::Broken::shown).collect();
+    Ok(warning(
+        "dropped with the tables that are replaced, because they name columns that those do not have either: triggers",
+        &broken,
+    ))
 }
 
 /// Whether a table that stays can refer to the staged one: tried with an empty copy of it.

@@ -14,9 +14,10 @@ use super::journal::Journal;
 use super::load::{Columns, Load};
 use super::place::Place;
 use super::swap::{self, StagedTables};
-use super::{Fault, adjust, admin, digest, ready, sequences};
+use super::{Fault, adjust, admin, digest, ready, refused, sequences};
 use crate::catalog::is_own_table;
 use crate::source::database::mysql::Target;
+use crate::source::database::mysql::scheme::WRONG_MERGE;
 use crate::source::database::readers::{Lease, Readers};
 use crate::source::database::sql::{
     Chunk, Dialect, Guard, Limits, SchemeStatement, Splitter, SqlError,
@@ -40,6 +41,8 @@ struct StagingTables {
     packet: usize,
     /// Views, triggers, routines and events of the archive, which wait until all tables are loaded.
     objects: Mutex<Vec<Object>>,
+    /// Of tables, what users should know of them.
+    warnings: Mutex<Vec<(String, String)>>,
 }
 
 /// Makes the attempt's schemas. What an attempt of that name left is rolled back first.
@@ -88,6 +91,7 @@ async fn make(target: &Target, place: Place) -> Result<StagingTables, Fault> {
         loaders: Readers::new(sessions),
         packet,
         objects: Mutex::default(),
+        warnings: Mutex::default(),
     })
 }
 
@@ -108,6 +112,7 @@ impl StagingTables {
         let session = lease.session()?;
         session.run(&format!("DROP TABLE IF EXISTS {}", self.place.in_staging(table))).await?;
         Journal(&self.place).forget_table(session, table).await?;
+        self.warnings.lock().await.retain(|(of, _)| of != table);
         for statement in &statements {
             let statement = sequences::bind(session, &self.place, statement).await?;
             self.define(session, table, &statement).await?;
@@ -146,6 +151,13 @@ impl StagingTables {
         statement: &str,
     ) -> Result<(), Fault> {
         let refused = match session.run(statement).await {
+            Err(error) if refused::is_for_a_key(&error) => {
+                let made = refused::make_without(session, &self.place, table, statement).await?;
+                let left_out = made.ok_or(error)?;
+                let left_out = left_out.into_iter().map(|warning| (table.to_owned(), warning));
+                self.warnings.lock().await.extend(left_out);
+                return Ok(());
+            }
             Err(Error::Server(error)) if NOT_EXACTLY.contains(&error.code) => Error::Server(error),
             other => return Ok(other?),
         };
@@ -207,7 +219,9 @@ impl StagingTables {
         let (mut session, _) = admin::open(&self.target.opts, &self.place).await?;
         admin::wait_for_tables(&mut session, self.target.lock_wait).await?;
         let objects = std::mem::take(&mut *self.objects.lock().await);
-        let warnings = ready::check(&mut session, &self.place, objects).await?;
+        let mut warnings: Vec<String> =
+            self.warnings.lock().await.iter().map(|(_, said)| said.clone()).collect();
+        warnings.extend(ready::check(&mut session, &self.place, objects).await?);
         session.close().await;
         Ok(warnings)
     }
@@ -268,6 +282,8 @@ async fn show_create(
             .and_then(|row| row.get_opt::<String, _>(1)?.ok())
             .filter(|text| text.starts_with("CREATE TABLE"))),
         Err(Error::Server(error)) if error.code == 1146 => Ok(None),
+        // A MERGE table whose parts are still to come: it is there, and cannot be said.
+        Err(Error::Server(error)) if error.code == WRONG_MERGE => Ok(Some(String::new())),
         Err(error) => Err(error),
     }
 }

@@ -8,6 +8,7 @@ use mysql_async::{Error, Opts};
 use super::super::connect::Session;
 use super::super::objects::Object;
 use super::super::render::identifier;
+use super::super::scheme::WRONG_MERGE;
 use super::journal::{self, Found, Journal, State};
 use super::place::{Place, qualified};
 use super::plan::{self, Plan, Whereabouts};
@@ -43,6 +44,11 @@ impl Staged for StagedTables {
         let result = self.swap_in().await;
         Ok(result
             .map_err(|fault| fault.of(&self.target.name, "putting the restored tables in place"))?)
+    }
+
+    async fn settle(&self) -> Result<Vec<String>, RestoreError> {
+        let result = self.settle_in().await;
+        Ok(result.map_err(|fault| fault.of(&self.target.name, "making the views that waited"))?)
     }
 
     async fn roll_back(&self) -> Result<(), RestoreError> {
@@ -89,10 +95,20 @@ impl StagedTables {
         sequences::settle(&mut session, place).await?;
         journal.set(&mut session, State::Making).await?;
         objects::put(&mut session, place, &plan).await?;
-        attach(&mut session, place, &plan, &plan.new_triggers).await?;
+        attach(&mut session, place, &plan, &plan.new_triggers, &place.kept).await?;
         journal.set(&mut session, State::Swapped).await?;
         session.close().await;
         Ok(())
+    }
+
+    async fn settle_in(&self) -> Result<Vec<String>, Fault> {
+        let (mut session, place) = admin::open(&self.target.opts, &self.place).await?;
+        let mut warnings = Vec::new();
+        if let Found::At(State::Swapped) = Journal(&place).find(&mut session).await? {
+            warnings.extend(objects::settle(&mut session, &place).await?);
+        }
+        session.close().await;
+        Ok(warnings)
     }
 
     async fn drop_kept(&self) -> Result<(), Fault> {
@@ -134,7 +150,7 @@ pub(super) async fn roll_back(opts: &Opts, place: &Place) -> Result<(), Fault> {
             if state != State::Swapping {
                 objects::put_back(&mut session, place, &plan).await?;
             }
-            attach(&mut session, place, &plan, &plan.triggers).await?;
+            attach(&mut session, place, &plan, &plan.triggers, &place.live).await?;
             for key in &plan.unbound {
                 key.ensure(&mut session).await?;
             }
@@ -195,8 +211,8 @@ async fn lock(
     let list: Vec<_> = tables.iter().map(|table| format!("{table} WRITE")).collect();
     match session.run(&format!("LOCK TABLES {}", list.join(", "))).await {
         Ok(()) => Ok(true),
-        // No right to lock: then not.
-        Err(Error::Server(error)) if matches!(error.code, 1044 | 1142) => Ok(false),
+        // No right to lock, or a table that nobody can open: then not.
+        Err(Error::Server(error)) if matches!(error.code, 1044 | 1142 | WRONG_MERGE) => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -211,14 +227,16 @@ async fn detach(session: &mut Session, place: &Place, plan: &Plan) -> Result<(),
     Ok(())
 }
 
-/// Makes triggers, and the foreign keys of tables that stay, with the tables that are in place now.
+/// Makes triggers, and the foreign keys of tables that stay, with the tables that are in place now. `had`: where the
+/// tables are that the triggers were on.
 async fn attach(
     session: &mut Session,
     place: &Place,
     plan: &Plan,
     triggers: &[Object],
+    had: &str,
 ) -> Result<(), Fault> {
-    triggers::ensure(session, &place.live, triggers).await?;
+    triggers::ensure(session, &place.live, triggers, had).await?;
     objects::set_collation(session, place, plan).await?;
     for key in &plan.inward {
         key.ensure(session).await?;
@@ -229,7 +247,7 @@ async fn attach(
 /// After a swap that changed nothing: as before, to be tried again.
 async fn take_back(session: &mut Session, place: &Place, plan: &Plan) -> Result<(), Fault> {
     admin::wait_for_tables(session, WAIT_BACK).await?;
-    attach(session, place, plan, &plan.triggers).await?;
+    attach(session, place, plan, &plan.triggers, &place.live).await?;
     for key in &plan.outward {
         key.remove(session).await?;
     }

@@ -38,6 +38,16 @@ pub(super) async fn is_fixed(session: &mut Session, schema: &str) -> Result<bool
     Ok(session.value(&query).await?.is_some())
 }
 
+/// Whether an extension lies in a schema that cannot be moved to another.
+pub(super) async fn holds_fixed(session: &mut Session, schema: &str) -> Result<bool, Fault> {
+    let query = format!(
+        "SELECT '1'::text FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace \
+         WHERE NOT e.extrelocatable AND n.nspname = {}",
+        literal(schema)
+    );
+    Ok(session.value(&query).await?.is_some())
+}
+
 /// Renames a live schema, if there is one, and makes an empty one of its name, with its owner and comment.
 ///
 /// `grants`: it gets the live one's grants too; else those that a new database has.
@@ -111,8 +121,29 @@ pub(super) async fn drop(session: &mut Session, schema: &str) -> Result<(), Faul
          WHERE n.nspname = {} AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY 1",
         literal(schema)
     );
+    let mut statements: Vec<String> = Vec::new();
     for some in session.column(&query).await?.chunks(50) {
-        session.run(&format!("DROP TABLE IF EXISTS {} CASCADE", some.join(", "))).await?;
+        statements.push(format!("DROP TABLE IF EXISTS {} CASCADE", some.join(", ")));
     }
-    Ok(session.run(&format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(schema))).await?)
+    statements.push(format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(schema)));
+    quietly(session, &statements).await
+}
+
+/// Runs statements, each in a transaction of its own, in which no event trigger runs: one may forbid to drop anything,
+/// or do something with what is dropped, and to a portal nothing is dropped here.
+pub(super) async fn quietly(session: &mut Session, statements: &[String]) -> Result<(), Fault> {
+    // Those of others cannot be silenced.
+    let query = "SELECT pg_catalog.format('ALTER EVENT TRIGGER %I DISABLE', evtname), \
+         pg_catalog.format('ALTER EVENT TRIGGER %I ENABLE%s', evtname, \
+           CASE evtenabled WHEN 'R' THEN ' REPLICA' WHEN 'A' THEN ' ALWAYS' ELSE '' END) \
+         FROM pg_catalog.pg_event_trigger WHERE evtenabled <> 'D' AND pg_catalog.pg_has_role(evtowner, 'USAGE')";
+    let triggers = session.rows(query).await?;
+    let join =
+        |column: usize| -> String { triggers.iter().map(|row| text(row, column) + "; ").collect() };
+    let (silence, again) = (join(0), join(1));
+    for statement in statements {
+        // One message is one transaction.
+        session.run(&format!("{silence}{statement}; {again}")).await?;
+    }
+    Ok(())
 }

@@ -2,8 +2,9 @@
 
 use super::super::catalog::text;
 use super::super::connect::Session;
-use super::super::names::identifier;
+use super::super::names::{identifier, literal};
 use super::Fault;
+use super::journal::{Place, Swapped};
 
 /// Has none of the user's own count for the time being. Returns what puts them back, for the end. (Those of a schema
 /// stay with the schema that is put aside.)
@@ -19,15 +20,7 @@ pub(super) async fn suspend(session: &mut Session) -> Result<Vec<String>, Fault>
           UNION ALL SELECT 'plain', x.* FROM (TABLE plain EXCEPT TABLE own) x) z";
     let (mut own, mut plain) = (Vec::new(), Vec::new());
     for row in session.rows(query).await? {
-        let kind = match text(&row, 1).as_str() {
-            "r" => "TABLES",
-            "S" => "SEQUENCES",
-            "f" => "FUNCTIONS",
-            "T" => "TYPES",
-            "n" => "SCHEMAS",
-            "L" => "LARGE OBJECTS",
-            _ => continue,
-        };
+        let Some(kind) = kind(&text(&row, 1)) else { continue };
         let role = row.get(2).cloned().flatten();
         let role = role.map_or("PUBLIC".to_owned(), |role| identifier(&role));
         let what = format!("{} ON {kind}", text(&row, 3));
@@ -45,4 +38,49 @@ pub(super) async fn suspend(session: &mut Session) -> Result<Vec<String>, Fault>
         session.run(&statement).await?;
     }
     Ok(change(&plain, &own))
+}
+
+/// What gives new schemas the default privileges of those that they replace, for the end. Those that other roles have
+/// given are theirs to give again.
+pub(super) async fn of_schemas(
+    session: &mut Session,
+    place: &Place,
+    schemas: &[Swapped],
+) -> Result<Vec<String>, Fault> {
+    let mut statements = Vec::new();
+    for swapped in schemas.iter().filter(|swapped| swapped.replaces) {
+        let query = format!(
+            "SELECT d.defaclobjtype::text, pg_catalog.pg_get_userbyid(d.defaclrole)::text, a.privilege_type::text, \
+               CASE a.grantee WHEN 0 THEN NULL ELSE pg_catalog.pg_get_userbyid(a.grantee)::text END, a.is_grantable::text \
+             FROM pg_catalog.pg_default_acl d JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace, \
+               LATERAL pg_catalog.aclexplode(d.defaclacl) a \
+             WHERE pg_catalog.pg_has_role(d.defaclrole, 'MEMBER') AND n.nspname = {}",
+            literal(&place.kept(swapped.number))
+        );
+        for row in session.rows(&query).await? {
+            let Some(kind) = kind(&text(&row, 0)) else { continue };
+            let role = row.get(3).cloned().flatten();
+            let role = role.map_or("PUBLIC".to_owned(), |role| identifier(&role));
+            let option = if text(&row, 4) == "true" { " WITH GRANT OPTION" } else { "" };
+            statements.push(format!(
+                "ALTER DEFAULT PRIVILEGES FOR ROLE {} IN SCHEMA {} GRANT {} ON {kind} TO {role}{option}",
+                identifier(&text(&row, 1)),
+                identifier(&swapped.name),
+                text(&row, 2)
+            ));
+        }
+    }
+    Ok(statements)
+}
+
+fn kind(letter: &str) -> Option<&'static str> {
+    Some(match letter {
+        "r" => "TABLES",
+        "S" => "SEQUENCES",
+        "f" => "FUNCTIONS",
+        "T" => "TYPES",
+        "n" => "SCHEMAS",
+        "L" => "LARGE OBJECTS",
+        _ => return None,
+    })
 }

@@ -1,9 +1,11 @@
 //! Extensions: there is one of each in a database, so they move along with their schema's name.
 
+use std::collections::BTreeSet;
+
 use super::super::catalog::text;
 use super::super::connect::Session;
 use super::super::items::Item;
-use super::super::names::{identifier, literal};
+use super::super::names::{DEFAULT_SCHEMA, identifier, literal};
 use super::Fault;
 use super::journal::{Place, Swapped};
 use crate::source::database::Trust;
@@ -47,7 +49,19 @@ pub(super) async fn follow(
     Ok(())
 }
 
-/// Has an extension that the archive names: made, or moved to where the archive has it.
+/// Why an extension of an archive that is not ours is refused: where it would lie is the archive's word alone.
+pub(super) fn judge(item: &Item, schemas: &BTreeSet<String>) -> Result<(), String> {
+    let usual = ["pg_catalog", DEFAULT_SCHEMA];
+    match schema_of(&item.sql) {
+        Some(schema) if !schemas.contains(&schema) && !usual.contains(&schema.as_str()) => {
+            Err(format!("it names schema {schema:?}, which is not restored"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Has an extension that the archive names: made, or moved to where the archive has it. An archive that is not ours moves
+/// none.
 pub(super) async fn ensure(
     session: &mut Session,
     place: &Place,
@@ -78,6 +92,12 @@ pub(super) async fn ensure(
                 .map_err(|error| Fault::Server(error).at(&format!("extension {name}")))
         }
         Some(there) => match wanted.filter(|wanted| *wanted != there) {
+            Some(wanted) if there != "pg_catalog" && trust == Trust::Foreign => {
+                Err(Fault::Text(format!(
+                    "the archive is not one of this service's own, and has extension {name} in schema {wanted}, while it \
+                     lies in {there}: move it first, or trust the archive"
+                )))
+            }
             Some(wanted) if there != "pg_catalog" => {
                 note(session, place, name, &there).await?;
                 move_to(session, name, &wanted).await

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::super::connect::Session;
 use super::super::names::{BESIDE, identifier, literal};
 use super::super::url::Target;
-use super::Fault;
+use super::{Fault, aside};
 use crate::source::restore::AttemptId;
 
 /// How long whoever holds the lock may take after it was told to stop.
@@ -57,6 +57,12 @@ impl Place {
         format!("{}_{number}", self.journal)
     }
 
+    /// Of the schemas that are replaced: where each is while it is, and its name.
+    pub fn replaced(&self, schemas: &[Swapped]) -> Vec<(String, String)> {
+        let replaced = schemas.iter().filter(|swapped| swapped.replaces);
+        replaced.map(|swapped| (self.kept(swapped.number), swapped.name.clone())).collect()
+    }
+
     /// Where a new one goes when it is taken back.
     pub fn dropped(&self, number: usize) -> String {
         format!("{}_new_{number}", self.journal)
@@ -73,6 +79,7 @@ impl Place {
         session
             .run(&format!(
                 "CREATE SCHEMA {}; CREATE TABLE {} (state text NOT NULL); INSERT INTO {} VALUES ({}); \
+                 ALTER TABLE {} REPLICA IDENTITY FULL; \
                  CREATE TABLE {} (number int PRIMARY KEY, name text NOT NULL, replaces boolean NOT NULL); \
                  CREATE TABLE {} (name text PRIMARY KEY, schema text NOT NULL); \
                  CREATE TABLE {} (kind text, schema text, tbl text, name text, make text); \
@@ -83,6 +90,8 @@ impl Place {
                 table("state"),
                 table("state"),
                 literal(State::Nothing.as_str()),
+                // Where a publication has all tables, one without an identity cannot be updated.
+                table("state"),
                 table("schemas"),
                 table("extensions"),
                 table("bound"),
@@ -103,6 +112,13 @@ impl Place {
         if session.value(&query).await?.is_none() {
             return Ok(State::Nothing);
         }
+        // A kill while it was dropped, which was the last step. (It is dropped at once nowadays.)
+        let there =
+            format!("SELECT pg_catalog.to_regclass({})::text", literal(&self.table("state")));
+        if session.value(&there).await?.is_none() {
+            self.drop(session).await?;
+            return Ok(State::Nothing);
+        }
         let state = session.value(&format!("SELECT state FROM {}", self.table("state"))).await?;
         let known = [State::Swapped, State::RolledBack, State::Finishing];
         let state = state.unwrap_or_default();
@@ -110,6 +126,12 @@ impl Place {
             .into_iter()
             .find(|known| known.as_str() == state)
             .ok_or_else(|| Fault::Text(format!("the journal in {} cannot be read", self.journal)))
+    }
+
+    /// Drops the journal, when all that it speaks of is gone.
+    pub async fn drop(&self, session: &mut Session) -> Result<(), Fault> {
+        let statement = format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(&self.journal));
+        aside::quietly(session, &[statement]).await
     }
 
     pub async fn set(&self, session: &mut Session, state: State) -> Result<(), Fault> {

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use super::super::catalog::text;
 use super::super::connect::Session;
 use super::super::describe;
+use super::super::items::skip;
 use super::super::large::{CHUNK, create, created, grants, pieces};
 use super::super::names::{identifier, literal};
 use super::Fault;
@@ -22,21 +23,22 @@ const AT_ONCE: usize = 1000;
 struct Scheme<'a> {
     /// The objects, with their owners in SQL.
     made: Vec<(Option<&'a str>, Vec<u64>)>,
+    /// Comments and grants.
     others: Vec<&'a str>,
 }
 
 impl<'a> Scheme<'a> {
     fn read(text: &'a str) -> Self {
         let (mut scheme, mut owner) = (Self::default(), None);
-        for line in text.lines() {
-            if let Some(numbers) = created(line) {
+        for statement in statements(text) {
+            if let Some(numbers) = created(statement) {
                 scheme.made.push((owner, numbers));
-            } else if let Some(role) = line.strip_prefix("SET ROLE ") {
+            } else if let Some(role) = statement.strip_prefix("SET ROLE ") {
                 owner = role.strip_suffix(';');
-            } else if line == "RESET ROLE;" {
+            } else if statement == "RESET ROLE;" {
                 owner = None;
-            } else if !line.starts_with("SET client_encoding = ") && !line.is_empty() {
-                scheme.others.push(line);
+            } else if !statement.starts_with("SET client_encoding = ") {
+                scheme.others.push(statement);
             }
         }
         scheme
@@ -65,10 +67,9 @@ pub(super) async fn replace(
     keep(session, place).await?;
     let mut warnings = empty(session, place, "owner").await?;
     if trust == Trust::Own {
-        // A comment may go over several lines.
-        for statement in statements(&scheme.others) {
+        for statement in &scheme.others {
             session.run("SAVEPOINT large").await?;
-            if let Err(error) = session.run(&statement).await {
+            if let Err(error) = session.run(statement).await {
                 session.run("ROLLBACK TO SAVEPOINT large").await?;
                 warnings.push(format!("left out: {statement} ({})", describe(&error)));
             }
@@ -83,19 +84,19 @@ fn unquoted(name: &str) -> Option<String> {
     Some(name.strip_prefix('"')?.strip_suffix('"')?.replace("\"\"", "\""))
 }
 
-/// Lines that belong together: each statement begins with one of these words.
-fn statements(lines: &[&str]) -> Vec<String> {
-    let mut statements: Vec<String> = Vec::new();
-    for line in lines {
-        let begins = ["COMMENT ON LARGE OBJECT ", "GRANT "];
-        match statements.last_mut() {
-            Some(last) if !begins.iter().any(|begin| line.starts_with(begin)) => {
-                last.push('\n');
-                last.push_str(line);
-            }
-            _ => statements.push((*line).to_owned()),
+/// The statements of a text, each with its semicolon.
+fn statements(text: &str) -> Vec<&str> {
+    let (mut statements, mut start, mut at) = (Vec::new(), 0, 0);
+    while at < text.len() {
+        let ends = text.as_bytes()[at] == b';';
+        at = skip(text, at);
+        if ends {
+            statements.push(text[start..at].trim());
+            start = at;
         }
     }
+    let rest = text[start..].trim();
+    statements.extend((!rest.is_empty()).then_some(rest));
     statements
 }
 

@@ -21,7 +21,8 @@ pub(in super::super) async fn live(target: &Target) -> Result<Live, DatabaseErro
         found.map_err(|error| failed(&target.name, "looking at the live database", &error))?;
     session.close().await;
     // Everything in the schemas of the archive is replaced along with the tables; nothing of it stays.
-    Ok(Live { server: server.info(), tables, objects: Vec::new(), space, copied: 0, problems })
+    let (server, objects) = (server.info(), Vec::new());
+    Ok(Live { server, tables, folds_case: false, objects, space, copied: 0, problems })
 }
 
 pub(in super::super) async fn count(
@@ -38,8 +39,13 @@ pub(in super::super) async fn count(
                 continue;
             }
             let missing = || Fault::Text(format!("table {table} is not there"));
-            let from = relations.get(table).ok_or_else(missing)?.sql();
-            let row = session.rows(&format!("SELECT count(*)::text FROM {from}")).await?.pop();
+            let relation = relations.get(table).ok_or_else(missing)?;
+            if relation.spread_by.is_some() {
+                counts.push(None);
+                continue;
+            }
+            let from = relation.sql();
+            let row = session.rows(&format!("SELECT count(*)::text FROM ONLY {from}")).await?.pop();
             counts.push(text(&row.unwrap_or_default(), 0).parse().ok());
         }
         Ok::<_, Fault>(counts)
@@ -123,9 +129,10 @@ async fn problems(session: &mut Session) -> Result<Vec<String>, Error> {
              WHERE NOT e.extrelocatable AND n.nspname !~ '^pg_' \
              AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_namespace'::regclass \
                AND d.objid = n.oid AND d.deptype = 'e') \
-             AND (n.nspname = 'public' OR EXISTS (SELECT 1 FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid \
-               AND c.relkind IN ('r', 'p') AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d \
-                 WHERE d.objid = c.oid AND d.deptype = 'e'))) ORDER BY 1",
+             AND (n.nspname = 'public' OR EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.refobjid = n.oid \
+               AND d.refclassid = 'pg_catalog.pg_namespace'::regclass AND d.classid <> 'pg_catalog.pg_extension'::regclass \
+               AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend m \
+                 WHERE m.classid = d.classid AND m.objid = d.objid AND m.deptype = 'e'))) ORDER BY 1",
         ),
     ] {
         problems.extend(warning(about, &session.column(query).await?));

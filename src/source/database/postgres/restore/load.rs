@@ -65,7 +65,8 @@ pub(super) async fn rows(
     if encoding != own {
         session.run(&format!("SET client_encoding = '{encoding}'")).await?;
     }
-    let mut copy = session.copy_in(&format!("COPY {}{columns} FROM STDIN", relation.sql())).await?;
+    let mut copy =
+        session.copy_in(&format!("COPY {}{columns} FROM STDIN", relation.loaded_by())).await?;
     let mut at_line = true;
     loop {
         // The end, at the beginning of a line.
@@ -125,9 +126,9 @@ fn read_head(head: &[u8], relation: &Relation) -> Result<(String, String), Fault
     {
         return Err(wrong("says no encoding"));
     }
-    let columns = rest
-        .strip_prefix("COPY ")
-        .and_then(|rest| rest.strip_prefix(relation.sql().as_str()))
+    let columns = [relation.loaded_by(), relation.sql()]
+        .iter()
+        .find_map(|table| rest.strip_prefix("COPY ")?.strip_prefix(table.as_str()))
         .and_then(|rest| rest.strip_suffix(" FROM stdin;\n"))
         .ok_or_else(|| wrong("is not the COPY of its table"))?;
     let mut list = match columns {

@@ -1,9 +1,30 @@
 //! What cannot go because something outside needs it, and what goes because the archive does not have it.
 
+use std::collections::HashSet;
+
+use super::super::catalog::text;
 use super::super::connect::Session;
 use super::super::names::literal;
 use super::Fault;
 use super::journal::{Place, Swapped};
+
+/// The catalogs of what lies in schemas, and their columns that tell in which.
+const CATALOGS: &[(&str, &str)] = &[
+    ("pg_class", "relnamespace"),
+    ("pg_type", "typnamespace"),
+    ("pg_proc", "pronamespace"),
+    ("pg_operator", "oprnamespace"),
+    ("pg_opclass", "opcnamespace"),
+    ("pg_opfamily", "opfnamespace"),
+    ("pg_collation", "collnamespace"),
+    ("pg_conversion", "connamespace"),
+    ("pg_ts_config", "cfgnamespace"),
+    ("pg_ts_dict", "dictnamespace"),
+    ("pg_ts_parser", "prsnamespace"),
+    ("pg_ts_template", "tmplnamespace"),
+    ("pg_statistic_ext", "stxnamespace"),
+    ("pg_default_acl", "defaclnamespace"),
+];
 
 /// A condition on a schema's name.
 pub(super) fn among(column: &str, schemas: &[String]) -> String {
@@ -18,23 +39,7 @@ pub(super) fn among(column: &str, schemas: &[String]) -> String {
 
 /// What is outside of some schemas and needs something in them.
 pub(super) async fn needing(session: &mut Session, away: &[String]) -> Result<Vec<String>, Fault> {
-    let catalogs = [
-        ("pg_class", "relnamespace"),
-        ("pg_type", "typnamespace"),
-        ("pg_proc", "pronamespace"),
-        ("pg_operator", "oprnamespace"),
-        ("pg_opclass", "opcnamespace"),
-        ("pg_opfamily", "opfnamespace"),
-        ("pg_collation", "collnamespace"),
-        ("pg_conversion", "connamespace"),
-        ("pg_ts_config", "cfgnamespace"),
-        ("pg_ts_dict", "dictnamespace"),
-        ("pg_ts_parser", "prsnamespace"),
-        ("pg_ts_template", "tmplnamespace"),
-        ("pg_statistic_ext", "stxnamespace"),
-        ("pg_default_acl", "defaclnamespace"),
-    ];
-    let mut inside: Vec<String> = catalogs
+    let mut inside: Vec<String> = CATALOGS
         .iter()
         .map(|(catalog, column)| {
             format!(
@@ -81,7 +86,7 @@ pub(super) async fn needing(session: &mut Session, away: &[String]) -> Result<Ve
          WHERE o.oid IS NULL AND NOT (d.classid = 'pg_catalog.pg_class'::regclass AND EXISTS (SELECT 1 \
            FROM pg_catalog.pg_class x JOIN pg_catalog.pg_namespace n ON n.oid = x.relnamespace \
            WHERE x.oid = d.objid AND n.nspname LIKE 'pg\\_toast%')) \
-         AND d.classid <> 'pg_catalog.pg_cast'::regclass ORDER BY 1 LIMIT 20",
+         AND d.classid NOT IN ('pg_catalog.pg_cast'::regclass, 'pg_catalog.pg_transform'::regclass) ORDER BY 1 LIMIT 20",
         among("n.nspname", away),
         inside.join(" UNION ALL ")
     );
@@ -94,44 +99,65 @@ pub(super) async fn lost(
     place: &Place,
     schemas: &[Swapped],
 ) -> Result<Vec<String>, Fault> {
-    let mut lost = Vec::new();
-    let new: Vec<String> = schemas.iter().map(|swapped| swapped.name.clone()).collect();
-    for swapped in schemas.iter().filter(|swapped| swapped.replaces) {
-        let query = format!(
-            "WITH o AS (SELECT n.nspname AS schema, CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialised view' \
-                 WHEN 'S' THEN 'sequence' WHEN 'f' THEN 'foreign table' WHEN 'c' THEN 'type' ELSE 'partition' END AS kind, \
-                 c.relname::text AS name, c.oid, 'pg_catalog.pg_class'::regclass AS class \
-               FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-               WHERE c.relkind IN ('v', 'm', 'S', 'f', 'c') OR (c.relkind IN ('r', 'p') AND c.relispartition) \
-             UNION ALL SELECT n.nspname, 'function', p.proname::text, p.oid, 'pg_catalog.pg_proc'::regclass \
-               FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
-             UNION ALL SELECT n.nspname, 'type', t.typname::text, t.oid, 'pg_catalog.pg_type'::regclass \
-               FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
-               WHERE t.typtype IN ('e', 'd', 'r') \
-             UNION ALL SELECT n.nspname, 'operator', x.oprname::text, x.oid, 'pg_catalog.pg_operator'::regclass \
-               FROM pg_catalog.pg_operator x JOIN pg_catalog.pg_namespace n ON n.oid = x.oprnamespace \
-             UNION ALL SELECT n.nspname, 'collation', x.collname::text, x.oid, 'pg_catalog.pg_collation'::regclass \
-               FROM pg_catalog.pg_collation x JOIN pg_catalog.pg_namespace n ON n.oid = x.collnamespace \
-             UNION ALL SELECT n.nspname, 'text search configuration', x.cfgname::text, x.oid, \
-                 'pg_catalog.pg_ts_config'::regclass \
-               FROM pg_catalog.pg_ts_config x JOIN pg_catalog.pg_namespace n ON n.oid = x.cfgnamespace \
-             UNION ALL SELECT n.nspname, 'text search dictionary', x.dictname::text, x.oid, \
-                 'pg_catalog.pg_ts_dict'::regclass \
-               FROM pg_catalog.pg_ts_dict x JOIN pg_catalog.pg_namespace n ON n.oid = x.dictnamespace) \
-             SELECT DISTINCT kind || ' ' || name FROM o WHERE schema = {kept} \
-             AND (kind <> 'partition' OR EXISTS (SELECT 1 FROM pg_catalog.pg_class r \
-               JOIN pg_catalog.pg_class x ON x.relname = r.relname AND x.oid <> r.oid \
-               JOIN pg_catalog.pg_namespace m ON m.oid = x.relnamespace \
-               WHERE r.oid = pg_catalog.pg_partition_root(o.oid) AND {among_new})) \
-             AND NOT EXISTS (SELECT 1 FROM o x WHERE x.schema = {new} AND x.kind = o.kind AND x.name = o.name) \
-             AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.classid = o.class AND d.objid = o.oid \
-               AND d.deptype IN ('e', 'a', 'i') AND NOT (kind = 'partition' AND d.deptype = 'a')) ORDER BY 1",
-            kept = literal(&place.kept(swapped.number)),
-            new = literal(&swapped.name),
-            among_new = among("m.nspname", &new)
-        );
-        let names = session.column(&query).await?;
-        lost.extend(names.into_iter().map(|name| format!("{name} (schema {})", swapped.name)));
+    let (kept, new): (Vec<_>, Vec<_>) = place.replaced(schemas).into_iter().unzip();
+    let mut names = Vec::new();
+    for name in &new {
+        let quoted = format!("SELECT pg_catalog.quote_ident({})", literal(name));
+        names.push(session.value(&quoted).await?.unwrap_or_default());
     }
+    // What belongs to a table, a type or an extension goes and comes with it; so do statistics about tables here.
+    let objects = CATALOGS.iter().filter(|(catalog, _)| {
+        !matches!(*catalog, "pg_class" | "pg_statistic_ext" | "pg_default_acl")
+    });
+    let mut parts: Vec<String> = objects
+        .map(|(catalog, column)| {
+            format!(
+                "SELECT 'pg_catalog.{catalog}'::regclass AS class, oid, {column} AS schema, false AS is_part \
+                 FROM pg_catalog.{catalog}"
+            )
+        })
+        .collect();
+    parts.push(
+        "SELECT 'pg_catalog.pg_class'::regclass, oid, relnamespace, relispartition FROM pg_catalog.pg_class \
+         WHERE relkind IN ('v', 'm', 'S', 'f') OR (relkind IN ('r', 'p') AND relispartition)"
+            .to_owned(),
+    );
+    let about: Vec<String> = kept.iter().chain(&new).cloned().collect();
+    parts.push(format!(
+        "SELECT 'pg_catalog.pg_statistic_ext'::regclass, s.oid, s.stxnamespace, false FROM pg_catalog.pg_statistic_ext s \
+         JOIN pg_catalog.pg_class c ON c.oid = s.stxrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE NOT {}",
+        among("n.nspname", &about)
+    ));
+    let query = format!(
+        "SELECT CASE WHEN o.is_part THEN 'partition' ELSE i.type END || ' ' || i.identity, ({is_new})::text \
+         FROM ({}) o JOIN pg_catalog.pg_namespace n ON n.oid = o.schema, \
+         LATERAL pg_catalog.pg_identify_object(o.class, o.oid, 0) i \
+         WHERE {is_new} OR ({} \
+           AND (NOT o.is_part OR EXISTS (SELECT 1 FROM pg_catalog.pg_class r \
+             JOIN pg_catalog.pg_class x ON x.relname = r.relname AND x.oid <> r.oid \
+             JOIN pg_catalog.pg_namespace m ON m.oid = x.relnamespace \
+             WHERE r.oid = pg_catalog.pg_partition_root(o.oid) AND {})) \
+           AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.classid = o.class AND d.objid = o.oid \
+             AND d.objsubid = 0 AND (d.deptype IN ('e', 'i') OR d.deptype = 'a' AND NOT o.is_part \
+             AND o.class NOT IN ('pg_catalog.pg_opclass'::regclass, 'pg_catalog.pg_statistic_ext'::regclass)))) ORDER BY 1",
+        parts.join(" UNION ALL "),
+        among("n.nspname", &kept),
+        among("m.nspname", &new),
+        is_new = among("n.nspname", &new),
+    );
+    let rows = session.rows(&query).await?;
+    let (there, gone): (Vec<_>, Vec<_>) = rows.iter().partition(|row| text(row, 1) == "true");
+    let there: HashSet<String> = there.into_iter().map(|row| text(row, 0)).collect();
+    let mut lost: Vec<String> = gone
+        .into_iter()
+        .map(|row| {
+            // As everybody knows it; the last schema first, for its number may begin with that of another.
+            let aside = kept.iter().zip(&names).rev();
+            aside.fold(text(row, 0), |name, (kept, known)| name.replace(kept, known))
+        })
+        .filter(|name| !there.contains(name))
+        .collect();
+    lost.dedup();
     Ok(lost)
 }

@@ -12,11 +12,14 @@ use super::super::large as objects;
 use super::super::members::POSITION;
 use super::super::names::{LARGE_OBJECTS, identifier, literal, qualified};
 use super::super::url::Target;
-use super::build::{self, Builder, Built, Definitions};
+use super::belonging::{self, Late};
+use super::build::{Builder, Built};
+use super::definitions::Definitions;
 use super::digest;
 use super::journal::{self, Place};
 use super::swap::{self, StagedSchemas};
-use super::{Fault, bind, defaults, large, load, lost};
+use super::warnings::Warnings;
+use super::{Fault, bind, clash, defaults, large, load, lost};
 use crate::catalog::is_own_table;
 use crate::source::database::digest::DigestSink;
 use crate::source::database::{
@@ -43,7 +46,7 @@ struct Work {
     built: Option<Built>,
     /// Puts the suspended default privileges back.
     defaults: Vec<String>,
-    warnings: Vec<String>,
+    warnings: Warnings,
 }
 
 /// Begins the attempt's transaction. What an attempt of that name left is rolled back first.
@@ -69,7 +72,7 @@ pub(in super::super) async fn stage(
         large_objects: BTreeSet::new(),
         built: None,
         defaults: Vec::new(),
-        warnings: Vec::new(),
+        warnings: Warnings::default(),
     };
     Ok(Box::new(StagingSchemas { target: target.clone(), place, encoding, work: Mutex::new(work) }))
 }
@@ -84,16 +87,12 @@ impl Work {
         if let Some((scheme, trust)) = self.large.take() {
             let (made, warnings) = large::replace(&mut self.session, place, &scheme, trust).await?;
             self.large_objects = made;
-            self.warnings.extend(warning("of large objects", &warnings));
+            self.warnings.list(warning("of large objects", &warnings));
         }
-        let roles = build::roles(&mut self.session).await?;
-        let mut builder = Builder {
-            session: &mut self.session,
-            place,
-            warnings: &mut self.warnings,
-            schemas: BTreeSet::new(),
-            roles,
-        };
+        self.definitions.choose();
+        let (session, warnings) = (&mut self.session, &mut self.warnings);
+        let mut builder =
+            Builder::new(session, place, warnings, BTreeSet::new(), BTreeSet::new()).await?;
         self.built = Some(builder.build(&mut self.definitions).await?);
         Ok(())
     }
@@ -202,37 +201,56 @@ impl Work {
         Ok(self.session.run(&statement).await?)
     }
 
-    async fn ready(&mut self, place: &Place) -> Result<(), Fault> {
+    async fn ready(&mut self, place: &Place) -> Result<Late, Fault> {
         self.build(place).await?;
-        let Some(built) = self.built.take() else { return Ok(()) };
-        let roles = build::roles(&mut self.session).await?;
-        let after = std::mem::take(&mut self.definitions.after);
-        let mut builder = Builder {
-            session: &mut self.session,
-            place,
-            warnings: &mut self.warnings,
-            schemas: built.schemas.iter().map(|swapped| swapped.name.clone()).collect(),
-            roles,
-        };
-        for (item, trust) in built.deferred.iter().chain(&after) {
+        let Some(built) = self.built.take() else { return Ok(Late::default()) };
+        let schemas: BTreeSet<String> =
+            built.schemas.iter().map(|swapped| swapped.name.clone()).collect();
+        let mut after = std::mem::take(&mut self.definitions.after);
+        let mut late = Late::default();
+        if !self.definitions.has_objects {
+            let (keys, items) = after.drain(..).partition(|(item, _)| item.kind == "FK CONSTRAINT");
+            late = Late { items, schemas: schemas.clone() };
+            after = keys;
+            self.defaults
+                .extend(defaults::of_schemas(&mut self.session, place, &built.schemas).await?);
+        }
+        let (session, warnings) = (&mut self.session, &mut self.warnings);
+        let mut builder = Builder::new(session, place, warnings, schemas, built.fixed).await?;
+        for (item, trust) in &built.deferred {
             builder.run(item, *trust).await?;
         }
+        if !self.definitions.has_objects {
+            // They need the primary keys of other tables.
+            builder.early_keys(std::mem::take(&mut after), &mut late.items).await?;
+        }
+        let (fill, after): (Vec<_>, Vec<_>) =
+            after.into_iter().partition(|(item, _)| item.kind == "MATERIALIZED VIEW DATA");
+        for (item, trust) in &after {
+            builder.run(item, *trust).await?;
+        }
+        builder.fill(fill).await?;
         for statement in std::mem::take(&mut self.defaults) {
             self.session.run(&statement).await?;
         }
-        let lost = lost::lost(&mut self.session, place, &built.schemas).await?;
+        let mut lost = lost::lost(&mut self.session, place, &built.schemas).await?;
+        if !self.definitions.has_after {
+            lost.extend(belonging::missing(&mut self.session, place, &built.schemas).await?);
+        }
         if !lost.is_empty() && !self.definitions.has_objects {
             return Err(Fault::Text(format!(
                 "only tables are restored, and other things in their schemas would be lost: {}",
                 lost.iter().take(20).cloned().collect::<Vec<_>>().join(", ")
             )));
         }
-        self.warnings.extend(warning("not in the archive, so gone after the restore", &lost));
+        self.warnings.list(warning("not in the archive, so gone after the restore", &lost));
+        clash::refuse(&mut self.session, place, &built.schemas).await?;
         // Tried now, so that the swap does not fail late; undone at once, because it locks what others use.
         self.session.run("SAVEPOINT trial").await?;
         bind::move_over(&mut self.session, place).await?;
+        late.make(&mut self.session, place, &mut self.warnings).await?;
         self.session.run("ROLLBACK TO SAVEPOINT trial; RELEASE SAVEPOINT trial").await?;
-        Ok(())
+        Ok(late)
     }
 }
 
@@ -275,12 +293,7 @@ impl Staging for StagingSchemas {
         for object in objects {
             let text = String::from_utf8(object.sql)
                 .map_err(|_| self.fault(&object.name)(Fault::Text("it is not UTF-8".to_owned())))?;
-            let items = items::parse(&text).into_iter().map(|item| (item, trust));
-            match object.name.as_str() {
-                "pre-data" => work.definitions.before.extend(items),
-                _ => work.definitions.after.extend(items),
-            }
-            work.definitions.has_objects = true;
+            work.definitions.take(&object.name, &text, trust);
         }
         Ok(())
     }
@@ -334,11 +347,18 @@ impl Staging for StagingSchemas {
         work.digest(&self.place, self.encoding, table).await.map_err(self.fault(table))
     }
 
+    async fn is_spread(&self, table: &str) -> bool {
+        let work = self.work.lock().await;
+        let relation = work.built.as_ref().and_then(|built| built.relations.get(table));
+        relation.is_some_and(|relation| relation.spread_by.is_some())
+    }
+
     async fn ready(self: Box<Self>) -> Result<(Box<dyn Staged>, Vec<String>), DatabaseError> {
         let Self { target, place, work, .. } = *self;
         let mut work = work.into_inner();
-        work.ready(&place).await.map_err(|fault| fault.of(&target.name, "preparing the swap"))?;
+        let late = work.ready(&place).await;
+        let late = late.map_err(|fault| fault.of(&target.name, "preparing the swap"))?;
         let Work { session, warnings, .. } = work;
-        Ok((Box::new(StagedSchemas::held(target, place, session)), warnings))
+        Ok((Box::new(StagedSchemas::held(target, place, session, late)), warnings.told()))
     }
 }

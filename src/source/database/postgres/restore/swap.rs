@@ -5,8 +5,10 @@ use tokio::sync::Mutex;
 
 use super::super::connect::Session;
 use super::super::url::Target;
+use super::belonging::Late;
 use super::journal::{self, Place, State};
-use super::{Fault, aside, bind, bound, extensions, large};
+use super::warnings::Warnings;
+use super::{Fault, aside, bind, bound, extensions, large, opclasses};
 use crate::source::restore::{AttemptId, RestoreError, Staged};
 
 /// How long the swap waits for tables that stay and that others use.
@@ -14,12 +16,15 @@ const WAIT_SWAP: &str = "SET LOCAL lock_timeout = '10s'";
 /// The way back has to succeed.
 const WAIT_BACK: &str = "SET LOCAL lock_timeout = '60s'";
 
+/// What goes is used by whoever began before the swap and has not ended yet: the caller waits for them.
+const WAIT_DROP: &str = "SET lock_timeout = '5s'";
+
 /// What an attempt staged.
 pub(super) struct StagedSchemas {
     target: Target,
     place: Place,
     /// The attempt's transaction, in the process that staged it.
-    held: Mutex<Option<Session>>,
+    held: Mutex<Option<(Session, Late)>>,
     /// It was staged by this very value, so that nothing there means that it is lost.
     expected: bool,
 }
@@ -35,21 +40,21 @@ pub(in super::super) fn staged(target: &Target, attempt: &AttemptId) -> Box<dyn 
 }
 
 impl StagedSchemas {
-    pub fn held(target: Target, place: Place, session: Session) -> Self {
-        Self { target, place, held: Mutex::new(Some(session)), expected: true }
+    pub fn held(target: Target, place: Place, session: Session, late: Late) -> Self {
+        Self { target, place, held: Mutex::new(Some((session, late))), expected: true }
     }
 
     async fn swap_in(&self) -> Result<(), Fault> {
         let mut held = self.held.lock().await;
-        if let Some(mut session) = held.take() {
-            match commit(&mut session, &self.place).await {
+        if let Some((mut session, late)) = held.take() {
+            match commit(&mut session, &self.place, &late).await {
                 Ok(()) => {
                     session.close().await;
                     return Ok(());
                 }
                 Err(fault) if !session.is_broken() => {
                     // It may be tried again.
-                    *held = Some(session);
+                    *held = Some((session, late));
                     return Err(fault);
                 }
                 // Lost in the middle: the journal says which side of the commit it was.
@@ -71,11 +76,13 @@ impl StagedSchemas {
 }
 
 /// Commits the attempt's transaction, with the tables that stay.
-async fn commit(session: &mut Session, place: &Place) -> Result<(), Fault> {
+async fn commit(session: &mut Session, place: &Place, late: &Late) -> Result<(), Fault> {
     session.run("SAVEPOINT swap").await?;
     let moved = async {
         session.run(WAIT_SWAP).await?;
         bind::move_over(session, place).await?;
+        // What it has to say was told when it was tried.
+        late.make(session, place, &mut Warnings::default()).await?;
         place.set(session, State::Swapped).await
     }
     .await;
@@ -115,11 +122,12 @@ pub(super) async fn roll_back(target: &Target, place: &Place) -> Result<(), Faul
             ));
         }
     }
+    session.run(WAIT_DROP).await?;
     large::drop_new(&mut session, place).await?;
     for swapped in place.schemas(&mut session).await? {
         aside::drop(&mut session, &place.dropped(swapped.number)).await?;
     }
-    aside::drop(&mut session, &place.journal).await?;
+    place.drop(&mut session).await?;
     session.close().await;
     Ok(())
 }
@@ -140,15 +148,18 @@ async fn put_back(session: &mut Session, place: &Place) -> Result<(), Fault> {
     }
     extensions::put_back(session, place).await?;
     let away: Vec<String> = schemas.iter().map(|swapped| place.dropped(swapped.number)).collect();
-    bound::again(session, place, &away, false).await
+    opclasses::put_back(session, place, &away).await?;
+    bound::again(session, place, &away, false).await?;
+    bound::put_back(session, place).await
 }
 
 /// Drops what was put aside; the journal goes last, so that whoever comes next knows what the rest is.
 async fn drop_kept(session: &mut Session, place: &Place) -> Result<(), Fault> {
+    session.run(WAIT_DROP).await?;
     for swapped in place.schemas(session).await? {
         aside::drop(session, &place.kept(swapped.number)).await?;
     }
-    aside::drop(session, &place.journal).await
+    place.drop(session).await
 }
 
 #[async_trait]
@@ -159,7 +170,7 @@ impl Staged for StagedSchemas {
     }
 
     async fn roll_back(&self) -> Result<(), RestoreError> {
-        if let Some(mut session) = self.held.lock().await.take()
+        if let Some((mut session, _)) = self.held.lock().await.take()
             && !session.is_broken()
             && session.run("ROLLBACK").await.is_ok()
         {

@@ -38,7 +38,7 @@ const REFUSED_MYSQL: [&str; 26] = [
     "SYS_EVAL",
 ];
 
-/// Functions, by whatever quotes their name has.
+/// Functions, by whatever quotes their name has; but [`SIZED`] ones of few bytes.
 const REFUSED_SQLITE: [&str; 8] = [
     "load_extension",
     "readfile",
@@ -49,6 +49,9 @@ const REFUSED_SQLITE: [&str; 8] = [
     "randomblob",
     "sqlite_log",
 ];
+
+/// Functions that make as many bytes as they are told.
+const SIZED: [&str; 2] = ["zeroblob", "randomblob"];
 
 /// Judges the tokens after the name; says why they are refused.
 pub(super) fn judge(dialect: Dialect, text: &[u8], tokens: &[Token]) -> Result<(), String> {
@@ -85,6 +88,18 @@ pub(super) fn judge(dialect: Dialect, text: &[u8], tokens: &[Token]) -> Result<(
 /// Whether a point stands after a name, and not in a number.
 fn qualifies(text: &[u8], tokens: &[Token], point: usize) -> bool {
     let before = point.checked_sub(1).and_then(|index| tokens.get(index));
+    // `DEFAULT .5`
+    let begins_number = tokens.get(point..).is_some_and(|rest| match (before, rest) {
+        (Some(before), [point, next, ..]) => {
+            before.end < point.start
+                && next.start == point.end
+                && next.of(text).first().is_some_and(u8::is_ascii_digit)
+        }
+        _ => false,
+    });
+    if begins_number {
+        return false;
+    }
     match before.map(|token| (token.kind, token.of(text))) {
         Some((Kind::Word, word)) => !word.iter().all(u8::is_ascii_digit),
         Some((Kind::Quoted(_), _)) => true,
@@ -126,7 +141,16 @@ fn sqlite(text: &[u8], tokens: &[Token], index: usize) -> Result<(), String> {
     let Some((found, after)) = name(Dialect::Sqlite, text, rest) else { return Ok(()) };
     let call = after.first().is_some_and(|next| next.kind == Kind::Symbol(b'('));
     let refused = |word: &&&str| found.eq_ignore_ascii_case(word.as_bytes());
+    // (Of four digits at most.)
+    let is_small = match after {
+        [_, size, end, ..] if end.kind == Kind::Symbol(b')') => {
+            let size = size.of(text);
+            size.len() <= 4 && size.iter().all(u8::is_ascii_digit)
+        }
+        _ => false,
+    };
     match REFUSED_SQLITE.iter().find(refused) {
+        Some(word) if is_small && SIZED.contains(word) => Ok(()),
         Some(word) if call => Err(format!("it has {word}")),
         _ => Ok(()),
     }

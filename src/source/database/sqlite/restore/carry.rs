@@ -61,6 +61,7 @@ pub(super) fn carry(db: &Connection, way: Way, what: What<'_>, rows: bool) -> Re
     for (table, ..) in tables(db, way.to, what)? {
         db.execute_batch(&format!("DROP TABLE {}.{}", way.to, identifier(&table)))?;
     }
+    let mut left = Vec::new();
     for (table, without_rowid, sql) in tables(db, way.from, what)? {
         run_in(db, way.to, &sql)?;
         if rows {
@@ -71,7 +72,7 @@ pub(super) fn carry(db: &Connection, way: Way, what: What<'_>, rows: bool) -> Re
                 way.to, way.from
             ))?;
         }
-        indexes(db, way, &table)?;
+        left.extend(indexes(db, way, &table, what)?);
         for (list, column) in [("sqlite_sequence", "name"), ("sqlite_stat1", "tbl")] {
             if has(db, way.from, list)? && has(db, way.to, list)? {
                 let (to, from) = (way.to, way.from);
@@ -86,9 +87,10 @@ pub(super) fn carry(db: &Connection, way: Way, what: What<'_>, rows: bool) -> Re
         }
     }
     match what {
-        What::AllBut(loaded) => objects(db, way, loaded),
-        What::Own => Ok(Vec::new()),
+        What::AllBut(loaded) => left.extend(objects(db, way, loaded)?),
+        What::Own => {}
     }
+    Ok(left)
 }
 
 /// Name, whether it is WITHOUT ROWID, definition.
@@ -107,14 +109,27 @@ fn tables(db: &Connection, schema: &str, what: What<'_>) -> Result<Vec<(String, 
     Ok(all.map(|(name, without_rowid, sql, _)| (name, without_rowid, sql)).collect())
 }
 
-fn indexes(db: &Connection, way: Way, table: &str) -> Result<()> {
+/// Returns those that had to be left behind: a table that was renamed keeps the names of its indexes, and a new one may
+/// have them too.
+fn indexes(db: &Connection, way: Way, table: &str, what: What<'_>) -> Result<Vec<String>> {
     let mut statement = db.prepare(&format!(
-        "SELECT sql FROM {}.sqlite_schema WHERE type = 'index' AND tbl_name = ? COLLATE NOCASE \
+        "SELECT sql, name FROM {}.sqlite_schema WHERE type = 'index' AND tbl_name = ? COLLATE NOCASE \
          AND sql IS NOT NULL ORDER BY rowid",
         way.from
     ))?;
-    let all = statement.query_map([table], |row| row.get(0))?.collect::<Result<Vec<String>>>()?;
-    all.iter().try_for_each(|sql| run_in(db, way.to, sql))
+    let all = statement
+        .query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<Vec<(String, String)>>>()?;
+    let mut left = Vec::new();
+    for (sql, name) in all {
+        let taken = format!("SELECT 1 FROM {}.sqlite_schema WHERE name = ? COLLATE NOCASE", way.to);
+        let taken = db.query_row(&taken, [&name], |_| Ok(())).optional()?.is_some();
+        match what {
+            What::AllBut(_) if taken => left.push(format!("index {name} of table {table}")),
+            _ => run_in(db, way.to, &sql)?,
+        }
+    }
+    Ok(left)
 }
 
 /// Runs a definition as SQLite keeps it, which always begins with one of these, in a schema.

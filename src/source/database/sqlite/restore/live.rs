@@ -21,6 +21,7 @@ pub(in crate::source::database::sqlite) fn live(source: &Source) -> Result<Live,
     let mut live = Live {
         server: server(),
         tables: Vec::new(),
+        folds_case: true,
         objects: Vec::new(),
         space: Space::of(folder),
         copied: 0,
@@ -36,19 +37,36 @@ pub(in crate::source::database::sqlite) fn live(source: &Source) -> Result<Live,
     if let Err(error) = access(&path, Access::READ_OK | Access::WRITE_OK) {
         live.problems.push(format!("{} cannot be written: {error}", path.display()));
     }
+    match read(source, &mut live) {
+        Err(error) if is_damage(&error) => live.problems.push(format!(
+            "{error}: move {} away, and the archive's takes its place",
+            path.display()
+        )),
+        Err(error) => return Err(error),
+        Ok(true) if live.copied > MAX_WITH_CATALOG => live.problems.push(format!(
+            "the catalog lies in {}, which is too large to be replaced under it: give the catalog a database of \
+             its own",
+            path.display()
+        )),
+        Ok(_) => {}
+    }
+    Ok(live)
+}
+
+/// Reads what the file has; whether the catalog is among it.
+fn read(source: &Source, live: &mut Live) -> Result<bool, DatabaseError> {
     let db = open::database(source)?;
     let failed = |error| source.failed("reading its tables", error);
     live.tables = tables(&db).map_err(failed)?;
     live.objects = objects(&db).map_err(failed)?;
     live.copied = live.tables.iter().map(|table| table.bytes).sum();
-    if has_catalog(&db).map_err(failed)? && live.copied > MAX_WITH_CATALOG {
-        live.problems.push(format!(
-            "the catalog lies in {}, which is too large to be replaced under it: give the catalog a database of \
-             its own",
-            path.display()
-        ));
-    }
-    Ok(live)
+    has_catalog(&db).map_err(failed)
+}
+
+/// Whether the file is no database, or no longer a whole one, as SQLite says it.
+fn is_damage(error: &DatabaseError) -> bool {
+    let text = error.to_string();
+    ["file is not a database", "disk image is malformed"].iter().any(|said| text.contains(said))
 }
 
 pub(in crate::source::database::sqlite) fn count(

@@ -432,7 +432,7 @@ fn try_out(db: &Connection, loaded: &Loaded) -> rusqlite::Result<Vec<String>> {
     transaction.rollback()?;
     db.execute_batch("PRAGMA writable_schema=RESET; PRAGMA writable_schema=ON;")?;
     Ok([
-        warning("left behind, because the archive has a table of that name", &left),
+        warning("left behind, because the archive has a table or an index of that name", &left),
         warning("stay, but do not fit the restored tables", &broken),
         warning("virtual tables stay with the contents that they have", &virtual_tables),
     ]
