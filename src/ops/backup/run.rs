@@ -2,31 +2,29 @@
 
 use std::sync::Arc;
 
-use archive::{
-    DatabaseInfo, EntryKind, ManifestInfo, NewEntry, Ratio, Summary, TenantInfo, Writer,
-    WriterOptions,
-};
-use jiff::{Timestamp, Zoned, tz::TimeZone};
+use archive::{EntryKind, ManifestInfo, NewEntry, Ratio, Summary, Writer, WriterOptions};
+use jiff::Timestamp;
+use sources::{Opened, Sources};
 
-use super::chunked::Base;
-use super::index::{CapturedIndex, IndexFiles};
-use super::parent::{Candidate, Choice, Wanted, choose, first_of, keep_or_warn};
+use super::index::IndexFiles;
+use super::parent::{Candidate, keep_or_warn};
 use super::sending::{Kept, RemainsJournal, Sending};
 use super::{BackupRequest, Mode, databases, files, index};
 use crate::app::App;
 use crate::catalog::ArchiveRecord;
-use crate::config::LayoutKind;
 use crate::encryption::{EncryptionError, Stored};
 use crate::jobs::{Finished, Job, JobContext, JobFailure};
 use crate::ops::archives;
 use crate::ops::schedules::mode_word;
-use crate::portal::{PortalError, Tenant};
-use crate::schedule::full_every;
-use crate::source::database::{self, DatabaseError, Snapshot};
+use crate::portal::PortalError;
+use crate::source::database::DatabaseError;
 use crate::storage::{self, Remains, Storage, StorageError, StorageType};
 
 /// How often a dump is begun anew because a table's definition changed under it.
 const MAX_RESTARTS: u32 = 3;
+
+mod manifest;
+mod sources;
 
 #[derive(Debug, thiserror::Error)]
 pub(in crate::ops) enum RunError {
@@ -140,16 +138,6 @@ struct Attempt<'a> {
     one: Option<OneSource<'a>>,
 }
 
-/// What is to be read, and what it is compared with.
-struct Sources {
-    indexes: Vec<CapturedIndex>,
-    snapshots: Vec<Opened>,
-    base: Arc<Base>,
-    tenants: Vec<Tenant>,
-    /// About how much is to be read.
-    bytes: u64,
-}
-
 impl Attempt<'_> {
     /// Makes the archive and reads it back.
     async fn run(&self) -> Result<Finished, RunError> {
@@ -230,91 +218,6 @@ impl Attempt<'_> {
         Ok(finished(app, record))
     }
 
-    /// Captures the indexes, then opens the snapshots, and counts all of it; the archive's name beside.
-    async fn prepare(&self, started: Timestamp) -> Result<(Sources, String), RunError> {
-        let portal = &self.app.portal;
-        let indexes = index::capture(self.app, self.ctx, self.one.map(|one| one.told)).await?;
-        let base = Arc::new(self.base().await?);
-        let plan = files::plan(portal, &portal.tenants().await?).await?;
-        let snapshots = self.open_snapshots().await?;
-        // Asked after the snapshots are open: a tenant that they hold has its files in the archive.
-        let tenants = portal.tenants().await?;
-        let table_bytes: u64 = snapshots
-            .iter()
-            .flat_map(|opened| opened.snapshot.tables())
-            .filter(|table| table.with_data)
-            .map(|table| table.estimated_bytes)
-            .sum();
-        let bytes = plan.bytes + table_bytes + index::bytes(&indexes);
-        let name = match &self.request.file_name {
-            // What reads it finds it by this name, and sees by its first bytes whether it is encrypted.
-            Some(name) => name.clone(),
-            None => {
-                let name = self.app.keys.named(&self.archive_name(started));
-                self.storage.unused_name(&name).await?
-            }
-        };
-        Ok((Sources { indexes, snapshots, base, tenants, bytes }, name))
-    }
-
-    /// What the backup adds to.
-    async fn base(&self) -> Result<Base, RunError> {
-        let request = self.request;
-        if request.mode == Mode::Full {
-            return Base::new(None);
-        }
-        if let Some(one) = self.one {
-            return match first_of(self.app, one.upon).await {
-                Ok(parent) => Base::new(Some(parent)),
-                Err(why) => self.no_base(why),
-            };
-        }
-        let full_every = request.full_every.as_deref().map(full_every).transpose();
-        let wanted = Wanted {
-            tenant_id: self.ctx.job.tenant_id,
-            dump: self.ctx.job.dump,
-            storage_type: request.storage_type,
-            storage: self.storage,
-            parent: request.parent,
-            full_every: full_every.map_err(RunError::Failed)?,
-        };
-        match choose(self.app, &wanted, self.app.clock.now()).await? {
-            Choice::Parent(parent) => Base::new(Some(*parent)),
-            Choice::Due => Base::new(None),
-            Choice::None(why) => self.no_base(Some(why)),
-        }
-    }
-
-    fn no_base(&self, why: Option<String>) -> Result<Base, RunError> {
-        if let Some(why) = why {
-            let text = format!("a full backup was made, for there is nothing to add to: {why}");
-            self.ctx.warn(text);
-        }
-        Base::new(None)
-    }
-
-    /// Opens the snapshots of all databases at once, so that they show one moment as nearly as servers allow.
-    async fn open_snapshots(&self) -> Result<Vec<Opened>, RunError> {
-        let config = &self.app.config;
-        let mut sources = Vec::new();
-        for database in &config.portal.database {
-            sources.push((&database.name, database::open(database, &config.backup.temp_dir)?));
-        }
-        let readers = config.limits.database_connections as usize;
-        let snapshots =
-            futures::future::try_join_all(sources.iter().map(|(_, db)| db.snapshot(readers)))
-                .await?;
-        let opened: Vec<_> = sources
-            .into_iter()
-            .zip(snapshots)
-            .map(|((name, _), snapshot)| Opened { name: name.clone(), snapshot: snapshot.into() })
-            .collect();
-        for warning in opened.iter().flat_map(|opened| opened.snapshot.warnings()) {
-            self.ctx.warn(warning.clone());
-        }
-        Ok(opened)
-    }
-
     /// Everything but the manifest.
     async fn write(
         &self,
@@ -356,69 +259,6 @@ impl Attempt<'_> {
         progress.phase("storing");
         let info = self.manifest(&tenants, infos, &base, started).await?;
         Ok(ManifestInfo { indexes: index_names, ..info })
-    }
-
-    async fn manifest(
-        &self,
-        tenants: &[Tenant],
-        databases: Vec<DatabaseInfo>,
-        base: &Base,
-        started: Timestamp,
-    ) -> Result<ManifestInfo, RunError> {
-        let (portal, config) = (&self.app.portal, &self.app.config.portal);
-        let parent = base.parent.as_ref();
-        Ok(ManifestInfo {
-            program: format!("portal-backup {}", env!("CARGO_PKG_VERSION")),
-            id: self.ctx.job.id.to_string(),
-            portal: config.name.clone(),
-            layout: self.app.layout_name().to_owned(),
-            dump: self.ctx.job.dump,
-            mode: mode_word(parent.map_or(Mode::Full, |_| Mode::Incremental)).to_owned(),
-            schedule: self.request.schedule_id.map(|id| id.to_string()),
-            parent: parent.map(|parent| parent.id.to_string()),
-            links: parent.map(|parent| parent.links.clone()).unwrap_or_default(),
-            resource: self.app.single.map(|id| id.to_string()),
-            chunk_key: Some(base.key.clone()),
-            tenants: tenants
-                .iter()
-                .map(|tenant| TenantInfo { id: tenant.id, alias: tenant.alias.clone() })
-                .collect(),
-            databases,
-            filesystems: config.filesystem.iter().map(|source| source.name.clone()).collect(),
-            started_on: started.to_string(),
-            finished_on: Timestamp::now().to_string(),
-            machine_key_fingerprint: portal.machine_key_fingerprint(),
-            last_migration: portal.last_migration().await?,
-            warnings: self.ctx.warnings(),
-            ..ManifestInfo::default()
-        })
-    }
-
-    /// DocSpace's name of a dump: the moment in the installation's own time zone.
-    fn archive_name(&self, at: Timestamp) -> String {
-        let portal = &self.app.config.portal;
-        let zone = match portal.layout {
-            LayoutKind::Docspace => TimeZone::system(),
-            LayoutKind::Plain => TimeZone::get(&portal.timezone).unwrap_or(TimeZone::UTC),
-        };
-        crate::portal::archive_name(&portal.name, &Zoned::new(at, zone))
-    }
-}
-
-struct Opened {
-    name: String,
-    snapshot: Arc<dyn Snapshot>,
-}
-
-impl Opened {
-    fn info(&self) -> DatabaseInfo {
-        let server = self.snapshot.server();
-        DatabaseInfo {
-            name: self.name.clone(),
-            engine: server.engine.as_str().to_owned(),
-            server_version: server.version.clone(),
-            position: server.position.clone(),
-        }
     }
 }
 
