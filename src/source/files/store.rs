@@ -1,26 +1,24 @@
 //! A bucket with a prefix, through `object_store`.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use futures::future::ready;
-use futures::stream::{self, BoxStream};
-use futures::{Stream, StreamExt, TryStreamExt};
+use content::{pieces, resumed};
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt};
+use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt};
 use url::Url;
 
-use super::{
-    Content, Excluded, FileMeta, FilesError, GROWTH, Listed, Listing, Opened, PIECE,
-    STAGING_FOLDER, once, quoted,
-};
+use super::{Content, FileMeta, FilesError, GROWTH, Opened, STAGING_FOLDER};
 use crate::cloud::odd::{self, Names};
 use crate::cloud::{ClientConfig, Context, Deletes, Place, Provider, Unnamable, is_no_bucket};
 use crate::config::Options;
+
+mod content;
+mod listing;
 
 /// How many small requests are made at once.
 const CONCURRENT: usize = 16;
@@ -150,46 +148,6 @@ impl Bucket {
         Arc::clone(&self.words)
     }
 
-    pub fn list(&self, prefix: &str, excluded: Excluded) -> Listing {
-        let full = match self.full(prefix) {
-            Ok(full) => full,
-            Err(error) => return once(error),
-        };
-        let (root, store, url) = (self.prefix.clone(), self.store.clone(), self.url.clone());
-        let words = self.words.clone();
-        let of_everything = full == root;
-        let mut empty = HashSet::new();
-        let found = self.store.list(Some(&full));
-        let files = found
-            .map_err(move |error| invalid(&url, words.explain("cannot list", &error)))
-            .map_ok(move |object| {
-                let path = relative(&root, &object.location)
-                    .filter(|path| !path.is_empty() && !excluded.contains(&real(path)));
-                listed(store.clone(), object, path)
-            })
-            .try_buffered(CONCURRENT)
-            .try_filter_map(move |listed| {
-                // `a` and `a/` have one path.
-                ready(Ok(listed.filter(|listed| match listed {
-                    Listed::File(file) if file.size == 0 => empty.insert(file.path.clone()),
-                    _ => true,
-                })))
-            });
-        let (unnamable, prefix) = (self.unnamable.clone(), full.to_string());
-        let left_out = stream::once(async move {
-            let (keys, more) = unnamable.take(&prefix);
-            let what = "left out: no request can ask for a name with . or .. between slashes";
-            let keys = keys.into_iter().map(move |key| format!("{} is {what}", quoted(&key)));
-            let more = (more > 0).then(|| format!("{more} more keys are {what}"));
-            stream::iter(keys.chain(more).map(|text| Ok(Listed::Skipped(text))))
-        });
-        let files = files.chain(left_out.flatten());
-        match of_everything {
-            true => warn_if_empty(files.boxed(), self.url.to_string()),
-            false => files.boxed(),
-        }
-    }
-
     pub async fn stat(&self, path: &str) -> Result<FileMeta, FilesError> {
         let full = self.full(path)?;
         let object =
@@ -313,22 +271,6 @@ impl Words {
     }
 }
 
-async fn listed(
-    store: Arc<dyn ObjectStore>,
-    object: ObjectMeta,
-    path: Option<String>,
-) -> Result<Option<Listed>, FilesError> {
-    let Some(path) = path else { return Ok(None) };
-    let is_directory = match object.size {
-        0 => match marks(&*store, &object).await {
-            Some(is_directory) => is_directory,
-            None => return Ok(None),
-        },
-        _ => false,
-    };
-    Ok(Some(Listed::File(FileMeta { is_directory, ..meta(path, object) })))
-}
-
 fn meta(path: String, object: ObjectMeta) -> FileMeta {
     FileMeta {
         path,
@@ -337,97 +279,6 @@ fn meta(path: String, object: ObjectMeta) -> FileMeta {
         is_directory: false,
         version: object.e_tag.or(object.version),
     }
-}
-
-/// An empty object whose own name answers nothing is `name/`, which consoles make to show a folder; None: it is that,
-/// beside a file of the name.
-async fn marks(store: &dyn ObjectStore, object: &ObjectMeta) -> Option<bool> {
-    match store.head(&object.location).await {
-        Err(object_store::Error::NotFound { .. }) => Some(true),
-        Ok(file) if file.size > 0 => None,
-        _ => Some(false),
-    }
-}
-
-/// A mistyped prefix lists as nothing at all; nobody should find that out at the restore.
-fn warn_if_empty(files: Listing, url: String) -> Listing {
-    let warned = stream::unfold((files.fuse(), Some(url)), |(mut files, empty)| async move {
-        match files.next().await {
-            Some(found) => Some((found, (files, None))),
-            None => {
-                let warning = Listed::Skipped(format!("{} holds no files", empty?));
-                Some((Ok(warning), (files, None)))
-            }
-        }
-    });
-    warned.boxed()
-}
-
-/// An object's content, asked for again from where an answer broke off: one answer may take no longer than a request
-/// may, and a large object takes longer. Gives up when a whole request brought nothing.
-fn resumed(
-    store: Arc<dyn ObjectStore>,
-    key: Path,
-    found: GetResult,
-) -> impl Stream<Item = object_store::Result<Bytes>> {
-    let (size, e_tag) = (found.meta.size, found.meta.e_tag.clone());
-    let state = (found.into_stream(), 0, 0);
-    stream::try_unfold(state, move |(mut answer, mut at, mut began)| {
-        let (store, key, e_tag) = (store.clone(), key.clone(), e_tag.clone());
-        async move {
-            loop {
-                match answer.next().await {
-                    Some(Ok(piece)) => {
-                        at += piece.len() as u64;
-                        return Ok(Some((piece, (answer, at, began))));
-                    }
-                    None => return Ok(None),
-                    Some(Err(_)) if at == size => return Ok(None),
-                    // Without its mark nobody could tell that it is still the same object.
-                    Some(Err(error)) if at == began || e_tag.is_none() => return Err(error),
-                    Some(Err(error)) => {
-                        tracing::info!(%key, at, %error, "an answer broke off; the rest is asked for");
-                        began = at;
-                        let range = Some(GetRange::Bounded(at..size));
-                        let if_match = e_tag.clone();
-                        let options = GetOptions { range, if_match, ..GetOptions::default() };
-                        let found = store.get_opts(&key, options).await?;
-                        if found.meta.e_tag != e_tag {
-                            return Err(error);
-                        }
-                        answer = found.into_stream();
-                    }
-                }
-            }
-        }
-    })
-}
-
-/// Cuts and joins what the network brings into pieces of 1 MiB.
-fn pieces(raw: BoxStream<'static, Result<Bytes, FilesError>>) -> Content {
-    let state = (raw, BytesMut::new(), Bytes::new());
-    stream::try_unfold(state, |(mut raw, mut gathered, mut rest)| async move {
-        loop {
-            if rest.is_empty() {
-                match raw.try_next().await? {
-                    Some(more) => rest = more,
-                    None if gathered.is_empty() => return Ok(None),
-                    None => {
-                        return Ok(Some((gathered.split().freeze(), (raw, gathered, rest))));
-                    }
-                }
-            }
-            if gathered.is_empty() && rest.len() >= PIECE {
-                return Ok(Some((rest.split_to(PIECE), (raw, gathered, rest))));
-            }
-            let room = PIECE - gathered.len();
-            gathered.extend_from_slice(&rest.split_to(rest.len().min(room)));
-            if gathered.len() == PIECE {
-                return Ok(Some((gathered.split().freeze(), (raw, gathered, rest))));
-            }
-        }
-    })
-    .boxed()
 }
 
 /// `path` below `root`; None when it is not.
