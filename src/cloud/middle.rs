@@ -3,26 +3,27 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use object_store::ClientOptions;
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody,
-    HttpResponse, HttpService, ReqwestConnector,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+    ReqwestConnector,
 };
 use object_store::signer::Method;
-use object_store::{ClientOptions, TagSet};
 
 use super::listed::{Unnamable, sift};
 use super::odd::Names;
 use super::signing::Signing;
 
+mod tags;
+#[cfg(test)]
+mod tests;
+
 /// Headers that name another object.
 const COPIED: [&str; 3] = ["x-amz-copy-source", "x-ms-copy-source", "x-goog-copy-source"];
-/// Headers that say how many tags an object has.
-const COUNTS: [&str; 2] = ["x-amz-tagging-count", "x-ms-tag-count"];
 
 /// Says of an object on S3 until when it is locked, to those who may know.
 const LOCKED_UNTIL: &str = "x-amz-object-lock-retain-until-date";
@@ -33,9 +34,6 @@ const COPY_ID: &str = "x-ms-copy-id";
 const FIRST_LOOK: Duration = Duration::from_millis(100);
 const LAST_LOOK: Duration = Duration::from_secs(5);
 const STANDSTILL: Duration = Duration::from_secs(600);
-
-/// A header of every signed request to S3.
-const S3: &str = "x-amz-content-sha256";
 
 /// Extension of a question for an object: it is to be deleted instead. The answer is that there is none.
 /// (object_store deletes by lists of keys, which cannot hold odd ones.)
@@ -193,30 +191,6 @@ impl Service {
         Ok(())
     }
 
-    /// Azure's copies have no tags unless they are said.
-    async fn copy_tags(&self, request: &mut HttpRequest) -> Result<(), HttpError> {
-        let source = request.headers().get(COPIED[1]).filter(|_| self.middle.names.is_some());
-        let Some(source) = source.and_then(|source| source.to_str().ok()) else { return Ok(()) };
-        let mut question = request.clone();
-        *question.uri_mut() = source.parse().map_err(unasked)?;
-        question.headers_mut().remove(COPIED[1]);
-        match self.tags(&mut question, "comp=tags").await {
-            Ok(tags) if tags.is_empty() => Ok(()),
-            Ok(tags) => {
-                let mut said = TagSet::default();
-                tags.iter().for_each(|(name, value)| said.push(name, value));
-                let said = said.encoded().parse().map_err(unasked)?;
-                request.headers_mut().insert("x-ms-tags", said);
-                self.middle.signing.renew(request).await.map_err(unasked)
-            }
-            // Accounts may have no tags at all, and credentials no right to them.
-            Err(error) => {
-                tracing::debug!(%error, "the tags of an object that is copied could not be read");
-                Ok(())
-            }
-        }
-    }
-
     async fn delete(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
         *request.method_mut() = Method::DELETE;
         self.middle.signing.renew(&mut request).await.map_err(unasked)?;
@@ -225,63 +199,6 @@ impl Service {
             *response.status_mut() = 404.try_into().map_err(unasked)?;
         }
         Ok(response)
-    }
-
-    async fn with_tags(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let mut question = request.clone();
-        let mut response = self.inner.execute(request).await?;
-        let count = COUNTS.iter().find_map(|name| response.headers().get(*name));
-        // Not every S3 counts them in answers to HEAD.
-        let may_have = match count {
-            Some(count) => count != "0",
-            None => question.headers().contains_key(S3) && !self.middle.tagless.load(Relaxed),
-        };
-        if !response.status().is_success() || !may_have {
-            return Ok(response);
-        }
-        let (is_azure, is_certain) = (response.headers().contains_key(COUNTS[1]), count.is_some());
-        let tags = self.tags(&mut question, if is_azure { "comp=tags" } else { "tagging" }).await;
-        match tags {
-            Ok(tags) => drop(response.extensions_mut().insert(Tagged(Some(tags)))),
-            Err(error) if is_certain => {
-                tracing::warn!(%error, "an object's tags could not be read");
-                response.extensions_mut().insert(Tagged(None));
-            }
-            Err(error) => {
-                tracing::info!(%error, "tags are not asked for any more: there are none, or no right to them");
-                self.middle.tagless.store(true, Relaxed);
-            }
-        }
-        Ok(response)
-    }
-
-    /// What an object's tags are; `question`: what was asked for the object itself.
-    async fn tags(
-        &self,
-        question: &mut HttpRequest,
-        query: &str,
-    ) -> Result<Vec<(String, String)>, HttpError> {
-        let uri = question.uri().to_string();
-        let joint = if uri.contains('?') { '&' } else { '?' };
-        *question.uri_mut() = format!("{uri}{joint}{query}").parse().map_err(unasked)?;
-        *question.method_mut() = Method::GET;
-        *question.body_mut() = HttpRequestBody::empty();
-        self.middle.signing.renew(question).await.map_err(unasked)?;
-        let response = self.inner.execute(question.clone()).await?;
-        if !response.status().is_success() {
-            return Err(unasked(format!("the store answered {}", response.status())));
-        }
-        let body = response.into_body().bytes().await?;
-        let body = String::from_utf8_lossy(&body);
-        let text = |pair: &str, name: &str| {
-            let (_, rest) = pair.split_once(&format!("<{name}>"))?;
-            let (raw, _) = rest.split_once("</")?;
-            Some(quick_xml::escape::unescape(raw).ok()?.into_owned())
-        };
-        let pairs = body.split("<Tag>").skip(1);
-        Ok(pairs
-            .filter_map(|pair| Some((text(pair, "Key")?, text(pair, "Value").unwrap_or_default())))
-            .collect())
     }
 }
 
@@ -297,133 +214,3 @@ fn unasked(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> HttpEr
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Unasked(Box<dyn std::error::Error + Send + Sync>);
-
-#[cfg(test)]
-mod tests {
-    use object_store::HeaderValue;
-    use object_store::client::HttpResponseBody;
-
-    use super::*;
-
-    /// Has one object, with these tags; whether it counts them.
-    #[derive(Debug)]
-    struct Store(&'static str, bool);
-
-    #[async_trait]
-    impl HttpService for Store {
-        async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-            assert_eq!(request.uri().path(), "/bucket/a//b");
-            let is_for_tags = request.uri().query() == Some("tagging");
-            assert_eq!(*request.method() == Method::GET, is_for_tags);
-            let body = if is_for_tags { self.0 } else { "" };
-            let mut response = HttpResponse::new(HttpResponseBody::from(body.to_owned()));
-            if self.1 {
-                response.headers_mut().insert(COUNTS[0], HeaderValue::from_static("2"));
-            }
-            if is_for_tags && body.is_empty() {
-                *response.status_mut() = 403.try_into().unwrap();
-            }
-            Ok(response)
-        }
-    }
-
-    /// Says of a copy first that it is pending, and then one after another of these.
-    #[derive(Debug)]
-    struct Copying(std::sync::Mutex<Vec<&'static str>>);
-
-    #[async_trait]
-    impl HttpService for Copying {
-        async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-            let mut response = HttpResponse::new(HttpResponseBody::from(String::new()));
-            let status = match *request.method() == Method::PUT {
-                true => "pending",
-                false => {
-                    assert!(!request.headers().contains_key(COPIED[1]));
-                    self.0.lock().unwrap().remove(0)
-                }
-            };
-            let (id, status) = status.split_once('/').unwrap_or(("1", status));
-            response.headers_mut().insert(COPY_ID, HeaderValue::from_static(id));
-            response.headers_mut().insert(COPY_STATUS, HeaderValue::from_static(status));
-            if status == "503" {
-                *response.status_mut() = 503.try_into().unwrap();
-            }
-            Ok(response)
-        }
-    }
-
-    #[tokio::test]
-    async fn a_copy_counts_once_it_is_whole() {
-        for (answers, expected) in [
-            (vec!["pending", "503", "success"], None),
-            (vec!["failed"], Some("failed")),
-            (vec!["pending", "aborted"], Some("aborted")),
-            (vec!["2/pending"], Some("another one")),
-        ] {
-            let inner = HttpClient::new(Copying(answers.clone().into()));
-            let service = Service { inner, middle: Middle::default() };
-            let mut request = HttpRequest::new(HttpRequestBody::empty());
-            *request.method_mut() = Method::PUT;
-            *request.uri_mut() = "http://host/box/to".parse().unwrap();
-            let source = HeaderValue::from_static("http://host/box/from");
-            request.headers_mut().insert(COPIED[1], source);
-            match (service.call(request).await, expected) {
-                (Ok(_), None) => {}
-                (Err(error), Some(word)) => {
-                    let text = format!("{error:?}");
-                    assert!(text.contains(word), "{answers:?}: {text}");
-                }
-                (Ok(_), Some(_)) => panic!("{answers:?} counted as copied"),
-                (Err(error), None) => panic!("{answers:?}: {error}"),
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn tags_come_with_what_is_known_of_an_object() {
-        let tags = "<Tagging><TagSet><Tag><Key>a&amp;b</Key><Value>c d</Value></Tag>\
-                    <Tag><Key>empty</Key><Value></Value></Tag></TagSet></Tagging>";
-        let read = vec![("a&b".to_owned(), "c d".to_owned()), ("empty".to_owned(), String::new())];
-        for (answer, counts, expected) in [
-            (tags, true, Some(Tagged(Some(read.clone())))),
-            ("", true, Some(Tagged(None))),
-            (tags, false, Some(Tagged(Some(read)))),
-            ("", false, None),
-        ] {
-            let names = Names::new(&"".into(), ".own");
-            let inner = HttpClient::new(Store(answer, counts));
-            let service = Service { inner, middle: Middle::new(names) };
-            let mut request = HttpRequest::new(HttpRequestBody::empty());
-            *request.method_mut() = Method::HEAD;
-            *request.uri_mut() = "http://host/bucket/.portal-backup-keys/a/%25/b".parse().unwrap();
-            request.headers_mut().insert(S3, HeaderValue::from_static("UNSIGNED-PAYLOAD"));
-            request.extensions_mut().insert(WithTags);
-            let response = service.call(request).await.unwrap();
-            assert_eq!(response.extensions().get::<Tagged>(), expected.as_ref());
-        }
-    }
-    /// Has one object, and tells until when it is locked.
-    #[derive(Debug)]
-    struct Locked;
-
-    #[async_trait]
-    impl HttpService for Locked {
-        async fn call(&self, _: HttpRequest) -> Result<HttpResponse, HttpError> {
-            let mut response = HttpResponse::new(HttpResponseBody::from(String::new()));
-            let until = HeaderValue::from_static("2031-03-31T01:02:03.000Z");
-            response.headers_mut().insert(LOCKED_UNTIL, until);
-            Ok(response)
-        }
-    }
-
-    #[tokio::test]
-    async fn the_end_of_a_lock_comes_with_what_is_known_of_an_object() {
-        let service = Service { inner: HttpClient::new(Locked), middle: Middle::default() };
-        let mut request = HttpRequest::new(HttpRequestBody::empty());
-        *request.method_mut() = Method::HEAD;
-        *request.uri_mut() = "http://host/bucket/a".parse().unwrap();
-        let response = service.call(request).await.unwrap();
-        let until = response.extensions().get::<LockedUntil>();
-        assert_eq!(until, Some(&LockedUntil("2031-03-31T01:02:03Z".parse().unwrap())));
-    }
-}
