@@ -38,9 +38,9 @@ struct Patience {
     request: Duration,
 }
 
-/// For the bytes of archives and files, when minutes of work would be lost.
+/// For the bytes of archives and files, when minutes of work would be lost: as long as the time lasts.
 const PATIENT: Patience = Patience {
-    retries: 10,
+    retries: 1000,
     most: 1000,
     time: Duration::from_secs(180),
     wait: Duration::from_secs(10),
@@ -83,14 +83,15 @@ impl Clients {
 /// The way to a bucket that is a source.
 pub struct SourceClient {
     pub store: Arc<dyn ObjectStore>,
+    pub quick: Arc<dyn ObjectStore>,
     pub parts: Arc<dyn MultipartStore>,
     pub unnamable: Unnamable,
 }
 
 impl SourceClient {
-    fn of<T: ObjectStore + MultipartStore>(store: T, unnamable: Unnamable) -> Self {
+    fn of<T: ObjectStore + MultipartStore>(store: T, quick: T, unnamable: Unnamable) -> Self {
         let store = Arc::new(store);
-        Self { parts: store.clone(), store, unnamable }
+        Self { parts: store.clone(), store, quick: Arc::new(quick), unnamable }
     }
 }
 
@@ -135,17 +136,21 @@ impl ClientConfig {
         }
         let (middle, patience) = (Middle::new(names), self.patience(PATIENT)?);
         let (unnamable, signing) = (middle.unnamable(), middle.signing.clone());
+        let (quick, other) = (self.patience(QUICK)?, Some(Middle::default()));
         Ok(match self.provider {
             Provider::S3 => {
                 let store = self.s3(patience, Some(middle), None)?;
                 signing.s3(&store);
-                SourceClient::of(store, unnamable)
+                SourceClient::of(store, self.s3(quick, other, None)?, unnamable)
             }
-            Provider::Google => SourceClient::of(self.google(patience, Some(middle))?, unnamable),
+            Provider::Google => {
+                let store = self.google(patience, Some(middle))?;
+                SourceClient::of(store, self.google(quick, other)?, unnamable)
+            }
             Provider::Azure => {
                 let store = self.azure(patience, Some(middle))?;
                 signing.azure(&store);
-                SourceClient::of(store, unnamable)
+                SourceClient::of(store, self.azure(quick, other)?, unnamable)
             }
         })
     }
@@ -322,10 +327,11 @@ impl ClientConfig {
 impl Patience {
     fn retry(self) -> RetryConfig {
         RetryConfig {
+            // The wait is drawn between the first one and the last times the base: with 2 it would not grow.
             backoff: BackoffConfig {
                 init_backoff: Duration::from_millis(100),
                 max_backoff: self.wait,
-                base: 2.0,
+                base: 5.0,
             },
             max_retries: self.retries,
             retry_timeout: self.time,

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
+use quick_xml::events::Event;
 
 use super::odd::{self, Names, Said};
 
@@ -36,6 +37,21 @@ impl Unnamable {
             true => {}
             false if left.keys.len() < KEPT => left.keys.push(key),
             false => left.more += 1,
+        }
+    }
+}
+
+/// Whether an answer is what its first element must say it is: S3's and Google's listing, or Azure's.
+pub(super) fn is_listing_of_objects(body: &[u8]) -> bool {
+    let mut reader = quick_xml::Reader::from_reader(body);
+    loop {
+        match reader.read_event() {
+            Ok(Event::Start(root) | Event::Empty(root)) => {
+                let name = root.local_name();
+                return matches!(name.as_ref(), b"ListBucketResult" | b"EnumerationResults");
+            }
+            Ok(Event::Eof) | Err(_) => return false,
+            Ok(_) => {}
         }
     }
 }

@@ -14,7 +14,7 @@ use object_store::client::{
 };
 use object_store::signer::Method;
 
-use super::listed::{Unnamable, sift};
+use super::listed::{Unnamable, is_listing_of_objects, sift};
 use super::odd::Names;
 use super::signing::Signing;
 
@@ -97,8 +97,14 @@ impl HttpService for Service {
                 return Ok(response);
             }
             let (parts, body) = response.into_parts();
+            let body = body.bytes().await?;
+            if !is_listing_of_objects(&body) {
+                // Parsed leniently it would be the end of the listing. (Interrupted: it is asked for again.)
+                let error = Unasked("the answer to a listing is none".into());
+                return Err(HttpError::new(HttpErrorKind::Interrupted, error));
+            }
             let Middle { unnamable, names, .. } = &self.middle;
-            let body = sift(body.bytes().await?, unnamable, names.as_ref());
+            let body = sift(body, unnamable, names.as_ref());
             return Ok(HttpResponse::from_parts(parts, body.into()));
         }
         self.rename(&mut request).await?;

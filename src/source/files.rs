@@ -189,7 +189,7 @@ impl Filesystem {
     pub async fn read(&self, file: &FileMeta) -> Result<Opened<Content>, FilesError> {
         match &self.0 {
             Backend::Local(folder) => folder.clone().read(&file.path).await,
-            Backend::Store(bucket) => bucket.read(&file.path).await,
+            Backend::Store(bucket) => bucket.read(file).await,
         }
     }
 

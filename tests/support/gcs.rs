@@ -26,6 +26,10 @@ struct State {
     uploads: BTreeMap<String, Upload>,
     asked: Vec<(String, Vec<(String, String)>)>,
     ids: u64,
+    /// So many answers have half of their object, and say of it what is said of the whole.
+    halved: u32,
+    /// Answers all questions for contents in the store's place.
+    intruder: Option<&'static str>,
 }
 
 #[derive(Default, Clone)]
@@ -100,6 +104,17 @@ impl GcsServer {
     #[allow(dead_code)]
     pub fn remove(&self, key: &str) {
         self.state.lock().unwrap().objects.remove(key);
+    }
+
+    /// The next answers of contents have only half of them.
+    #[allow(dead_code)]
+    pub fn halve(&self, answers: u32) {
+        self.state.lock().unwrap().halved = answers;
+    }
+
+    #[allow(dead_code)]
+    pub fn intrude(&self, answer: &'static str) {
+        self.state.lock().unwrap().intruder = Some(answer);
     }
 
     /// Method and address of every request, with its headers.
@@ -229,8 +244,17 @@ impl State {
             .with("x-goog-generation", "1".to_owned())
     }
 
-    fn get(&self, key: &str, range: &str) -> Reply {
-        let Some(object) = self.objects.get(key) else { return error(404, "NoSuchKey") };
+    fn get(&mut self, key: &str, range: &str) -> Reply {
+        let Some(mut object) = self.objects.get(key).cloned() else {
+            return error(404, "NoSuchKey");
+        };
+        if let Some(answer) = self.intruder {
+            return Reply::new(200, answer).with("last-modified", MODIFIED.to_owned());
+        }
+        if self.halved > 0 {
+            self.halved -= 1;
+            object.content.truncate(object.content.len() / 2);
+        }
         let length = object.content.len();
         let mut reply = match range.strip_prefix("bytes=").and_then(|range| range.split_once('-')) {
             Some((from, to)) => {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use content::{pieces, resumed};
@@ -24,9 +25,15 @@ mod listing;
 const CONCURRENT: usize = 16;
 /// What S3 and Google document; Azure takes more.
 const MAX_PARTS: u64 = 10_000;
+/// How often an object is asked for whose answers contradict the listing, and how long it is waited between, times how
+/// often it was asked.
+const ASKED: u32 = 4;
+const AGAIN: Duration = Duration::from_millis(500);
 
 pub struct Bucket {
     store: Arc<dyn ObjectStore>,
+    /// The same, for questions that somebody waits for.
+    quick: Arc<dyn ObjectStore>,
     /// The same, by the parts of uploads; None where an upload ends with this process.
     parts: Option<Arc<dyn MultipartStore>>,
     /// How many parts an upload may have.
@@ -55,8 +62,8 @@ impl Bucket {
         let source = config.source(names).map_err(|error| invalid(url, error))?;
         let words = Words { secrets: config.secrets(), bucket: config.bucket };
         let bucket = Self::new(source.store, url, options)?;
-        let (parts, unnamable) = (Some(source.parts), source.unnamable);
-        Ok(Self { parts, unnamable, words: Arc::new(words), ..bucket })
+        let (quick, parts, unnamable) = (source.quick, Some(source.parts), source.unnamable);
+        Ok(Self { quick, parts, unnamable, words: Arc::new(words), ..bucket })
     }
 
     pub fn new(
@@ -69,8 +76,8 @@ impl Bucket {
         let prefix = Path::from_url_path(url.path()).map_err(|error| invalid(url, error))?;
         let words = Arc::new(Words { bucket: place.bucket.clone(), secrets: Vec::new() });
         let unnamable = Unnamable::default();
-        let (parts, max_parts, url) = (None, MAX_PARTS, url.clone());
-        Ok(Self { store, parts, max_parts, prefix, url, place, unnamable, words })
+        let (quick, parts, max_parts, url) = (store.clone(), None, MAX_PARTS, url.clone());
+        Ok(Self { store, quick, parts, max_parts, prefix, url, place, unnamable, words })
     }
 
     /// The same, whose server takes no more parts of one upload.
@@ -101,7 +108,7 @@ impl Bucket {
     }
 
     pub async fn check(&self) -> Result<(), FilesError> {
-        match self.store.list(Some(&self.prefix)).next().await {
+        match self.quick.list(Some(&self.prefix)).next().await {
             None | Some(Ok(_)) => Ok(()),
             Some(Err(error)) => Err(invalid(&self.url, self.words.explain("cannot list", &error))),
         }
@@ -155,12 +162,23 @@ impl Bucket {
         Ok(meta(path.to_owned(), object))
     }
 
-    pub async fn read(&self, path: &str) -> Result<Opened<Content>, FilesError> {
-        let full = self.full(path)?;
-        let found = self.store.get(&full).await;
-        let found = found.map_err(|error| self.words.failed(path, &error))?;
-        let now = meta(path.to_owned(), found.meta.clone());
-        let (path, words) = (path.to_owned(), self.words.clone());
+    pub async fn read(&self, file: &FileMeta) -> Result<Opened<Content>, FilesError> {
+        let path = file.path.clone();
+        let full = self.full(&path)?;
+        let mut asked = 1;
+        let (now, found) = loop {
+            let found = self.store.get(&full).await;
+            let found = found.map_err(|error| self.words.failed(&path, &error))?;
+            let now = meta(path.clone(), found.meta.clone());
+            match contradiction(file, &now) {
+                None => break (now, found),
+                Some(message) if asked == ASKED => return Err(FilesError::Read { path, message }),
+                Some(why) => tracing::warn!(path, why, "an object is asked for again"),
+            }
+            tokio::time::sleep(AGAIN * asked).await;
+            asked += 1;
+        };
+        let words = self.words.clone();
         let raw = resumed(self.store.clone(), full, found);
         Ok((now, pieces(raw.map_err(move |error| words.failed(&path, &error)).boxed())))
     }
@@ -175,7 +193,7 @@ impl Bucket {
     }
 
     async fn read_whole(&self, file: &FileMeta) -> Result<Opened<Option<Bytes>>, FilesError> {
-        let (mut now, mut content) = self.read(&file.path).await?;
+        let (mut now, mut content) = self.read(file).await?;
         if now.size >= file.size + GROWTH {
             return Ok((now, None));
         }
@@ -281,6 +299,20 @@ fn meta(path: String, object: ObjectMeta) -> FileMeta {
     }
 }
 
+/// Why an answer cannot be the object that was listed, nor a later one: something else answers in the store's place, or
+/// breaks its answers off.
+fn contradiction(listed: &FileMeta, now: &FileMeta) -> Option<String> {
+    let listed_as = listed.version.as_ref()?;
+    match &now.version {
+        None => Some("the answer has no ETag, which the listing has of it".to_owned()),
+        Some(version) if version == listed_as && now.size != listed.size => Some(format!(
+            "the answer has {} bytes, and the listing {} of the same ETag",
+            now.size, listed.size
+        )),
+        Some(_) => None,
+    }
+}
+
 /// `path` below `root`; None when it is not.
 fn relative(root: &Path, path: &Path) -> Option<String> {
     let rest = path.as_ref().strip_prefix(root.as_ref())?;
@@ -296,4 +328,31 @@ fn invalid(url: &Url, message: impl ToString) -> FilesError {
     let _ = shown.set_password(None);
     shown.set_query(None);
     FilesError::Configuration { url: shown.to_string(), message: message.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_held_against_the_listing() {
+        let file = |size, version: Option<&str>| FileMeta {
+            path: "a".to_owned(),
+            size,
+            modified: 0,
+            is_directory: false,
+            version: version.map(str::to_owned),
+        };
+        let listed = file(10, Some("x"));
+        for (now, is_contradiction) in [
+            (file(10, Some("x")), false),
+            (file(5, Some("x")), true),
+            (file(5, Some("y")), false),
+            (file(10, None), true),
+        ] {
+            assert_eq!(contradiction(&listed, &now).is_some(), is_contradiction, "{now:?}");
+        }
+        // Of what was not listed, or by a store without ETags, nothing is known.
+        assert_eq!(contradiction(&file(10, None), &file(5, None)), None);
+    }
 }
