@@ -273,14 +273,19 @@ impl ClientConfig {
             .filter_map(|(key, value)| Some((key.parse().ok()?, value)))
             .collect();
         if self.environment {
-            settings.extend(std::env::vars_os().filter_map(|(name, value)| {
-                let name = name.to_str().filter(|name| name.starts_with(variables))?;
-                let key = name.to_ascii_lowercase().parse().ok()?;
-                Some((key, value.to_str()?.to_owned()))
-            }));
+            for (name, value) in std::env::vars_os() {
+                let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { continue };
+                let lower = name.to_ascii_lowercase();
+                let key = name.starts_with(variables).then(|| lower.parse().ok()).flatten();
+                if let Some(key) = key {
+                    check_endpoint(&lower, value)?;
+                    settings.push((key, value.to_owned()));
+                }
+            }
         }
         for (name, value) in self.options.iter() {
             let lower = name.to_ascii_lowercase();
+            check_endpoint(&lower, value)?;
             let is_off =
                 lower.ends_with("checksum_algorithm") && value.eq_ignore_ascii_case("none");
             if OWN.contains(&lower.as_str()) || PutSettings::has(&lower) || is_off {
@@ -321,6 +326,19 @@ impl ClientConfig {
             text = text.replace(&secret, "***");
         }
         text
+    }
+}
+
+/// Where an option must be a URL: object_store believes that it is one. `name`: in lower case.
+fn check_endpoint(name: &str, value: &str) -> Result<(), String> {
+    let endings = ["endpoint", "endpoint_url", "endpoint_url_s3", "base_url"];
+    if !endings.iter().any(|end| name.ends_with(end)) || name.ends_with("use_fabric_endpoint") {
+        return Ok(());
+    }
+    let is_web = |url: Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+    match Url::parse(value).is_ok_and(is_web) && value.parse::<http::Uri>().is_ok() {
+        true => Ok(()),
+        false => Err(format!("option {name:?} must be a URL such as https://host:9000")),
     }
 }
 

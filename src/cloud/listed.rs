@@ -41,16 +41,15 @@ impl Unnamable {
     }
 }
 
-/// Whether an answer is what its first element must say it is: S3's and Google's listing, or Azure's.
-pub(super) fn is_listing_of_objects(body: &[u8]) -> bool {
+/// The name of an answer's outermost element; None: it is no XML.
+pub(super) fn root(body: &[u8]) -> Option<String> {
     let mut reader = quick_xml::Reader::from_reader(body);
     loop {
         match reader.read_event() {
             Ok(Event::Start(root) | Event::Empty(root)) => {
-                let name = root.local_name();
-                return matches!(name.as_ref(), b"ListBucketResult" | b"EnumerationResults");
+                return String::from_utf8(root.local_name().as_ref().to_vec()).ok();
             }
-            Ok(Event::Eof) | Err(_) => return false,
+            Ok(Event::Eof) | Err(_) => return None,
             Ok(_) => {}
         }
     }

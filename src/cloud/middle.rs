@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
     ReqwestConnector,
 };
 use object_store::signer::Method;
+use object_store::{ClientConfigKey, ClientOptions};
+use tokio::time::timeout;
 
-use super::listed::{Unnamable, is_listing_of_objects, sift};
+use super::listed::{self, Unnamable, sift};
 use super::odd::Names;
 use super::signing::Signing;
 
@@ -34,6 +35,10 @@ const COPY_ID: &str = "x-ms-copy-id";
 const FIRST_LOOK: Duration = Duration::from_millis(100);
 const LAST_LOOK: Duration = Duration::from_secs(5);
 const STANDSTILL: Duration = Duration::from_secs(600);
+/// How long nothing may come of an answer.
+const STALLED: Duration = Duration::from_secs(60);
+/// Bytes a second: a part that is sent more slowly has stalled, unless it is so again.
+const SLOWEST: u64 = 128 << 10;
 
 /// Extension of a question for an object: it is to be deleted instead. The answer is that there is none.
 /// (object_store deletes by lists of keys, which cannot hold odd ones.)
@@ -76,13 +81,24 @@ impl Middle {
 impl HttpConnector for Middle {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let inner = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Service { inner, middle: self.clone() }))
+        let reading = match options.get_config_value(&ClientConfigKey::ReadTimeout) {
+            Some(_) => inner.clone(),
+            None => {
+                let options = options.clone().with_read_timeout(STALLED);
+                ReqwestConnector::default().connect(&options)?
+            }
+        };
+        Ok(HttpClient::new(Service { inner, reading, stalled: STALLED, middle: self.clone() }))
     }
 }
 
 #[derive(Debug)]
 struct Service {
     inner: HttpClient,
+    /// For what only asks: it is given up where nothing comes for a while.
+    reading: HttpClient,
+    /// How long a part may take beside the time for its length.
+    stalled: Duration,
     middle: Middle,
 }
 
@@ -92,13 +108,14 @@ impl HttpService for Service {
         let query = request.uri().query().unwrap_or_default();
         let is_listing = query.split('&').any(|pair| matches!(pair, "list-type=2" | "comp=list"));
         if is_listing {
-            let response = self.inner.execute(request).await?;
+            let response = self.send(request).await?;
             if !response.status().is_success() {
                 return Ok(response);
             }
             let (parts, body) = response.into_parts();
             let body = body.bytes().await?;
-            if !is_listing_of_objects(&body) {
+            let root = listed::root(&body);
+            if !matches!(root.as_deref(), Some("ListBucketResult" | "EnumerationResults")) {
                 // Parsed leniently it would be the end of the listing. (Interrupted: it is asked for again.)
                 let error = Unasked("the answer to a listing is none".into());
                 return Err(HttpError::new(HttpErrorKind::Interrupted, error));
@@ -118,7 +135,10 @@ impl HttpService for Service {
         if request.headers().contains_key(COPIED[1]) {
             return self.copied(request).await;
         }
-        let mut response = self.inner.execute(request).await?;
+        if request.headers().contains_key(COPIED[0]) {
+            return whole_copy(self.send(request).await?).await;
+        }
+        let mut response = self.send(request).await?;
         let until = response.headers().get(LOCKED_UNTIL).and_then(|until| until.to_str().ok());
         if let Some(until) = until.and_then(|until| until.parse().ok()) {
             response.extensions_mut().insert(LockedUntil(until));
@@ -128,6 +148,26 @@ impl HttpService for Service {
 }
 
 impl Service {
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        if matches!(*request.method(), Method::GET | Method::HEAD) {
+            return self.reading.execute(request).await;
+        }
+        let query = request.uri().query().unwrap_or_default();
+        let is_part = query.split('&').any(|q| q.starts_with("partNumber=") || q == "comp=block");
+        if is_part && !request.body().is_empty() {
+            let seconds = request.body().content_length() as u64 / SLOWEST;
+            let again = request.clone();
+            match timeout(self.stalled + Duration::from_secs(seconds), self.inner.execute(request))
+                .await
+            {
+                Ok(answered) => return answered,
+                Err(_) => tracing::warn!("a part of an upload stalled and is sent again"),
+            }
+            return self.inner.execute(again).await;
+        }
+        self.inner.execute(request).await
+    }
+
     /// Azure may answer before it has copied; the copy counts once it is whole.
     async fn copied(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let mut question = request.clone();
@@ -206,6 +246,24 @@ impl Service {
         }
         Ok(response)
     }
+}
+
+/// S3 may find out that it cannot copy after it has answered 200.
+async fn whole_copy(response: HttpResponse) -> Result<HttpResponse, HttpError> {
+    if !response.status().is_success() {
+        return Ok(response);
+    }
+    let (parts, body) = response.into_parts();
+    let body = body.bytes().await?;
+    let text = String::from_utf8_lossy(&body);
+    let is_whole =
+        matches!(listed::root(&body).as_deref(), Some("CopyObjectResult" | "CopyPartResult"));
+    // What may pass object_store asks again by these words.
+    if is_whole || ["InternalError", "SlowDown"].iter().any(|word| text.contains(word)) {
+        return Ok(HttpResponse::from_parts(parts, body.into()));
+    }
+    let text: String = text.chars().take(500).collect();
+    Err(unasked(format!("the store did not copy an object: {text}")))
 }
 
 fn said<'a>(response: &'a HttpResponse, header: &str) -> Option<&'a str> {

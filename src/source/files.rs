@@ -221,10 +221,18 @@ impl Excluded {
     }
 }
 
-/// Whether a file is what a restore or a proof stages beside a SQLite database.
+/// Whether a file is what a restore or a proof stages beside a SQLite database: `.{file}.portal-backup-{attempt}`,
+/// `-old` perhaps, and what SQLite puts beside it. No other name may match: it would be in no backup.
 fn is_staged_database(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
-    name.starts_with('.') && name.contains(".portal-backup-")
+    let Some((file, rest)) = name.rsplit_once(".portal-backup-") else { return false };
+    let end = rest.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(rest.len());
+    let (attempt, kind) = rest.split_at(end);
+    let companion = kind.strip_prefix("-old").unwrap_or(kind);
+    file.len() > 1
+        && file.starts_with('.')
+        && !attempt.is_empty()
+        && matches!(companion, "" | "-journal" | "-wal" | "-shm")
 }
 
 /// Splits a path into parts that can be opened one after another. None if one would lead elsewhere.
@@ -254,7 +262,19 @@ mod tests {
         assert!(!excluded.contains("a/bc"));
         assert!(!excluded.contains("a"));
         assert!(excluded.contains("x/.portal.db.portal-backup-3f2a-old"));
-        assert!(!excluded.contains("x/portal.db"));
+        assert!(excluded.contains("x/.portal.db.portal-backup-3f2a"));
+        assert!(excluded.contains("x/.portal.db.portal-backup-3f2a-old-wal"));
+        for own in [
+            "x/portal.db",
+            ".portal-backup-keys/a/%/b",
+            "x/.portal-backup-keys",
+            "x/.portal-backup-3f2a",
+            "x/.a.portal-backup-notes",
+            "x/.a.portal-backup-3f2a.txt",
+            "x/a.portal-backup-3f2a",
+        ] {
+            assert!(!excluded.contains(own), "{own}");
+        }
     }
 
     #[test]

@@ -182,12 +182,14 @@ impl Cloud {
                     },
                 }
             }
-            // Without a body it cannot say why either: of a bucket in another region, for example.
+            // Without a body it cannot say why either: of a bucket in another region, of a wrong key or clock.
             Err(error) => match self.fail("read", name, &error) {
-                StorageError::Other(text) => match store.list(Some(&key)).next().await {
-                    Some(Err(error)) => Err(self.fail("read", name, &error)),
-                    None | Some(Ok(_)) => Err(StorageError::Other(text)),
-                },
+                known @ (StorageError::Other(_) | StorageError::Denied(_)) => {
+                    match store.list(Some(&key)).next().await {
+                        Some(Err(error)) => Err(self.fail("read", name, &error)),
+                        None | Some(Ok(_)) => Err(known),
+                    }
+                }
                 known => Err(known),
             },
         }

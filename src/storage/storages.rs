@@ -187,9 +187,16 @@ impl Storages {
     }
 
     /// The storage and the name of an archive that a request names by its URL: within a configured storage,
-    /// or where `storage.allow` lets it.
+    /// or where `storage.allow` lets it. A copy's own address counts too: it is what is left when the archive is not.
     pub fn by_allowed_url(&self, url: &Url) -> Result<(Storage, String), StorageError> {
         let (folder, name) = split(url)?;
+        let place = Prefix::new(&folder)?;
+        for (_, copy) in &self.copies {
+            let at = copy.prefix()?;
+            if at.contains(&place) && place.contains(&at) {
+                return Ok((copy.storage.clone(), name));
+            }
+        }
         let (kind, params) = self.named(&folder)?;
         Ok((self.resolve(kind, &params)?, name))
     }

@@ -47,11 +47,13 @@ async fn fill(store: &dyn ObjectStore, paths: &[&str]) {
 struct Stopping {
     inner: Arc<InMemory>,
     left: Arc<AtomicUsize>,
+    /// So many listings do not show yet what is staged.
+    late: Arc<AtomicUsize>,
 }
 
 impl Stopping {
     fn after(inner: &Arc<InMemory>, changes: usize) -> Self {
-        Self { inner: Arc::clone(inner), left: Arc::new(changes.into()) }
+        Self { inner: Arc::clone(inner), left: Arc::new(changes.into()), late: Arc::default() }
     }
 
     /// A change at a key, which may be no longer than providers take.
@@ -129,6 +131,13 @@ impl ObjectStore for Stopping {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+        let is_of_staged = prefix.is_some_and(|prefix| prefix.as_ref().contains(".portal-backup"));
+        let late = self.late.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |late| {
+            late.checked_sub(1).filter(|_| is_of_staged)
+        });
+        if late.is_ok() {
+            return stream::empty().boxed();
+        }
         match self.alive() {
             Ok(()) => self.inner.list(prefix),
             Err(error) => stream::once(async { Err(error) }).boxed(),
@@ -458,6 +467,62 @@ async fn archives_of_ours_are_never_removed() {
     assert_eq!(now, ["portal/a/2", "portal/a/ours.tar.age", "portal/a/ours.tar.gz"]);
     let warnings = warnings.sentences().join("\n");
     assert!(warnings.contains("2 archives of this program"), "{warnings}");
+}
+
+#[tokio::test]
+async fn listings_that_are_late_are_waited_for() {
+    let store = Arc::new(InMemory::new());
+    fill(&*store, LIVE).await;
+    let late = Stopping::after(&store, usize::MAX);
+    let staging = bucket(late.clone()).stage(&attempt("a")).await.unwrap();
+    for path in ["a/1", "a/new"] {
+        put(&staging, path, format!("new {path}")).await;
+    }
+    late.late.store(3, Ordering::SeqCst);
+    let staged = staging.ready(in_folders(&["a"], &[])).await.unwrap();
+    assert_eq!(late.late.load(Ordering::SeqCst), 0);
+    staged.swap().await.unwrap();
+    staged.finish().await.unwrap();
+    let mut now = objects(&*store).await;
+    now.retain(|path, _| path.starts_with("portal/a/"));
+    let new = ["portal/a/1", "portal/a/new"]
+        .map(|path| (path.to_owned(), Bytes::from(path.replace("portal/", "new "))));
+    assert_eq!(now, Objects::from(new));
+}
+
+/// S3 may answer 200 to a copy, and then say that there is none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_was_not_made_is_not_believed() {
+    let (server, filesystem) = served(10_000).await;
+    let folder = server.bucket_dir().join("portal/a");
+    std::fs::create_dir_all(&folder).unwrap();
+    for name in ["1", "2"] {
+        std::fs::write(folder.join(name), format!("old {name}")).unwrap();
+    }
+    let live = || -> Vec<_> {
+        let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        let mut files: Vec<_> = files.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+        files.sort();
+        files
+    };
+    // The first copies are those of what is live; then come those of what is staged.
+    for good_copies in [0, 1, 2, 3] {
+        let staging = filesystem.stage(&attempt("a")).await.unwrap();
+        put(&staging, "a/1", "new 1".to_owned()).await;
+        put(&staging, "a/3", "new 3".to_owned()).await;
+        let staged = staging.ready(in_folders(&["a"], &[])).await.unwrap();
+        let mut copies = 0;
+        server.refuse(move |request| {
+            request.header("x-amz-copy-source")?;
+            copies += 1;
+            (copies > good_copies).then_some((200, "AccessDenied", "Access Denied"))
+        });
+        let error = staged.swap().await.unwrap_err().to_string();
+        assert!(error.contains("AccessDenied"), "{error}");
+        server.refuse(|_| None);
+        staged.roll_back().await.unwrap();
+        assert_eq!(live(), ["old 1", "old 2"], "after {good_copies} copies");
+    }
 }
 
 #[tokio::test]

@@ -104,3 +104,15 @@ async fn a_store_that_throttles_for_a_while_fails_no_upload() {
     assert!(begun.elapsed() > throttled);
     assert!(std::fs::read(server.bucket_dir().join("a.tar.gz")).unwrap() == large);
 }
+
+/// The answer to HEAD has no body that could say it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn why_access_is_denied_is_told() {
+    let server = S3Server::start().await;
+    let storage = cloud(&server, "s3://archives", &[]);
+    for reason in ["RequestTimeTooSkewed", "SignatureDoesNotMatch", "InvalidAccessKeyId"] {
+        server.refuse(move |_| Some((403, reason, "No.")));
+        let error = storage.size("a.tar.gz").await.unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+}

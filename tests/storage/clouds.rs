@@ -259,7 +259,15 @@ async fn options_are_checked_at_the_start() {
         "{error}"
     );
     assert!(!error.contains("hidden"), "{error}");
-    for bad in [("allow_http", "maybe"), ("max_retries", "many"), ("timeout", "soon")] {
+    for bad in [
+        ("allow_http", "maybe"),
+        ("max_retries", "many"),
+        ("timeout", "soon"),
+        ("endpoint", "127.0.0.1:9000"),
+        ("aws_endpoint_url", "http://"),
+        ("endpoint", "http://127.0.0.1:99999"),
+        ("endpoint", "http://127.0.0.1:9000/a b"),
+    ] {
         with("s3://archives", &[bad]).unwrap_err();
     }
     for url in ["s3://key:hidden@archives/x", "s3://archives?x=hidden", "ftp://archives/x"] {

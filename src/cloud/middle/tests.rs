@@ -60,7 +60,8 @@ async fn a_copy_counts_once_it_is_whole() {
         (vec!["2/pending"], Some("another one")),
     ] {
         let inner = HttpClient::new(Copying(answers.clone().into()));
-        let service = Service { inner, middle: Middle::default() };
+        let service =
+            Service { reading: inner.clone(), inner, stalled: STALLED, middle: Middle::default() };
         let mut request = HttpRequest::new(HttpRequestBody::empty());
         *request.method_mut() = Method::PUT;
         *request.uri_mut() = "http://host/box/to".parse().unwrap();
@@ -91,7 +92,8 @@ async fn tags_come_with_what_is_known_of_an_object() {
     ] {
         let names = Names::new(&"".into(), ".own");
         let inner = HttpClient::new(Store(answer, counts));
-        let service = Service { inner, middle: Middle::new(names) };
+        let service =
+            Service { reading: inner.clone(), inner, stalled: STALLED, middle: Middle::new(names) };
         let mut request = HttpRequest::new(HttpRequestBody::empty());
         *request.method_mut() = Method::HEAD;
         *request.uri_mut() = "http://host/bucket/.portal-backup-keys/a/%25/b".parse().unwrap();
@@ -117,11 +119,44 @@ impl HttpService for Locked {
 
 #[tokio::test]
 async fn the_end_of_a_lock_comes_with_what_is_known_of_an_object() {
-    let service = Service { inner: HttpClient::new(Locked), middle: Middle::default() };
+    let inner = HttpClient::new(Locked);
+    let service =
+        Service { reading: inner.clone(), inner, stalled: STALLED, middle: Middle::default() };
     let mut request = HttpRequest::new(HttpRequestBody::empty());
     *request.method_mut() = Method::HEAD;
     *request.uri_mut() = "http://host/bucket/a".parse().unwrap();
     let response = service.call(request).await.unwrap();
     let until = response.extensions().get::<LockedUntil>();
     assert_eq!(until, Some(&LockedUntil("2031-03-31T01:02:03Z".parse().unwrap())));
+}
+
+/// Its first answer never comes.
+#[derive(Debug)]
+struct Stalling(std::sync::atomic::AtomicU32);
+
+#[async_trait]
+impl HttpService for Stalling {
+    async fn call(&self, _: HttpRequest) -> Result<HttpResponse, HttpError> {
+        if self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 {
+            std::future::pending::<()>().await;
+        }
+        Ok(HttpResponse::new(HttpResponseBody::from(String::new())))
+    }
+}
+
+#[tokio::test]
+async fn a_part_that_stalls_is_sent_again() {
+    for (query, is_part) in
+        [("partNumber=1&uploadId=x", true), ("comp=block&blockid=x", true), ("x=y", false)]
+    {
+        let inner = HttpClient::new(Stalling(0.into()));
+        let stalled = Duration::from_millis(50);
+        let (reading, middle) = (inner.clone(), Middle::default());
+        let service = Service { inner, reading, stalled, middle };
+        let mut request = HttpRequest::new(vec![0; 100].into());
+        *request.method_mut() = Method::PUT;
+        *request.uri_mut() = format!("http://host/bucket/a?{query}").parse().unwrap();
+        let answered = timeout(Duration::from_secs(3), service.call(request)).await;
+        assert_eq!(answered.is_ok(), is_part, "{query}");
+    }
 }

@@ -25,8 +25,8 @@ pub(super) fn make(
     let failed = |error: &dyn std::fmt::Display| source.failed("copying it to temp_dir", error);
     // Files of such a name are never backed up, should temp_dir lie in a source.
     let file = tempfile::Builder::new()
-        .prefix(".copy.portal-backup-")
-        .suffix(".db")
+        .prefix(&format!(".copy.portal-backup-{}", uuid::Uuid::new_v4().simple()))
+        .rand_bytes(0)
         .tempfile_in(&source.temp_dir)
         .map_err(|error| failed(&format!("{}: {error}", source.temp_dir.display())))?;
     let path = file.into_temp_path();

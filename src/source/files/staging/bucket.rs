@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
@@ -24,9 +25,15 @@ use crate::source::restore::AttemptId;
 /// How large an object of the journal gets.
 const JOURNAL_PART: usize = 1 << 20;
 
+/// How often, and how long after one another, a listing is asked whether it shows by now what was staged.
+const LOOKS: u32 = 30;
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 pub struct BucketStaging {
     bucket: Arc<Bucket>,
     staged: BucketStaged,
+    /// By hash, so that millions of names fit into memory.
+    put: Mutex<HashSet<u128>>,
     warnings: Arc<Warnings>,
 }
 
@@ -79,7 +86,7 @@ impl BucketStaging {
     pub async fn create(bucket: Arc<Bucket>, attempt: &AttemptId) -> Result<Self, FilesError> {
         let staged = BucketStaged::new(Arc::clone(&bucket), attempt);
         staged.undo().await?;
-        Ok(Self { bucket, staged, warnings: Arc::default() })
+        Ok(Self { bucket, staged, put: Mutex::default(), warnings: Arc::default() })
     }
 
     pub fn warnings(&self) -> Arc<Warnings> {
@@ -103,10 +110,11 @@ impl BucketStaging {
         }
         let target = Target { bucket, keys, key: &key, path: &file.path };
         upload::write(target, file.size, content, known).await?;
-        match keys.name(&file.path)? {
-            Some(name) => put(bucket, &name, file.path.clone().into()).await,
-            None => Ok(()),
+        if let Some(name) = keys.name(&file.path)? {
+            put(bucket, &name, file.path.clone().into()).await?;
         }
+        self.put.lock().unwrap_or_else(PoisonError::into_inner).insert(hash(&file.path));
+        Ok(())
     }
 
     pub async fn ready(self, replaced: Replaced) -> Result<BucketStaged, FilesError> {
@@ -118,24 +126,11 @@ impl BucketStaging {
         let kept = Paths::new(kept);
         let (bucket, keys) = (&*self.bucket, &self.staged.keys);
         let mut journal = JournalWriter::new(bucket, keys);
-        // By hash, so that millions of names fit into memory.
-        let mut staged = HashSet::new();
-        let (new, names) = (keys.all_staged(), keys.all_names());
-        let unreadable = |error| bucket.unreadable(STAGING_FOLDER, &error);
-        let short = bucket.store().list(Some(&new)).map_ok(|object| {
-            let path = object.location.as_ref().strip_prefix(new.as_ref()).unwrap_or_default();
-            path.trim_start_matches('/').to_owned()
-        });
-        let short = short.map_err(unreadable);
-        let long = bucket.store().list(Some(&names)).map_err(unreadable);
-        let long = long.and_then(async |object| {
-            let path = get(bucket, &object.location).await?.ok_or_else(damaged)?;
-            String::from_utf8(path.into()).map_err(|_| damaged())
-        });
-        let mut all = pin!(short.chain(long));
+        let put = self.put.into_inner().unwrap_or_else(PoisonError::into_inner);
+        see(bucket, keys, &put).await?;
+        let mut all = pin!(staged_paths(bucket, keys));
         while let Some(path) = all.try_next().await? {
-            staged.insert(XxHash3_128::oneshot(path.as_bytes()));
-            if !kept.hold(real(&path).as_bytes()) {
+            if put.contains(&hash(&path)) && !kept.hold(real(&path).as_bytes()) {
                 journal.add(&Record { path, staged: true }).await?;
             }
         }
@@ -147,7 +142,7 @@ impl BucketStaging {
                 if let Listed::File(file) = found?
                     && !file.is_directory
                     && !kept.hold(real(&file.path).as_bytes())
-                    && !staged.contains(&XxHash3_128::oneshot(file.path.as_bytes()))
+                    && !put.contains(&hash(&file.path))
                 {
                     // Nobody can be sure that no storage lies here under another name of the server.
                     if bucket.is_archive(&file.path).await? {
@@ -161,6 +156,49 @@ impl BucketStaging {
         journal.finish().await?;
         Ok(self.staged)
     }
+}
+
+/// What a listing shows of the staged objects, by their paths.
+fn staged_paths<'a>(
+    bucket: &'a Bucket,
+    keys: &Keys,
+) -> impl Stream<Item = Result<String, FilesError>> + 'a {
+    let (new, names) = (keys.all_staged(), keys.all_names());
+    let unreadable = |error| bucket.unreadable(STAGING_FOLDER, &error);
+    let long = bucket.store().list(Some(&names)).map_err(unreadable);
+    let short = bucket.store().list(Some(&new)).map_ok(move |object| {
+        let path = object.location.as_ref().strip_prefix(new.as_ref()).unwrap_or_default();
+        path.trim_start_matches('/').to_owned()
+    });
+    let long = long.and_then(async |object| {
+        let path = get(bucket, &object.location).await?.ok_or_else(damaged)?;
+        String::from_utf8(path.into()).map_err(|_| damaged())
+    });
+    short.map_err(unreadable).chain(long)
+}
+
+/// Waits until a listing shows all that was put: not every store's does at once, and the swap goes by it.
+async fn see(bucket: &Bucket, keys: &Keys, put: &HashSet<u128>) -> Result<(), FilesError> {
+    for _ in 0..LOOKS {
+        let mut seen = HashSet::new();
+        let mut all = pin!(staged_paths(bucket, keys));
+        while let Some(path) = all.try_next().await? {
+            seen.insert(hash(&path));
+        }
+        if put.is_subset(&seen) {
+            return Ok(());
+        }
+        tracing::info!("the store does not list yet what was written to it");
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Err(FilesError::Read {
+        path: STAGING_FOLDER.to_owned(),
+        message: "the store does not list what was written to it".to_owned(),
+    })
+}
+
+fn hash(path: &str) -> u128 {
+    XxHash3_128::oneshot(path.as_bytes())
 }
 
 /// Refuses what would be an object's odd key and is none, or one that is ours.
