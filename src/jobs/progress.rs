@@ -25,8 +25,10 @@ pub struct Progress {
     total: AtomicU64,
     /// What is made of the total, and how often that is moved afterwards; None: all that follows is in the total.
     following: Mutex<Option<(Arc<Ratio>, u64)>>,
-    /// The highest that was told.
+    /// The highest that was reached.
     percent: AtomicU8,
+    /// The highest that the catalog knows. No more is told: whoever is killed could not keep to it.
+    saved: AtomicU8,
     words: Mutex<Words>,
     samples: Mutex<VecDeque<(Instant, u64)>>,
     /// Bytes of the total that are done later, and how many of them a second at most: work of another kind.
@@ -53,6 +55,7 @@ impl Progress {
             total: AtomicU64::new(0),
             following: Mutex::default(),
             percent: AtomicU8::new(percent.min(99)),
+            saved: AtomicU8::new(percent.min(99)),
             words: Mutex::default(),
             samples: Mutex::new(VecDeque::from([(now, 0)])),
             later: Mutex::default(),
@@ -142,9 +145,24 @@ impl Progress {
         self.done.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// The progress as it is told now.
+    /// The progress as it is now.
     pub fn view(&self) -> ProgressView {
         self.view_at(Instant::now())
+    }
+
+    /// The same, as far as others may be told.
+    pub(crate) fn told(&self) -> ProgressView {
+        ProgressView { percent: self.saved.load(Ordering::Relaxed), ..self.view() }
+    }
+
+    /// The catalog knows of so much.
+    pub(crate) fn saved(&self, percent: u8) {
+        self.saved.fetch_max(percent, Ordering::Relaxed);
+    }
+
+    /// Whether it knows of less than was reached.
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.view().percent > self.saved.load(Ordering::Relaxed)
     }
 
     fn view_at(&self, now: Instant) -> ProgressView {

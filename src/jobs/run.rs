@@ -88,7 +88,7 @@ impl Run {
     /// Puts what this process knows better into a job as it was read from the catalog.
     pub(super) fn tell(&self, job: &mut Job) {
         job.state = JobState::Running;
-        job.progress = self.progress.view();
+        job.progress = self.progress.told();
         (job.warnings, job.warnings_omitted) = self.warnings();
         job.cancel_requested |= self.cancel.reason() == Some(CancelReason::User);
     }

@@ -182,7 +182,7 @@ pub(super) async fn remove(app: &App, record: &ArchiveRecord) -> Result<(), OpEr
     match storage(app, record) {
         // Its object was taken away by hand, and the name was used again.
         _ if there.is_some_and(|there| there.id != record.id) => {}
-        Ok(storage) => drop(storage.delete(&record.name).await?),
+        Ok(storage) => delete_object(app, record, &storage).await?,
         // Its object is gone already, wherever it was.
         Err(error) if record.missing_since.is_some() => {
             tracing::debug!(archive = %record.id, %error, "the record of a missing archive is removed");
@@ -193,6 +193,24 @@ pub(super) async fn remove(app: &App, record: &ArchiveRecord) -> Result<(), OpEr
     app.catalog.archives().mark_removed(record.id, Timestamp::now()).await?;
     // The portal's own tables are to hear of it.
     app.queue.wake();
+    Ok(())
+}
+
+/// Noted before it is gone: whoever is killed then leaves no record of a good archive.
+async fn delete_object(
+    app: &App,
+    record: &ArchiveRecord,
+    storage: &Storage,
+) -> Result<(), OpError> {
+    let archives = app.catalog.archives();
+    if record.missing_since.is_none() {
+        archives.mark_missing(record.id, Timestamp::now()).await?;
+    }
+    let deleted = storage.delete(&record.name).await;
+    if deleted.is_err() && record.missing_since.is_none() {
+        archives.mark_found(record.id).await?;
+    }
+    deleted?;
     Ok(())
 }
 

@@ -128,7 +128,7 @@ async fn a_job_that_always_kills_fails(place: &Place) {
     }
     let worker = start(&queue, &handler, quick());
     let job = state(&queue, id, JobState::Failed).await;
-    let reason = "the service was stopped or crashed while this job ran, 3 times";
+    let reason = "the service was stopped, crashed or could not reach its catalog while this job ran, 3 times";
     assert_eq!((job.error.as_deref(), job.attempt), (Some(reason), 3));
     assert_eq!(handler.cleaned(), [json!(1), json!(2), json!(3)]);
     assert!(queue.enqueue(backup(Some("dump"))).await.unwrap().created);

@@ -13,6 +13,8 @@ use crate::jobs::{CancelReason, Cleaned, Finished, JobContext, JobFailure, JobKi
 
 /// How often publishing a success is tried before the job is failed instead.
 const PUBLISH_TRIES: u32 = 20;
+/// How soon one heartbeat may follow another.
+const SOONEST: Duration = Duration::from_millis(250);
 /// How long cleaning that must succeed is left alone after it failed.
 const CLEAN_AGAIN: Duration = Duration::from_secs(2);
 
@@ -53,17 +55,19 @@ impl Shared {
             if left.is_zero() || run.cancel.reason() == Some(CancelReason::Lost) {
                 break;
             }
-            tokio::time::sleep(self.options.heartbeat.min(left)).await;
+            self.pause(run, left).await;
             let asked = Instant::now();
             let left = self.options.lease.saturating_sub(renewed.elapsed());
             let warnings = run.unsaved_warnings();
             let progress = run.progress.view();
+            let percent = progress.percent;
             let beat = Beat { lease: self.options.lease, progress, warnings };
             let jobs = Jobs(&run.catalog);
             let beat = jobs.beat(run.job.id, run.fence, beat);
             match tokio::time::timeout(left, beat).await {
                 Ok(Ok(Some(cancel))) => {
                     renewed = asked;
+                    run.progress.saved(percent);
                     if cancel {
                         run.cancel.cancel(CancelReason::User);
                     }
@@ -79,12 +83,24 @@ impl Shared {
         run.cancel.cancel(CancelReason::Lost);
     }
 
+    /// Waits for the next heartbeat, which comes sooner where the percentage has grown: only what it has noted is told.
+    async fn pause(&self, run: &Run, left: Duration) {
+        let until = Instant::now() + self.options.heartbeat.min(left);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            tokio::time::sleep(left.min(SOONEST)).await;
+            if left <= SOONEST || run.progress.is_ahead() {
+                return;
+            }
+        }
+    }
+
     async fn perform(&self, run: &Arc<Run>) {
         let outcome = if let Some(outcome) = self.clean_remains(run).await {
             outcome
         } else if run.job.attempt > self.options.max_attempts {
             Outcome::Failed(format!(
-                "the service was stopped or crashed while this job ran, {} times",
+                "the service was stopped, crashed or could not reach its catalog while this job ran, {} times",
                 self.options.max_attempts
             ))
         } else if run.job.cancel_requested || run.cancel.reason() == Some(CancelReason::User) {

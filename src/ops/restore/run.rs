@@ -31,7 +31,7 @@ pub(super) const LOADING: u64 = 30_000_000;
 const AGAIN: Duration = Duration::from_secs(2);
 /// How long it is tried.
 const TRIED: Duration = Duration::from_secs(600);
-const INTERRUPTED: &str = "the service was stopped while it restored; the portal was put back as it was: \
+const INTERRUPTED: &str = "the service was stopped, or could not reach its catalog, while it restored; the portal was put back as it was: \
                            start the restore again";
 
 #[derive(Debug, thiserror::Error)]
