@@ -71,28 +71,55 @@ async fn numbers(
     session: &mut Session,
     table: Option<&str>,
 ) -> Result<Option<HashMap<String, u64>>, Error> {
-    const SCHEMA: &str = "CAST(CONVERT(DATABASE() USING filename) AS BINARY)";
-    // In such names every other `#` and `/` is escaped.
-    let filter = match table {
-        None => format!("CAST(SUBSTRING_INDEX(NAME, '/', 1) AS BINARY) = {SCHEMA}"),
-        Some(table) => format!(
-            "CAST(SUBSTRING_INDEX(NAME, '#', 1) AS BINARY) \
-             = CONCAT({SCHEMA}, '/', CAST(CONVERT({} USING filename) AS BINARY))",
-            literal(table)
-        ),
-    };
-    // MariaDB, MySQL 8.
-    for view in ["INNODB_SYS_TABLES", "INNODB_TABLES"] {
-        let query = format!(
-            "SELECT CAST(NAME AS CHAR), TABLE_ID FROM information_schema.{view} WHERE {filter}"
-        );
-        match session.rows::<(String, u64)>(&query).await {
+    for view in [MARIADB, MYSQL] {
+        match session.rows::<(String, u64)>(&view.query(table)).await {
             Ok(rows) => return Ok(Some(rows.into_iter().collect())),
             Err(Error::Server(_)) => {}
             Err(error) => return Err(error),
         }
     }
     Ok(None)
+}
+
+/// Where a server shows InnoDB's numbers, and how names are compared there: in those of files, all but letters and
+/// digits of ASCII is escaped.
+struct View {
+    name: &'static str,
+    /// A name in a file, and a plain one, as both are compared; `{}` stands for it.
+    of_file: &'static str,
+    of_plain: &'static str,
+}
+
+const MARIADB: View = View {
+    name: "INNODB_SYS_TABLES",
+    of_file: "CAST({} AS BINARY)",
+    of_plain: "CAST(CONVERT({} USING filename) AS BINARY)",
+};
+
+/// MySQL 8 has no such conversion any more, so whatever is escaped is taken for the same. (Should a table be taken for
+/// another one, a dump is begun anew once too often.)
+const MYSQL: View = View {
+    name: "INNODB_TABLES",
+    of_file: "REGEXP_REPLACE(REPLACE({}, '@@@', ''), '@([0-9a-f]{4}|..)', '?', 1, 0, 'c')",
+    of_plain: "REGEXP_REPLACE({}, '[^A-Za-z0-9_]', '?', 1, 0, 'c')",
+};
+
+impl View {
+    fn query(&self, table: Option<&str>) -> String {
+        let (sign, plain) = match table {
+            None => ("/", self.of_plain.replace("{}", "DATABASE()")),
+            Some(table) => {
+                let name = self.of_plain.replace("{}", &literal(table));
+                let schema = self.of_plain.replace("{}", "DATABASE()");
+                ("#", format!("CONCAT({schema}, '/', {name})"))
+            }
+        };
+        let file = self.of_file.replace("{}", &format!("SUBSTRING_INDEX(NAME, '{sign}', 1)"));
+        format!(
+            "SELECT CAST(NAME AS CHAR), TABLE_ID FROM information_schema.{} WHERE {file} = {plain}",
+            self.name
+        )
+    }
 }
 
 impl Made {

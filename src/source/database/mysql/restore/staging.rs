@@ -162,7 +162,9 @@ impl StagingTables {
             other => return Ok(other?),
         };
         // The table may come from a server that is less strict; then it must at least become what it says.
-        session.run("SET SESSION innodb_strict_mode=0").await?;
+        if !session.try_run("SET SESSION innodb_strict_mode=0").await? {
+            return Err(refused.into()); // MySQL lets only some set it.
+        }
         let result = session.begin()?.query_drop(statement).await;
         let result = session.done(result);
         session.run("SET SESSION innodb_strict_mode=1").await?;
