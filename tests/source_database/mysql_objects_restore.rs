@@ -223,8 +223,7 @@ async fn settings_that_the_server_lacks_are_told_before_the_swap() {
     let mut dump = dump_all(&live.url()).await;
     for object in &mut dump.1 {
         let mut sql = String::from_utf8(object.sql.clone()).unwrap();
-        sql = sql
-            .replace("sql_mode='ANSI_QUOTES'", "sql_mode='ANSI_QUOTES,NO_SUCH_MODE'");
+        sql = sql.replace("sql_mode='ANSI_QUOTES'", "sql_mode='ANSI_QUOTES,NO_SUCH_MODE'");
         if object.name == "far" {
             sql = sql.replace("time_zone='SYSTEM'", "time_zone='Mars/Olympus'");
             assert!(sql.contains("Mars"), "{sql}");

@@ -289,11 +289,7 @@ async fn stand_in(session: &mut Session, place: &Place) -> Result<(), Fault> {
 }
 
 /// Drops everything from the staging schema that is no table.
-async fn drop_all(
-    session: &mut Session,
-    place: &Place,
-    objects: &[Object],
-) -> Result<(), Fault> {
+async fn drop_all(session: &mut Session, place: &Place, objects: &[Object]) -> Result<(), Fault> {
     for (name, _) in triggers::names(session, &place.staging).await? {
         triggers::drop(session, &place.staging, &name).await?;
     }

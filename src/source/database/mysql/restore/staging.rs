@@ -31,6 +31,9 @@ const LOADERS: usize = 4;
 /// What a server answers that cannot make a table exactly as its text says.
 const NOT_EXACTLY: &[u16] = &[1005, 1030, 1031, 1118, 1478];
 
+/// The column of a primary key that MySQL adds to tables without one, where it is told so.
+const MADE_KEY: &str = "`my_row_id`";
+
 struct StagingTables {
     target: Target,
     place: Place,
@@ -117,8 +120,16 @@ impl StagingTables {
             let statement = sequences::bind(session, &self.place, statement).await?;
             self.define(session, table, &statement).await?;
         }
-        if show_create(session, &self.place, table).await?.is_none() {
+        let Some(made) = show_create(session, &self.place, table).await? else {
             return Err(Fault::Text("its statements do not make it".to_owned()));
+        };
+        if made.contains(MADE_KEY) && !sql.contains(MADE_KEY) {
+            return Err(Fault::Text(
+                "the server gives it a key of its own, which the archive does not have: \
+                 sql_generate_invisible_primary_key is on, and the database's user may not switch it off (grant it \
+                 SESSION_VARIABLES_ADMIN)"
+                    .to_owned(),
+            ));
         }
         ready::hold_back(session, &self.place, Some(table)).await
     }
