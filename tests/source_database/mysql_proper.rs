@@ -18,6 +18,10 @@ fn picture(live: &Temporary) -> String {
         let name = format!("`{}`", name.replace('`', "``"));
         sql += &match kind {
             "VIEW" => format!("SHOW CREATE VIEW {name}; SELECT * FROM {name};\n"),
+            // The server gives equal documents other checksums.
+            _ if name == "`docs`" => format!(
+                "SHOW CREATE TABLE {name}; SELECT id, j, tags, HEX(v), HEX(big) FROM {name} ORDER BY 1;\n"
+            ),
             _ => format!("SHOW CREATE TABLE {name}; CHECKSUM TABLE {name} EXTENDED;\n"),
         };
     }

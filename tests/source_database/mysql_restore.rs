@@ -7,7 +7,7 @@ use portal_backup::source::restore::AttemptId;
 use sha2::{Digest, Sha256};
 
 use crate::mysql::AWKWARD;
-use crate::support::{Temporary, data, mariadb, open, unique};
+use crate::support::{Temporary, data, mariadb, open, skips, unique};
 
 /// What an archive has of a database.
 #[derive(Clone)]
@@ -203,7 +203,7 @@ async fn awkward_tables_come_back_exactly() {
     // Over what is there, and where nothing is.
     live.run(
         "SET foreign_key_checks=0; DELETE FROM numbers; ALTER TABLE texts DROP COLUMN js; DROP TABLE made, parts;
-         INSERT INTO `odd``name ünï` VALUES (9,9,9); ALTER TABLE empty AUTO_INCREMENT=500; UPDATE child SET p = 7;",
+         INSERT INTO `odd``name ünï` VALUES (9,9,9); ALTER TABLE `empty` AUTO_INCREMENT=500; UPDATE child SET p = 7;",
     );
     let fresh = Live::new("");
     for (live, trust) in [(&live, Trust::Own), (&fresh, Trust::Foreign)] {
@@ -232,6 +232,9 @@ async fn awkward_tables_come_back_exactly() {
 
 #[tokio::test]
 async fn what_the_archive_does_not_know_stays_and_goes_on_working() {
+    if skips(false) {
+        return;
+    }
     let (live, dump, before) = bound().await;
     let elsewhere = Temporary::new();
     elsewhere.run(&format!(

@@ -246,7 +246,7 @@ pub(super) fn alter_schema(collation: &str) -> String {
     format!("ALTER DATABASE COLLATE {collation}")
 }
 
-async fn is_mariadb(session: &mut Session) -> Result<bool, Error> {
+pub(super) async fn is_mariadb(session: &mut Session) -> Result<bool, Error> {
     let version: Option<String> = session.rows("SELECT VERSION()").await?.pop();
     Ok(version.is_some_and(|version| version.contains("MariaDB")))
 }

@@ -9,12 +9,12 @@ use mysql_async::{Error, Opts, OptsBuilder, Row};
 use tokio::sync::Mutex;
 
 use super::super::connect::Session;
-use super::super::objects::{Kind, Object};
+use super::super::objects::{self, Kind, Object};
 use super::journal::Journal;
 use super::load::{Columns, Load};
 use super::place::Place;
 use super::swap::{self, StagedTables};
-use super::{Fault, adjust, admin, digest, ready, refused, sequences};
+use super::{Fault, adjust, admin, digest, other, ready, refused, sequences};
 use crate::catalog::is_own_table;
 use crate::source::database::mysql::Target;
 use crate::source::database::mysql::scheme::WRONG_MERGE;
@@ -22,7 +22,9 @@ use crate::source::database::readers::{Lease, Readers};
 use crate::source::database::sql::{
     Chunk, Dialect, Guard, Limits, SchemeStatement, Splitter, SqlError,
 };
-use crate::source::database::{Adjustment, DatabaseError, ObjectText, Staging, Statements, Trust};
+use crate::source::database::{
+    Adjustment, DatabaseError, ObjectText, Staging, Statements, Trust, warning,
+};
 use crate::source::restore::{AttemptId, Staged};
 
 /// As many tables are loaded at once: more only make the server's disk seek.
@@ -118,7 +120,15 @@ impl StagingTables {
         self.warnings.lock().await.retain(|(of, _)| of != table);
         for statement in &statements {
             let statement = sequences::bind(session, &self.place, statement).await?;
-            self.define(session, table, &statement).await?;
+            self.define_here(session, table, statement).await?;
+        }
+        if objects::is_mariadb(session).await? {
+            let passed_over = other::passed_over(sql);
+            let what = warning(
+                &format!("table {table} is made without what only MySQL has"),
+                &passed_over,
+            );
+            self.warnings.lock().await.extend(what.map(|what| (table.to_owned(), what)));
         }
         let Some(made) = show_create(session, &self.place, table).await? else {
             return Err(Fault::Text("its statements do not make it".to_owned()));
@@ -152,6 +162,27 @@ impl StagingTables {
         }
         *self.objects.lock().await = others;
         Ok(())
+    }
+
+    /// Runs a statement of a scheme, which may be of another kind of server.
+    async fn define_here(
+        &self,
+        session: &mut Session,
+        table: &str,
+        mut statement: String,
+    ) -> Result<(), Fault> {
+        loop {
+            let fault = match self.define(session, table, &statement).await {
+                Err(Fault::Server(error)) => error,
+                other => return other,
+            };
+            let Some((fitted, known)) = other::fitted(&statement, &fault) else {
+                return Err(fault.into());
+            };
+            let known = known.map(|known| (table.to_owned(), format!("table {table} is {known}")));
+            self.warnings.lock().await.extend(known);
+            statement = fitted;
+        }
     }
 
     /// Runs a statement of a scheme.
