@@ -84,7 +84,7 @@ async fn every_kind_comes_back() {
     assert_same(&picture(&copy), &before, "loaded by the client");
 
     live.run(
-        "SET foreign_key_checks=0; DROP VIEW z_view; DROP VIEW dual_view; DROP TABLE shapes, gipk, by_range; UPDATE texts SET t = 'spoiled';
+        "SET foreign_key_checks=0; CREATE OR REPLACE VIEW z_view AS SELECT 1 AS id; DROP VIEW dual_view; DROP TABLE shapes, gipk, by_range; UPDATE texts SET t = 'spoiled';
          DROP PROCEDURE quoted; DROP FUNCTION doubled; DROP LIBRARY doubling; DROP TRIGGER third; ALTER EVENT daily COMMENT 'x';
          ALTER TABLE docs ADD COLUMN more int",
     );
