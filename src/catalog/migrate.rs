@@ -23,6 +23,12 @@ const MIGRATIONS: [&str; 10] = [
 /// Any number that nothing else in the database uses as an advisory lock.
 const LOCK: i64 = 0x706f_7274_616c_6261;
 
+/// MySQL's lock is the server's, so its name is made the database's (64 characters at most; newer servers have no MD5).
+const TAKE: &str =
+    "select get_lock(concat('portal-backup:', left(sha2(database(), 256), 40)), 60) as got";
+const RELEASE: &str =
+    "select release_lock(concat('portal-backup:', left(sha2(database(), 256), 40)))";
+
 const VERSIONS: &str = "create table if not exists portal_backup_schema_versions (
     version bigint not null primary key, applied_on bigint not null)";
 
@@ -117,10 +123,7 @@ async fn lock(connection: &mut AnyConnection, dialect: Dialect) -> Result<(), Ca
                 .await?;
         }
         Dialect::MySql => {
-            // The lock is the server's, so its name is made the database's (64 characters at most).
-            let row = connection
-                .fetch_one("select get_lock(concat('portal-backup:', md5(database())), 60) as got")
-                .await?;
+            let row = connection.fetch_one(TAKE).await?;
             if row.try_get::<Option<i64>, _>("got")? != Some(1) {
                 return Err(CatalogError::Locked);
             }
@@ -135,7 +138,7 @@ async fn unlock(
     applied: bool,
 ) -> Result<(), CatalogError> {
     let statement = match dialect {
-        Dialect::MySql => "select release_lock(concat('portal-backup:', md5(database())))",
+        Dialect::MySql => RELEASE,
         _ if applied => "commit",
         _ => "rollback",
     };

@@ -26,7 +26,7 @@ async fn begun_again(statement: &str) -> Vec<String> {
     docspace
         .execute(&[
             "CREATE TABLE large (id int PRIMARY KEY, t text)",
-            "INSERT INTO large SELECT seq, REPEAT(MD5(seq), 30) FROM seq_1_to_20000",
+            "INSERT INTO large SELECT seq, REPEAT(LEFT(SHA2(seq, 224), 32), 30) FROM seq_1_to_20000",
             // Else the server may not know yet that it is large.
             "ANALYZE TABLE large",
             "CREATE TABLE odd (id int PRIMARY KEY) ENGINE = MyISAM",

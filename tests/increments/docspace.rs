@@ -51,11 +51,11 @@ fn change() -> impl Strategy<Value = Change> {
 async fn apply(docspace: &DocSpace, change: &Change) {
     let sql = match change {
         Change::Insert(from, count) => format!(
-            "insert ignore into chain_rows select seq, md5(rand()), unhex(sha2(seq, 512)), null from seq_{from}_to_{}",
+            "insert ignore into chain_rows select seq, left(sha2(rand(), 224), 32), unhex(sha2(seq, 512)), null from seq_{from}_to_{}",
             from + count
         ),
         Change::Update(from, count) => format!(
-            "update chain_rows set a = concat('new \\n', md5(rand())), at = '2026-01-02 03:04:05.678901' \
+            "update chain_rows set a = concat('new \\n', left(sha2(rand(), 224), 32)), at = '2026-01-02 03:04:05.678901' \
              where id between {from} and {}",
             from + count
         ),
@@ -140,7 +140,7 @@ async fn every_link_of_a_docspace_comes_back_as_it_was() {
         .execute(&[
             "create table chain_rows (id int unsigned primary key, a varchar(100), b mediumblob, at datetime(6)) charset utf8mb4",
             "create table chain_keyless (n int, t text) charset utf8mb4",
-            "insert into chain_rows select seq * 7, md5(seq), unhex(sha2(seq, 512)), null from seq_1_to_30000",
+            "insert into chain_rows select seq * 7, left(sha2(seq, 224), 32), unhex(sha2(seq, 512)), null from seq_1_to_30000",
         ])
         .await;
     let dir = tempfile::tempdir().unwrap();

@@ -6,6 +6,7 @@ mod mysql_cut;
 mod mysql_live;
 mod mysql_objects;
 mod mysql_objects_restore;
+mod mysql_proper;
 mod mysql_restore;
 mod mysql_restore_faults;
 mod mysql_restore_load;

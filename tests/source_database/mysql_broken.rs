@@ -4,7 +4,7 @@ use portal_backup::source::database::Trust;
 
 use crate::mysql_objects_restore::staged;
 use crate::mysql_restore::{Live, attempt, dump_all, pieces};
-use crate::support::open;
+use crate::support::{is_mysql, open, skips};
 
 /// Servers let a column be dropped that a trigger names.
 #[tokio::test]
@@ -103,6 +103,9 @@ async fn more_computed_values_are_rounded_than_the_server_tells_of() {
 /// Without checks the server lets the index go that it asks for when it makes the key.
 #[tokio::test]
 async fn a_foreign_key_that_the_server_refuses_is_left_out_and_named() {
+    if skips(false) {
+        return;
+    }
     let live = Live::new(
         "CREATE TABLE p (id int, x int, KEY k (id)); CREATE TABLE good (id int PRIMARY KEY);
          CREATE TABLE a (id int, KEY (id), CONSTRAINT fa FOREIGN KEY (id) REFERENCES p (id));
@@ -137,4 +140,33 @@ async fn a_foreign_key_that_the_server_refuses_is_left_out_and_named() {
         assert_eq!(target.run("SELECT * FROM a, p, q, good"), "1\t1\t2\t1\t1\n");
     }
     assert!(archived.contains("`fq`"));
+}
+
+/// A collation of the other server, a default as only MariaDB says it, and a comment that only MySQL reads.
+#[tokio::test]
+async fn definitions_of_the_other_server_are_understood() {
+    let (theirs, ours) = match is_mysql() {
+        true => ("utf8mb4_uca1400_ai_ci", "utf8mb4_0900_ai_ci"),
+        false => ("utf8mb4_0900_ai_ci", "utf8mb4_uca1400_nopad_ai_ci"),
+    };
+    let scheme = format!(
+        "CREATE TABLE `t` (\n  `id` int NOT NULL,\n  `uri` text COLLATE {theirs} NOT NULL DEFAULT 'it''s {theirs}',\n  \
+         `h` int DEFAULT NULL /*!80023 INVISIBLE */,\n  PRIMARY KEY (`id`)\n) ENGINE=InnoDB;\n"
+    );
+    let live = Live::new("");
+    let staging = open(&live.url()).stage(&attempt()).await.unwrap();
+    staging.scheme("t", &scheme, Trust::Own).await.unwrap();
+    let (ready, warnings) = staging.ready().await.unwrap();
+    ready.swap().await.unwrap();
+    ready.finish().await.unwrap();
+    let warnings = warnings.join("\n");
+    assert!(
+        warnings.contains(&format!("{ours}, because this server has no {theirs}")),
+        "{warnings}"
+    );
+    assert_eq!(warnings.contains("only MySQL has (1): INVISIBLE"), !is_mysql(), "{warnings}");
+    let made = live.run("SHOW CREATE TABLE t");
+    assert!(made.contains(&format!("COLLATE {ours}")) || is_mysql(), "{made}");
+    let row = live.run("INSERT INTO t (id) VALUES (1); SELECT id, uri FROM t");
+    assert_eq!(row, format!("1\tit's {theirs}\n"));
 }

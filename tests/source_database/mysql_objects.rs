@@ -4,7 +4,7 @@ use portal_backup::source::database::{ObjectText, Staging, Trust};
 
 use crate::mysql_objects_restore::staged;
 use crate::mysql_restore::{Dump, Live, assert_same, attempt, dump_all, load};
-use crate::support::{Temporary, client, mariadb, open};
+use crate::support::{Temporary, client, mariadb, open, skips};
 
 const EVERY_KIND: &str = include_str!("mysql_every_kind.sql");
 
@@ -41,7 +41,7 @@ fn every_kind() -> Live {
 }
 
 /// The members one after the other, as the documentation says.
-fn text(dump: &Dump) -> Vec<u8> {
+pub fn text(dump: &Dump) -> Vec<u8> {
     let is_sequence = |object: &&ObjectText| object.kind == "sequence";
     let mut text = b"SET foreign_key_checks=0;\n".to_vec();
     dump.1.iter().filter(is_sequence).for_each(|object| text.extend(&object.sql));
@@ -53,6 +53,9 @@ fn text(dump: &Dump) -> Vec<u8> {
 
 #[tokio::test]
 async fn the_mariadb_program_loads_every_kind() {
+    if skips(false) {
+        return;
+    }
     let live = every_kind();
     let dump = dump_all(&live.url()).await;
     let kinds: std::collections::BTreeSet<&str> =
@@ -79,6 +82,9 @@ async fn the_mariadb_program_loads_every_kind() {
 /// A client's own character set is often another one, and then it loads what it misreads without a word.
 #[tokio::test]
 async fn each_member_says_that_it_is_utf8() {
+    if skips(false) {
+        return;
+    }
     let live = Live::new(
         "CREATE TABLE `tä` (`ö` varchar(9) DEFAULT 'ü€' COMMENT '😀'); INSERT INTO `tä` VALUES ('é😀');
          CREATE TABLE past (t varchar(9)) WITH SYSTEM VERSIONING;
@@ -106,6 +112,9 @@ async fn each_member_says_that_it_is_utf8() {
 /// The server's own tool cannot lock the tables of the first.
 #[tokio::test]
 async fn views_that_write_are_carried() {
+    if skips(false) {
+        return;
+    }
     let live = Live::new("");
     let sql = "CREATE TABLE said (what varchar(9)); CREATE SEQUENCE numbers; CREATE VIEW next AS SELECT NEXTVAL(numbers) AS n;
         DELIMITER //\nCREATE FUNCTION say() RETURNS int BEGIN INSERT INTO said VALUES ('x'); RETURN 1; END//
@@ -122,6 +131,9 @@ async fn views_that_write_are_carried() {
 
 #[tokio::test]
 async fn every_kind_comes_back() {
+    if skips(false) {
+        return;
+    }
     let live = every_kind();
     let before = picture(&live.0.0);
     let dump = dump_all(&live.url()).await;
@@ -202,6 +214,9 @@ async fn definers_that_are_not_here_become_the_current_user() {
 
 #[tokio::test]
 async fn what_the_archive_does_not_know_stays_and_what_it_may_not_bring_is_left_out() {
+    if skips(false) {
+        return;
+    }
     let live = every_kind();
     let dump = dump_all(&live.url()).await;
     script(

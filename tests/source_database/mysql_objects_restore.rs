@@ -6,7 +6,7 @@ use portal_backup::source::restore::Staged;
 use crate::mysql_cut::proxy;
 use crate::mysql_objects::script;
 use crate::mysql_restore::{Dump, Live, assert_same, attempt, dump_all, load};
-use crate::support::{Temporary, mariadb, open, unique};
+use crate::support::{Temporary, mariadb, open, skips, unique};
 
 /// A user of the server, who goes when the test ends.
 struct User(String);
@@ -57,6 +57,9 @@ pub const NONE: Vec<String> = Vec::new();
 
 #[tokio::test]
 async fn a_view_means_the_same_where_a_table_or_an_alias_has_the_schemas_name() {
+    if skips(false) {
+        return;
+    }
     let live = Live::new("");
     let name = &live.0.0;
     live.run(&format!(
@@ -220,8 +223,7 @@ async fn settings_that_the_server_lacks_are_told_before_the_swap() {
     let mut dump = dump_all(&live.url()).await;
     for object in &mut dump.1 {
         let mut sql = String::from_utf8(object.sql.clone()).unwrap();
-        sql = sql
-            .replace("sql_mode='ANSI_QUOTES'", "sql_mode='ANSI_QUOTES,TIME_TRUNCATE_FRACTIONAL'");
+        sql = sql.replace("sql_mode='ANSI_QUOTES'", "sql_mode='ANSI_QUOTES,NO_SUCH_MODE'");
         if object.name == "far" {
             sql = sql.replace("time_zone='SYSTEM'", "time_zone='Mars/Olympus'");
             assert!(sql.contains("Mars"), "{sql}");
@@ -231,7 +233,7 @@ async fn settings_that_the_server_lacks_are_told_before_the_swap() {
     let target = Live::new("");
     let (ready, warnings) = staged(&target.url(), &dump).await;
     let warnings = warnings.join("\n");
-    assert!(warnings.contains("procedure p (TIME_TRUNCATE_FRACTIONAL)"), "{warnings}");
+    assert!(warnings.contains("procedure p (NO_SUCH_MODE)"), "{warnings}");
     assert!(
         warnings.contains("events (1): far (") && warnings.contains("Mars/Olympus"),
         "{warnings}"
@@ -336,6 +338,9 @@ async fn a_rollback_never_loses_the_triggers_that_it_dropped() {
 
 #[tokio::test]
 async fn rows_that_were_written_without_a_check_come_back() {
+    if skips(false) {
+        return;
+    }
     let live = Live::new(
         "CREATE TABLE t (a int CHECK (a > 0)); SET check_constraint_checks=0; INSERT INTO t VALUES (-1)",
     );

@@ -7,7 +7,7 @@ use portal_backup::source::restore::AttemptId;
 use sha2::{Digest, Sha256};
 
 use crate::mysql::AWKWARD;
-use crate::support::{Temporary, data, mariadb, open, unique};
+use crate::support::{Temporary, data, mariadb, open, skips, unique};
 
 /// What an archive has of a database.
 #[derive(Clone)]
@@ -147,7 +147,7 @@ pub fn assert_same(left: &str, right: &str, when: &str) {
 pub const BOUND: &str = "
 CREATE TABLE other (id int PRIMARY KEY); INSERT INTO other VALUES (1),(2);
 CREATE TABLE parent (id int PRIMARY KEY AUTO_INCREMENT, t text) AUTO_INCREMENT=50; INSERT INTO parent VALUES (1,'a'),(2,'b');
-CREATE TABLE child (id int PRIMARY KEY, p int, KEY k (p), CONSTRAINT c1 FOREIGN KEY (p) REFERENCES parent (id) ON DELETE CASCADE,
+CREATE TABLE child (id int PRIMARY KEY, p int, KEY k (p), UNIQUE KEY u (id), CONSTRAINT c1 FOREIGN KEY (p) REFERENCES parent (id) ON DELETE CASCADE,
   CONSTRAINT c2 FOREIGN KEY (id) REFERENCES child (id)); INSERT INTO child VALUES (1,1),(2,null);
 CREATE TABLE points (id int PRIMARY KEY, o int, KEY k (o),
   CONSTRAINT p1 FOREIGN KEY (o) REFERENCES other (id) ON DELETE RESTRICT ON UPDATE SET NULL); INSERT INTO points VALUES (1,2);
@@ -189,7 +189,7 @@ pub async fn bound() -> (Live, Dump, String) {
 const MORE: &str = "
 CREATE TABLE links (a bigint, b int, c char(36), PRIMARY KEY (a, b, c), KEY k (b));
 INSERT INTO links SELECT seq * 7919 % 4001, seq % 13, UUID() FROM seq_1_to_4000;
-CREATE TABLE heap (t varchar(30)); INSERT INTO heap SELECT MD5(seq * 31 % 977) FROM seq_1_to_900;
+CREATE TABLE heap (t varchar(30)); INSERT INTO heap SELECT LEFT(SHA2(seq * 31 % 977, 224), 30) FROM seq_1_to_900;
 CREATE TABLE old (id int AUTO_INCREMENT PRIMARY KEY, t text, FULLTEXT KEY f (t)) ENGINE=MyISAM CHECKSUM=1 COLLATE latin1_german1_ci;
 INSERT INTO old VALUES (5,'ä'),(2,'b'); DELETE FROM old WHERE id=5;
 CREATE TABLE pressed (id int PRIMARY KEY, t text COLLATE utf8mb4_bin CHECK (LENGTH(t) < 50)) ROW_FORMAT=COMPRESSED KEY_BLOCK_SIZE=8 COMMENT='c';
@@ -203,7 +203,7 @@ async fn awkward_tables_come_back_exactly() {
     // Over what is there, and where nothing is.
     live.run(
         "SET foreign_key_checks=0; DELETE FROM numbers; ALTER TABLE texts DROP COLUMN js; DROP TABLE made, parts;
-         INSERT INTO `odd``name ünï` VALUES (9,9,9); ALTER TABLE empty AUTO_INCREMENT=500; UPDATE child SET p = 7;",
+         INSERT INTO `odd``name ünï` VALUES (9,9,9); ALTER TABLE `empty` AUTO_INCREMENT=500; UPDATE child SET p = 7;",
     );
     let fresh = Live::new("");
     for (live, trust) in [(&live, Trust::Own), (&fresh, Trust::Foreign)] {
@@ -232,6 +232,9 @@ async fn awkward_tables_come_back_exactly() {
 
 #[tokio::test]
 async fn what_the_archive_does_not_know_stays_and_goes_on_working() {
+    if skips(false) {
+        return;
+    }
     let (live, dump, before) = bound().await;
     let elsewhere = Temporary::new();
     elsewhere.run(&format!(

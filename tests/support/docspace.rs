@@ -332,7 +332,11 @@ fn create_column(column: &Column) -> String {
         line += " AUTO_INCREMENT";
     }
     if let Some(default) = &column.default {
-        line += &format!(" DEFAULT {default}");
+        // Of texts MySQL takes no literal.
+        line += &match kind.contains("text") && default.starts_with('\'') {
+            true => format!(" DEFAULT ({default})"),
+            false => format!(" DEFAULT {default}"),
+        };
     }
     line
 }

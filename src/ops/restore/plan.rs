@@ -67,7 +67,7 @@ pub struct TablePlan {
 #[serde(rename_all = "camelCase")]
 pub struct ObjectPlan {
     pub database: String,
-    /// `view`, `trigger`, `procedure`, `function`, `package`, `package_body`, `event`, `sequence`, `virtual_table`.
+    /// `view`, `trigger`, `procedure`, `function`, `package`, `package_body`, `event`, `sequence`, `library`, `virtual_table`.
     pub kind: String,
     pub name: String,
     pub action: TableAction,

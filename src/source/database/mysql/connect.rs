@@ -25,6 +25,8 @@ const WELCOME: &[&str] = &[
     "SET SESSION max_execution_time=0",
     "SET SESSION idle_transaction_timeout=0, idle_readonly_transaction_timeout=0",
     "SET SESSION lock_wait_timeout=300",
+    // A key that the server made belongs to the table like any other.
+    "SET SESSION show_gipk_in_create_table_and_information_schema=1",
 ];
 
 /// One connection.

@@ -23,6 +23,8 @@ pub(super) use read::{Found, read};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) enum Kind {
     Sequence,
+    /// Code that MySQL's routines in other languages use.
+    Library,
     Procedure,
     Function,
     Package,
@@ -33,8 +35,9 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Sequence,
+        Self::Library,
         Self::Procedure,
         Self::Function,
         Self::Package,
@@ -48,6 +51,7 @@ impl Kind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Sequence => "sequence",
+            Self::Library => "library",
             Self::Procedure => "procedure",
             Self::Function => "function",
             Self::Package => "package",
@@ -62,6 +66,7 @@ impl Kind {
     pub fn sql(self) -> &'static str {
         match self {
             Self::Sequence => "SEQUENCE",
+            Self::Library => "LIBRARY",
             Self::Procedure => "PROCEDURE",
             Self::Function => "FUNCTION",
             Self::Package => "PACKAGE",
@@ -73,7 +78,10 @@ impl Kind {
     }
 
     pub fn is_routine(self) -> bool {
-        matches!(self, Self::Procedure | Self::Function | Self::Package | Self::PackageBody)
+        matches!(
+            self,
+            Self::Library | Self::Procedure | Self::Function | Self::Package | Self::PackageBody
+        )
     }
 
     pub fn is_package(self) -> bool {
@@ -238,7 +246,7 @@ pub(super) fn alter_schema(collation: &str) -> String {
     format!("ALTER DATABASE COLLATE {collation}")
 }
 
-async fn is_mariadb(session: &mut Session) -> Result<bool, Error> {
+pub(super) async fn is_mariadb(session: &mut Session) -> Result<bool, Error> {
     let version: Option<String> = session.rows("SELECT VERSION()").await?.pop();
     Ok(version.is_some_and(|version| version.contains("MariaDB")))
 }

@@ -18,6 +18,7 @@ mod live;
 mod load;
 mod long;
 mod objects;
+mod other;
 mod place;
 mod plan;
 mod ready;

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use mysql_async::Opts;
+use tokio::sync::Mutex;
 
 use super::connect::Session;
 use super::made::{self, Made};
@@ -30,6 +31,8 @@ pub(super) struct MySqlSnapshot {
     objects: Found,
     warnings: Vec<String>,
     readers: Readers<Session>,
+    /// In no snapshot, where one shows tables as they were.
+    watcher: Option<Mutex<Session>>,
 }
 
 /// How often a snapshot is begun anew because a view, a trigger or the like was changed just then.
@@ -71,7 +74,11 @@ async fn open_once(
     let schema = opts.db_name().unwrap_or_default();
     let mut sessions = vec![first];
     let before = objects::read(&mut sessions[0], schema).await.map_err(fail)?;
-    let mut made = made::settled(&mut sessions[0]).await.map_err(fail)?;
+    let mut made = made::settled(&mut sessions[0], server.engine).await.map_err(fail)?;
+    let watcher = match made.needs_watcher() {
+        true => Some(Mutex::new(super::open(name, opts).await?.0)),
+        false => None,
+    };
     let mut position = None;
     let mut begun = false;
 
@@ -141,6 +148,7 @@ async fn open_once(
         objects,
         warnings,
         readers: Readers::new(sessions),
+        watcher,
     };
     Ok((snapshot, changed))
 }
@@ -214,7 +222,14 @@ impl Snapshot for MySqlSnapshot {
         match rows::dump(session, &table.name, columns, sink).await {
             Ok(rows) => {
                 // Nobody can make it anew until it is released.
-                let same = self.made.is_still(session, &table.name, rows).await.map_err(fail)?;
+                let same = match &self.watcher {
+                    None => self.made.is_still(session, &table.name, rows).await,
+                    Some(watcher) => {
+                        let mut watcher = watcher.lock().await;
+                        self.made.is_still(&mut watcher, &table.name, rows).await
+                    }
+                };
+                let same = same.map_err(fail)?;
                 session.run(RELEASE).await.map_err(fail)?;
                 if same { Ok(rows) } else { Err(changed(&self.name, &table.name)) }
             }

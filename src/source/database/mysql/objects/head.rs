@@ -206,6 +206,25 @@ pub(super) fn trigger(statement: Vec<u8>, schema: &str) -> Vec<u8> {
     if is_unqualified(&changed) { changed } else { statement }
 }
 
+/// A routine's statement without its schema before the names of the libraries that it uses, where the server puts it.
+pub(super) fn routine(statement: Vec<u8>, schema: &str) -> Vec<u8> {
+    let find = |text: &[u8], part: &[u8]| text.windows(part.len()).position(|found| found == part);
+    let body = find(&statement, b"\nAS $").unwrap_or(0);
+    let (head, rest) = statement.split_at(body);
+    let Some(list) = find(head, b"\n    USING (") else { return statement };
+    let (head, list) = head.split_at(list);
+    // (With a parenthesis before it, or a comma; the names have quotes.)
+    let quoted = format!("{}.`", super::identifier(schema));
+    let mut changed = list.to_vec();
+    for before in ["(", ", "] {
+        let named = format!("{before}{quoted}");
+        while let Some(at) = find(&changed, named.as_bytes()) {
+            changed.drain(at + before.len()..at + named.len() - 1);
+        }
+    }
+    [head, &changed, rest].concat()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,6 +277,19 @@ mod tests {
         }
         assert_eq!(unqualified(b"nextval(`a``b`.`c`)", "a`b"), b"nextval(`c`)");
         assert_eq!(unqualified(b"`open", "open"), b"`open");
+    }
+
+    #[test]
+    fn a_schema_is_taken_from_libraries_and_not_from_code() {
+        let head = "CREATE FUNCTION `f`(x int) RETURNS int\n    LANGUAGE JAVASCRIPT\n    USING (";
+        let body = ")\nAS $$ USING (`d`.`x`) $$";
+        let made = |list: &str| format!("{head}{list}{body}").into_bytes();
+        assert_eq!(
+            routine(made("`d`.`a` AS `d`, `e`.`b`, `d`.`c``d`"), "d"),
+            made("`a` AS `d`, `e`.`b`, `c``d`")
+        );
+        let sql = b"CREATE PROCEDURE `p`()\nSELECT 1\n    USING (`d`.`a`)";
+        assert_eq!(routine(sql.to_vec(), "d"), sql);
     }
 
     #[test]

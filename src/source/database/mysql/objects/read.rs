@@ -34,6 +34,8 @@ const DENIED: &[u16] = &[1044, 1142, 1227, 1345, 1370];
 /// It was dropped meanwhile: a table, a routine, a trigger, an event, a sequence.
 const GONE: &[u16] = &[1146, 1305, 1360, 1539, 4089, 4091];
 const VIEW_INVALID: u16 = 1356;
+/// There is no such table in the information schema.
+const NO_SUCH_TABLE: u16 = 1109;
 
 /// Reads everything; the session's default schema is then this one.
 pub(in super::super) async fn read(session: &mut Session, schema: &str) -> Result<Found, Error> {
@@ -72,6 +74,16 @@ async fn names(session: &mut Session) -> Result<Vec<Name>, Error> {
     for (name, kind) in session.rows::<(String, String)>(query).await? {
         let kind = Kind::ALL.into_iter().find(|known| known.is_routine() && known.sql() == kind);
         names.extend(kind.map(|kind| (kind, name, None)));
+    }
+    // Only MySQL has these, since 9.2.
+    let query = "SELECT LIBRARY_NAME FROM information_schema.LIBRARIES \
+        WHERE LIBRARY_SCHEMA = DATABASE() ORDER BY 1";
+    match session.rows::<String>(query).await {
+        Ok(libraries) => {
+            names.extend(libraries.into_iter().map(|name| (Kind::Library, name, None)));
+        }
+        Err(Error::Server(error)) if error.code == NO_SUCH_TABLE => {}
+        Err(error) => return Err(error),
     }
     // In the order in which they are to be made.
     let query = "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS \
@@ -128,6 +140,7 @@ async fn one(
         },
         Kind::View => object.statement = head::unqualified(&object.statement, schema),
         Kind::Trigger => object.statement = head::trigger(object.statement, schema),
+        kind if kind.is_routine() => object.statement = head::routine(object.statement, schema),
         _ => {}
     }
     found.objects.push(Object { name, table, ..object });
@@ -152,6 +165,7 @@ fn object(kind: Kind, row: &Row, default: &str) -> Option<Object> {
     let other = |collation: String| (collation != default).then_some(collation);
     Some(match kind {
         Kind::Sequence => Object { statement: bytes(1)?, ..object },
+        Kind::Library => Object { sql_mode: text(1)?, statement: bytes(2)?, ..object },
         Kind::View => {
             Object { statement: bytes(1)?, charset: text(2)?, collation: text(3)?, ..object }
         }

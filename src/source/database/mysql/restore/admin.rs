@@ -26,6 +26,8 @@ pub(super) const WELCOME: &[&str] = &[
     "SET SESSION auto_increment_increment=1, auto_increment_offset=1",
     "SET SESSION sql_generate_invisible_primary_key=0",
     "SET SESSION sql_require_primary_key=0",
+    // Tables may be older than the rule that a foreign key needs a unique one.
+    "SET SESSION restrict_fk_on_non_standard_key=0",
     // Rows may be older than a check, or were written without it.
     "SET SESSION check_constraint_checks=0",
     // Tables with a history may still be given foreign keys.

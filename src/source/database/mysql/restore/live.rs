@@ -112,6 +112,15 @@ async fn read(session: &mut Session, target: &Target, engine: Engine) -> Result<
             session.rows(&format!("SELECT DISTINCT {what} = {live} ORDER BY 1")).await?;
         objects.extend(names.into_iter().map(|name| LiveObject { kind, name }));
     }
+    if let Ok(names) = session
+        .rows::<String>(&format!(
+            "SELECT LIBRARY_NAME FROM information_schema.LIBRARIES WHERE LIBRARY_SCHEMA = {live} ORDER BY 1"
+        ))
+        .await
+    {
+        // Only MySQL has these, since 9.2.
+        objects.extend(names.into_iter().map(|name| LiveObject { kind: "library", name }));
+    }
     let triggers = objects.iter().any(|object| object.kind == "trigger");
     let problems = problems(session, target, engine, triggers).await?;
     Ok((tables, objects, space(session).await?, problems))

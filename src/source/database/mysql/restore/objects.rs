@@ -179,7 +179,7 @@ pub(super) async fn try_out(
     if result.is_err() && session.try_run("DO 1").await.is_err() {
         return result; // Nothing more can be done on this connection.
     }
-    drop_all(session, place).await?;
+    drop_all(session, place, &tried).await?;
     session.run(&format!("USE {}", identifier(&place.live))).await?;
     result
 }
@@ -289,7 +289,7 @@ async fn stand_in(session: &mut Session, place: &Place) -> Result<(), Fault> {
 }
 
 /// Drops everything from the staging schema that is no table.
-async fn drop_all(session: &mut Session, place: &Place) -> Result<(), Fault> {
+async fn drop_all(session: &mut Session, place: &Place, objects: &[Object]) -> Result<(), Fault> {
     for (name, _) in triggers::names(session, &place.staging).await? {
         triggers::drop(session, &place.staging, &name).await?;
     }
@@ -308,6 +308,9 @@ async fn drop_all(session: &mut Session, place: &Place) -> Result<(), Fault> {
             session.run(PACKAGES).await?;
         }
         session.run(&format!("DROP {kind} IF EXISTS {}", place.in_staging(&name))).await?;
+    }
+    for library in objects.iter().filter(|object| object.kind == Kind::Library) {
+        library.drop(session).await?;
     }
     session.run(admin::SETTINGS).await?;
     Ok(())

@@ -6,7 +6,7 @@ use mysql_async::Error;
 
 use super::super::connect::Session;
 use super::super::objects::{Kind, Object, events_run};
-use super::{Fault, admin};
+use super::{Fault, admin, other};
 use crate::source::database::warning;
 
 /// The server has no such mode.
@@ -19,6 +19,7 @@ pub(super) async fn fit(
     archived: &mut Vec<Object>,
 ) -> Result<Vec<String>, Fault> {
     let lacking = fit_modes(session, archived).await?;
+    let others = other::fit_collations(session, archived).await?;
     let runs = events_run(session).await?;
     let (mut refused, mut past) = (Vec::new(), Vec::new());
     let mut kept = Vec::new();
@@ -44,6 +45,7 @@ pub(super) async fn fit(
     session.run(admin::SETTINGS).await?;
     Ok([
         warning("made without SQL modes that this server does not have", &lacking),
+        warning("made with the nearest of collations that this server does not have", &others),
         warning("left out, because the server refuses their settings: events", &refused),
         warning("left out, because their time has passed: events", &past),
     ]

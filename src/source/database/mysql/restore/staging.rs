@@ -9,12 +9,12 @@ use mysql_async::{Error, Opts, OptsBuilder, Row};
 use tokio::sync::Mutex;
 
 use super::super::connect::Session;
-use super::super::objects::{Kind, Object};
+use super::super::objects::{self, Kind, Object};
 use super::journal::Journal;
 use super::load::{Columns, Load};
 use super::place::Place;
 use super::swap::{self, StagedTables};
-use super::{Fault, adjust, admin, digest, ready, refused, sequences};
+use super::{Fault, adjust, admin, digest, other, ready, refused, sequences};
 use crate::catalog::is_own_table;
 use crate::source::database::mysql::Target;
 use crate::source::database::mysql::scheme::WRONG_MERGE;
@@ -22,7 +22,9 @@ use crate::source::database::readers::{Lease, Readers};
 use crate::source::database::sql::{
     Chunk, Dialect, Guard, Limits, SchemeStatement, Splitter, SqlError,
 };
-use crate::source::database::{Adjustment, DatabaseError, ObjectText, Staging, Statements, Trust};
+use crate::source::database::{
+    Adjustment, DatabaseError, ObjectText, Staging, Statements, Trust, warning,
+};
 use crate::source::restore::{AttemptId, Staged};
 
 /// As many tables are loaded at once: more only make the server's disk seek.
@@ -30,6 +32,9 @@ const LOADERS: usize = 4;
 
 /// What a server answers that cannot make a table exactly as its text says.
 const NOT_EXACTLY: &[u16] = &[1005, 1030, 1031, 1118, 1478];
+
+/// The column of a primary key that MySQL adds to tables without one, where it is told so.
+const MADE_KEY: &str = "`my_row_id`";
 
 struct StagingTables {
     target: Target,
@@ -115,10 +120,26 @@ impl StagingTables {
         self.warnings.lock().await.retain(|(of, _)| of != table);
         for statement in &statements {
             let statement = sequences::bind(session, &self.place, statement).await?;
-            self.define(session, table, &statement).await?;
+            self.define_here(session, table, statement).await?;
         }
-        if show_create(session, &self.place, table).await?.is_none() {
+        if objects::is_mariadb(session).await? {
+            let passed_over = other::passed_over(sql);
+            let what = warning(
+                &format!("table {table} is made without what only MySQL has"),
+                &passed_over,
+            );
+            self.warnings.lock().await.extend(what.map(|what| (table.to_owned(), what)));
+        }
+        let Some(made) = show_create(session, &self.place, table).await? else {
             return Err(Fault::Text("its statements do not make it".to_owned()));
+        };
+        if made.contains(MADE_KEY) && !sql.contains(MADE_KEY) {
+            return Err(Fault::Text(
+                "the server gives it a key of its own, which the archive does not have: \
+                 sql_generate_invisible_primary_key is on, and the database's user may not switch it off (grant it \
+                 SESSION_VARIABLES_ADMIN)"
+                    .to_owned(),
+            ));
         }
         ready::hold_back(session, &self.place, Some(table)).await
     }
@@ -143,6 +164,27 @@ impl StagingTables {
         Ok(())
     }
 
+    /// Runs a statement of a scheme, which may be of another kind of server.
+    async fn define_here(
+        &self,
+        session: &mut Session,
+        table: &str,
+        mut statement: String,
+    ) -> Result<(), Fault> {
+        loop {
+            let fault = match self.define(session, table, &statement).await {
+                Err(Fault::Server(error)) => error,
+                other => return other,
+            };
+            let Some((fitted, known)) = other::fitted(&statement, &fault) else {
+                return Err(fault.into());
+            };
+            let known = known.map(|known| (table.to_owned(), format!("table {table} is {known}")));
+            self.warnings.lock().await.extend(known);
+            statement = fitted;
+        }
+    }
+
     /// Runs a statement of a scheme.
     async fn define(
         &self,
@@ -162,7 +204,9 @@ impl StagingTables {
             other => return Ok(other?),
         };
         // The table may come from a server that is less strict; then it must at least become what it says.
-        session.run("SET SESSION innodb_strict_mode=0").await?;
+        if !session.try_run("SET SESSION innodb_strict_mode=0").await? {
+            return Err(refused.into()); // MySQL lets only some set it.
+        }
         let result = session.begin()?.query_drop(statement).await;
         let result = session.done(result);
         session.run("SET SESSION innodb_strict_mode=1").await?;
