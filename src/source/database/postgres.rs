@@ -8,6 +8,7 @@ mod large;
 mod making;
 mod members;
 mod names;
+mod notnull;
 mod restore;
 mod rows;
 mod sequences;

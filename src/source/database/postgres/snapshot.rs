@@ -13,7 +13,7 @@ use super::large;
 use super::names::{LARGE_OBJECTS, qualified};
 use super::rows::{self, Failure};
 use super::url::Target;
-use super::{describe, failed, sequences, table_failed, tool};
+use super::{describe, failed, notnull, sequences, table_failed, tool};
 use crate::source::database::readers::{Lease, Readers};
 use crate::source::database::{DataSink, DatabaseError, ObjectText, ServerInfo, Snapshot, Table};
 
@@ -76,7 +76,8 @@ pub(super) async fn open(
     let mut warnings = catalog::warnings(session).await.map_err(fail)?;
     let values = sequences::values(session).await.map_err(fail)?;
     let refresh = refresh(session).await.map_err(fail)?;
-    let parts = Parts { relations: relations.clone(), values, refresh, encoding };
+    let odd_not_nulls = notnull::odd(session).await.map_err(fail)?;
+    let parts = Parts { relations: relations.clone(), values, refresh, odd_not_nulls, encoding };
     let definitions = Definitions::start(
         &as_members(target, session).await.map_err(fail)?,
         folder,

@@ -134,6 +134,8 @@ const BEFORE_PARENTHESIS: &[&str] = &[
     "to_tsvector",
     "trim",
     "upper",
+    "uuidv4",
+    "uuidv7",
 ];
 
 /// Words before a name that may have a parenthesis behind it.
