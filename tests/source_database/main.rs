@@ -11,6 +11,7 @@ mod mysql_restore_faults;
 mod mysql_restore_load;
 mod mysql_tls;
 mod postgres;
+mod postgres_18;
 mod postgres_bound;
 mod postgres_database;
 mod postgres_large;

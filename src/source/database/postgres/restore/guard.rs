@@ -55,6 +55,7 @@ const BEFORE_PARENTHESIS: &[&str] = &[
     "dec",
     "decimal",
     "default",
+    "distinct",
     "enum",
     "except",
     "exclude",
