@@ -251,7 +251,7 @@ pub(super) async fn warnings(session: &mut Session) -> Result<Vec<String>, Error
                 .to_owned(),
         ),
         (
-            "subscriptions are carried, but their state on the publisher is not",
+            "subscriptions are carried without their state on the publisher, and made disabled",
             "SELECT subname::text FROM pg_catalog.pg_subscription WHERE subdbid = (SELECT oid FROM pg_catalog.pg_database \
              WHERE datname = current_database()) ORDER BY 1"
                 .to_owned(),

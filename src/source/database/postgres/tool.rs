@@ -20,7 +20,10 @@ pub(super) async fn find(server: u32) -> Result<PathBuf, String> {
     let wanted = server / 10_000;
     let search = move || {
         let found = candidates().into_iter();
-        nearest(wanted, found.filter_map(|folder| Some((version(&folder.join("pg_dump"))?, folder))))
+        nearest(
+            wanted,
+            found.filter_map(|folder| Some((version(&folder.join("pg_dump"))?, folder))),
+        )
     };
     tokio::task::spawn_blocking(search).await.map_err(|error| error.to_string())?
 }
@@ -196,7 +199,10 @@ mod tests {
         assert_eq!(nearest(16, of(&[15, 18, 17])), Ok("17".into()));
         assert_eq!(nearest(18, of(&[15, 18, 19])), Ok("18".into()));
         let said = nearest(18, of(&[14, 15, 13])).unwrap_err();
-        assert!(said.contains("the newest here are of version 15: install PostgreSQL 18's"), "{said}");
+        assert!(
+            said.contains("the newest here are of version 15: install PostgreSQL 18's"),
+            "{said}"
+        );
         let said = nearest(18, of(&[])).unwrap_err();
         assert!(said.contains("there are none here: install PostgreSQL 18's"), "{said}");
     }
