@@ -1,6 +1,7 @@
 //! Dumps of real databases: what is loaded from a dump equals what was dumped, and shows one moment.
 
 mod mysql;
+mod mysql_11;
 mod mysql_broken;
 mod mysql_cut;
 mod mysql_live;

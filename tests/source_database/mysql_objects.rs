@@ -15,7 +15,7 @@ pub fn script(database: &str, sql: &[u8]) {
 }
 
 /// What `mariadb-dump` writes about a database, with the past of its tables.
-fn picture(database: &str) -> String {
+pub fn picture(database: &str) -> String {
     let arguments = [
         "--host=127.0.0.1",
         "--user=root",
@@ -41,7 +41,7 @@ fn every_kind() -> Live {
 }
 
 /// The members one after the other, as the documentation says.
-fn text(dump: &Dump) -> Vec<u8> {
+pub fn text(dump: &Dump) -> Vec<u8> {
     let is_sequence = |object: &&ObjectText| object.kind == "sequence";
     let mut text = b"SET foreign_key_checks=0;\n".to_vec();
     dump.1.iter().filter(is_sequence).for_each(|object| text.extend(&object.sql));

@@ -1,9 +1,10 @@
 //! What PostgreSQL 16, 17 and 18 added, one of each, backed up and put back.
 
-use portal_backup::source::database::ObjectText;
+use portal_backup::source::database::{ObjectText, Trust};
 
-use crate::postgres::{Postgres, assert_same, whole};
-use crate::postgres_restore::{archive, restored, state};
+use crate::postgres::{Postgres, assert_same, psql, whole};
+use crate::postgres_restore::{archive, attempt, load, restored, state};
+use crate::support::{open, unique};
 
 const ADDED: &str = include_str!("postgres_18.sql");
 
@@ -73,4 +74,40 @@ async fn a_constraint_of_an_odd_name_on_an_inherited_column_comes_back() {
     live.run("ALTER TABLE p DROP CONSTRAINT \"late; one\"");
     restored(&live, &tables).await;
     assert_eq!(fresh.run(names), live.run(names));
+}
+
+/// Since PostgreSQL 16 whoever makes a role is a member of it, and may give it nothing.
+#[tokio::test]
+async fn a_role_that_nothing_can_be_given_to_ends_no_restore() {
+    let (user, owner) = (unique("pb_test_user"), unique("pb_test_owner"));
+    // Before the database, so that it goes after it.
+    let _roles = Roles(vec![user.clone(), owner.clone()]);
+    let live = Postgres::new();
+    live.run(&format!(
+        "CREATE ROLE {user} LOGIN CREATEROLE PASSWORD 'portal-backup-tests'; ALTER DATABASE {} OWNER TO {user};
+         SET ROLE {user}; CREATE ROLE {owner}; CREATE SCHEMA s; RESET ROLE;
+         CREATE TABLE s.t (a integer); INSERT INTO s.t VALUES (1); GRANT SELECT ON s.t TO {user}; ALTER TABLE s.t OWNER TO {owner}",
+        live.0
+    ));
+    let url = live.url().replace("postgres@", &format!("{user}:portal-backup-tests@"));
+    let archive = archive(&url).await;
+    let staging = open(&url).stage(&attempt()).await.unwrap();
+    load(staging.as_ref(), &archive, Trust::Own).await.unwrap();
+    let (staged, warnings) = staging.ready().await.unwrap();
+    assert!(warnings[0].contains("that things could be given to"), "{warnings:?}");
+    staged.swap().await.unwrap();
+    staged.finish().await.unwrap();
+    let owned = "SELECT tableowner, a FROM s.t, pg_tables WHERE tablename = 't'";
+    assert_eq!(live.run(owned), format!("{user}|1\n"));
+}
+
+/// Roles that go when the test ends, after what belongs to them.
+struct Roles(Vec<String>);
+
+impl Drop for Roles {
+    fn drop(&mut self) {
+        for role in self.0.iter().rev() {
+            psql("postgres", &format!("DROP ROLE IF EXISTS {role}"));
+        }
+    }
 }
