@@ -61,7 +61,7 @@ async fn a_constraint_of_an_odd_name_on_an_inherited_column_comes_back() {
     ) else {
         return;
     };
-    let names = "SELECT conrelid::regclass, conname, convalidated FROM pg_constraint WHERE contype = 'n' AND conrelid <> 0 ORDER BY 1, 2";
+    let names = "SELECT conrelid::regclass::text, conname, convalidated FROM pg_constraint WHERE contype = 'n' AND conrelid <> 0 ORDER BY 1, 2";
     let fresh = Postgres::new();
     restored(&fresh, &archive(&live.url()).await).await;
     assert_eq!(fresh.run(names), live.run(names));

@@ -145,7 +145,7 @@ async fn rows_that_break_a_check_of_their_table_come_back_nevertheless() {
     assert_eq!(fresh.run(rows), live.run(rows));
     let checks = |valid: &str| {
         format!(
-            "SELECT conrelid::regclass, conname, coninhcount, conislocal, connoinherit, obj_description(oid), \
+            "SELECT conrelid::regclass::text, conname, coninhcount, conislocal, connoinherit, obj_description(oid), \
                replace(pg_get_constraintdef(oid), ' NOT VALID', ''), {valid} \
              FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0 ORDER BY 1, 2"
         )
