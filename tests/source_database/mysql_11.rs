@@ -30,7 +30,7 @@ async fn what_later_versions_added_comes_back() {
     script(&copy.0, &text(&dump));
     assert_same(&picture(&copy.0), &before, "loaded by the client");
     live.run(
-        "DROP TABLE vec; UPDATE inv SET a = 99; DROP VIEW v3; TRUNCATE kinds; ALTER TABLE coll DROP COLUMN d; DROP TABLE app;
+        "DELETE FROM vec; ALTER TABLE vec2 DROP INDEX v; UPDATE inv SET a = 99; DROP VIEW v3; TRUNCATE kinds; ALTER TABLE coll DROP COLUMN d; DROP TABLE app;
          DO NEXTVAL(s1); DROP SEQUENCE s2; DELETE FROM sv; DROP FUNCTION agg; DROP PACKAGE pkg",
     );
     let spoiled = picture(&live.0.0);
