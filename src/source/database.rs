@@ -22,7 +22,7 @@ pub use staging::{Adjustment, Live, LiveObject, LiveTable, Staging, Statements, 
 /// A database that can be dumped.
 #[async_trait]
 pub trait Database: Send + Sync {
-    /// Connects once and says what answers there; reads nothing else.
+    /// Connects once and says what answers there; reads nothing else. Fails where the programs are missing that a backup needs.
     async fn check(&self) -> Result<ServerInfo, DatabaseError>;
 
     /// Opens one consistent snapshot over all tables, read by up to `readers` connections at once

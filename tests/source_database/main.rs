@@ -1,6 +1,7 @@
 //! Dumps of real databases: what is loaded from a dump equals what was dumped, and shows one moment.
 
 mod mysql;
+mod mysql_11;
 mod mysql_broken;
 mod mysql_cut;
 mod mysql_live;
@@ -12,6 +13,7 @@ mod mysql_restore_faults;
 mod mysql_restore_load;
 mod mysql_tls;
 mod postgres;
+mod postgres_18;
 mod postgres_bound;
 mod postgres_database;
 mod postgres_large;

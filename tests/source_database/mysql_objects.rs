@@ -15,7 +15,7 @@ pub fn script(database: &str, sql: &[u8]) {
 }
 
 /// What `mariadb-dump` writes about a database, with the past of its tables.
-fn picture(database: &str) -> String {
+pub fn picture(database: &str) -> String {
     let arguments = [
         "--host=127.0.0.1",
         "--user=root",

@@ -130,6 +130,27 @@ const SPOILED: &str = "UPDATE everything SET m = 'sad', c = 'later'; DELETE FROM
     GRANT SELECT ON LARGE OBJECT 70002 TO PUBLIC; GRANT CREATE ON SCHEMA crm TO pb_test_reader; COMMENT ON SCHEMA crm IS 'spoiled';
     CREATE OR REPLACE FUNCTION add_one(integer) RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 2'";
 
+/// A column that a parent got later is its heirs' last one, until they are made anew.
+#[tokio::test]
+async fn columns_that_came_to_parents_later_are_no_difference() {
+    let live = Postgres::with(
+        "CREATE TABLE a (x integer, y text); CREATE TABLE b (x integer, z text);
+         CREATE TABLE heir (own integer) INHERITS (a, b); CREATE TABLE of_heir (last text) INHERITS (heir);
+         ALTER TABLE b ADD COLUMN later integer DEFAULT 7; ALTER TABLE a ADD COLUMN \"more, of it\" text, ADD plus integer GENERATED ALWAYS AS (x + 1) STORED;
+         INSERT INTO heir (x, y, z, own, later) VALUES (1, 'y', 'z', 2, 3); INSERT INTO of_heir (x, last, later, \"more, of it\") VALUES (4, 'l', 5, 'm')",
+    );
+    let rows = "SELECT x, y, z, own, later, \"more, of it\", plus FROM heir ORDER BY x; SELECT last FROM of_heir";
+    let archive = archive(&live.url()).await;
+    let fresh = Postgres::new();
+    // This compares digests.
+    restored(&fresh, &archive).await;
+    assert_eq!(fresh.run(rows), live.run(rows));
+    let again = self::archive(&fresh.url()).await;
+    for (member, again) in archive.tables.iter().zip(&again.tables) {
+        assert!(member.data == again.data, "{}", member.table);
+    }
+}
+
 #[tokio::test]
 async fn every_kind_comes_back_and_goes_again() {
     let live = Postgres::with(EVERY_KIND);

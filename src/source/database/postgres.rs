@@ -8,12 +8,15 @@ mod large;
 mod making;
 mod members;
 mod names;
+mod notnull;
 mod restore;
 mod rows;
 mod sequences;
 mod snapshot;
 mod tool;
 mod url;
+
+use std::path::PathBuf;
 
 use async_trait::async_trait;
 use sqlx::Error;
@@ -42,6 +45,7 @@ impl Database for Postgres {
     async fn check(&self) -> Result<ServerInfo, DatabaseError> {
         let (session, server) = open(&self.target).await?;
         session.close().await;
+        tools(&self.target, &server).await?;
         Ok(server.info())
     }
 
@@ -139,6 +143,12 @@ async fn server(target: &Target, session: &mut Session) -> Result<Server, Databa
         });
     }
     Ok(server)
+}
+
+/// Where the programs lie that a backup needs.
+async fn tools(target: &Target, server: &Server) -> Result<PathBuf, DatabaseError> {
+    let found = tool::find(server.number).await;
+    found.map_err(|message| DatabaseError::Configuration { name: target.name.clone(), message })
 }
 
 /// The server's own words, or the driver's.

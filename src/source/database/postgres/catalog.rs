@@ -31,7 +31,7 @@ pub(super) struct Relation {
     pub rows: u64,
     /// An unlogged one on a replica, which has no rows of it.
     pub is_elsewhere: bool,
-    /// Those that hold data of their own, in their order.
+    /// Those that hold data of their own, in the order in which a restore makes them.
     pub columns: Vec<String>,
     /// In SQL, the partitioned table that spreads its rows when they are loaded: the hash of an enum's value is another
     /// where the enum was made anew, so a row may belong to another partition there.
@@ -83,6 +83,30 @@ const SPREAD: &str = "WITH RECURSIVE below AS (SELECT i.inhrelid AS oid FROM pg_
      SELECT u.oid::text, n.nspname::text, c.relname::text FROM up u JOIN pg_catalog.pg_class c ON c.oid = u.at \
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_inherits i WHERE i.inhrelid = u.at)";
+
+/// Heirs, each with what it inherits from. (Partitions are made with columns of their own.)
+const PARENTS: &str = "SELECT i.inhrelid::text, i.inhparent::text FROM pg_catalog.pg_inherits i \
+     JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid AND c.relkind = 'r' AND NOT c.relispartition \
+     ORDER BY i.inhrelid, i.inhseqno";
+
+/// A table's columns as its definition makes them: what it inherits comes first, also where a parent was given a column
+/// later, which then is an heir's last.
+fn as_made(
+    table: u64,
+    columns: &BTreeMap<u64, Vec<String>>,
+    parents: &BTreeMap<u64, Vec<u64>>,
+) -> Vec<String> {
+    let own = columns.get(&table).cloned().unwrap_or_default();
+    let inherited = parents.get(&table).into_iter().flatten();
+    let mut made: Vec<String> = Vec::with_capacity(own.len());
+    for column in inherited.flat_map(|parent| as_made(*parent, columns, parents)).chain(own.clone())
+    {
+        if own.contains(&column) && !made.contains(&column) {
+            made.push(column);
+        }
+    }
+    made
+}
 
 pub(super) fn text(row: &Texts, index: usize) -> String {
     row.get(index).cloned().flatten().unwrap_or_default()
@@ -139,18 +163,23 @@ async fn read(session: &mut Session, which: &str) -> Result<Vec<Relation>, Error
     let query = format!(
         "SELECT a.attrelid::text, a.attname::text FROM pg_catalog.pg_attribute a \
          JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND {which} ORDER BY a.attrelid, a.attnum"
+         WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND (c.relhassubclass OR {which}) \
+         ORDER BY a.attrelid, a.attnum"
     );
     let mut columns: BTreeMap<u64, Vec<String>> = BTreeMap::new();
     for row in session.rows(&query).await? {
         columns.entry(number(&row, 0)).or_default().push(text(&row, 1));
+    }
+    let mut parents: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    for row in session.rows(PARENTS).await? {
+        parents.entry(number(&row, 0)).or_default().push(number(&row, 1));
     }
     let mut spread: BTreeMap<u64, String> = BTreeMap::new();
     for row in session.rows(SPREAD).await? {
         spread.insert(number(&row, 0), qualified(&text(&row, 1), &text(&row, 2)));
     }
     for relation in &mut relations {
-        relation.columns = columns.remove(&relation.oid).unwrap_or_default();
+        relation.columns = as_made(relation.oid, &columns, &parents);
         relation.spread_by = spread.remove(&relation.oid);
     }
     Ok(relations)
@@ -222,7 +251,7 @@ pub(super) async fn warnings(session: &mut Session) -> Result<Vec<String>, Error
                 .to_owned(),
         ),
         (
-            "subscriptions are carried, but their state on the publisher is not",
+            "subscriptions are carried without their state on the publisher, and made disabled",
             "SELECT subname::text FROM pg_catalog.pg_subscription WHERE subdbid = (SELECT oid FROM pg_catalog.pg_database \
              WHERE datname = current_database()) ORDER BY 1"
                 .to_owned(),

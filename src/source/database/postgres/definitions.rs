@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::catalog::Relation;
 use super::items::{self, Item};
 use super::members::{self, Members};
+use super::notnull::{self, NotNull};
 use super::tool;
 use super::url::Target;
 use crate::source::database::DatabaseError;
@@ -21,6 +22,7 @@ pub(super) struct Parts {
     pub values: HashMap<u64, Item>,
     /// What fills the materialised views, by their numbers in the catalog.
     pub refresh: HashMap<u64, Item>,
+    pub odd_not_nulls: Vec<NotNull>,
     pub encoding: &'static str,
 }
 
@@ -105,9 +107,10 @@ async fn read_all(
     exported: &str,
     parts: Parts,
 ) -> Result<Members, Failure> {
-    let Parts { relations, values, refresh, encoding } = parts;
-    let text = tool::definitions(target, &folder, exported, encoding);
-    let items = items::parse(&text.await.map_err(Failure::of_tool)?);
+    let Parts { relations, values, refresh, odd_not_nulls, encoding } = parts;
+    let text = tool::definitions(target, &folder, exported, encoding).await;
+    let text = text.map_err(Failure::of_tool)?;
+    let items = items::parse(&notnull::quote(text, &odd_not_nulls));
     let members = members::divide(items, &relations, &values, &refresh, encoding);
     let missing = relations.into_keys().find(|name| !members.tables.contains_key(name));
     missing.map_or(Ok(members), |name| Err(Failure::Without(name)))

@@ -132,7 +132,7 @@ fn place(items: &[Item], tables: &[usize]) -> Vec<Place> {
                 items[**table].name == item.name && items[**table].schema == item.schema
             });
             part.map_or(Place::After, |table| Place::Table(*table))
-        } else if AFTER.contains(&kind) {
+        } else if AFTER.contains(&kind) || is_not_valid(item) {
             Place::After
         } else if let Some(table) =
             owner(items, item, &needed, is_table).filter(|_| OF_TABLE.contains(&kind))
@@ -150,6 +150,11 @@ fn place(items: &[Item], tables: &[usize]) -> Vec<Place> {
     }
     early(items, tables, &needs, &mut places);
     places
+}
+
+/// Whether rows may break it, as they may a NOT NULL since PostgreSQL 18: it must not be there when they come.
+fn is_not_valid(item: &Item) -> bool {
+    item.kind == "CONSTRAINT" && item.sql.trim_end().ends_with(" NOT VALID;")
 }
 
 /// The table that an item is a part of, among those it needs.

@@ -37,6 +37,9 @@ pub(super) use live::{count, digest, live};
 pub(super) use staging::stage;
 pub(super) use swap::staged;
 
+/// The right to give things to a role, in SQL: since PostgreSQL 16 a member may lack it, as whoever made the role does.
+const MAY_GIVE: &str = "CASE WHEN pg_catalog.current_setting('server_version_num')::integer < 160000 THEN 'MEMBER' ELSE 'SET' END";
+
 /// A row breaks a foreign key.
 const BROKEN_KEY: &str = "23503";
 

@@ -13,7 +13,7 @@ use super::large;
 use super::names::{LARGE_OBJECTS, qualified};
 use super::rows::{self, Failure};
 use super::url::Target;
-use super::{describe, failed, sequences, table_failed, tool};
+use super::{describe, failed, notnull, sequences, table_failed};
 use crate::source::database::readers::{Lease, Readers};
 use crate::source::database::{DataSink, DatabaseError, ObjectText, ServerInfo, Snapshot, Table};
 
@@ -48,15 +48,7 @@ pub(super) async fn open(
     let name = &target.name;
     let fail = |error| failed(name, "opening the snapshot", &error);
     let encoding = server.client_encoding();
-    let Some(folder) = tool::find(server.number).await else {
-        return Err(DatabaseError::Configuration {
-            name: name.clone(),
-            message: format!(
-                "pg_dump and pg_restore of version {} or newer are needed for its definitions, and are not installed",
-                server.number / 10_000
-            ),
-        });
-    };
+    let folder = super::tools(target, &server).await?;
     first.run(LOCK_WAIT).await.map_err(fail)?;
     first.run(BEGIN).await.map_err(fail)?;
     let exported = first.value("SELECT pg_catalog.pg_export_snapshot()").await.map_err(fail)?;
@@ -76,7 +68,8 @@ pub(super) async fn open(
     let mut warnings = catalog::warnings(session).await.map_err(fail)?;
     let values = sequences::values(session).await.map_err(fail)?;
     let refresh = refresh(session).await.map_err(fail)?;
-    let parts = Parts { relations: relations.clone(), values, refresh, encoding };
+    let odd_not_nulls = notnull::odd(session).await.map_err(fail)?;
+    let parts = Parts { relations: relations.clone(), values, refresh, odd_not_nulls, encoding };
     let definitions = Definitions::start(
         &as_members(target, session).await.map_err(fail)?,
         folder,

@@ -15,24 +15,40 @@ const ROOTS: &[&str] =
 /// How long an ALTER TABLE may make it wait.
 const LOCK_WAIT: &str = "--lock-wait-timeout=120s";
 
-/// A folder with a `pg_dump` and a `pg_restore` that can dump a server of a version.
-pub(super) async fn find(server: u32) -> Option<PathBuf> {
+/// A folder with a `pg_dump` and a `pg_restore` that can dump a server of a version; without one, what to install.
+pub(super) async fn find(server: u32) -> Result<PathBuf, String> {
     let wanted = server / 10_000;
     let search = move || {
-        let mut nearest: Option<(u32, PathBuf)> = None;
-        for folder in candidates() {
-            let Some(version) = version(&folder.join("pg_dump")) else { continue };
-            // The nearest: its text is what the server itself understands best.
-            if version >= wanted && nearest.as_ref().is_none_or(|(least, _)| version < *least) {
-                nearest = Some((version, folder));
-            }
-            if version == wanted {
-                break;
-            }
-        }
-        nearest.map(|(_, folder)| folder)
+        let found = candidates().into_iter();
+        nearest(
+            wanted,
+            found.filter_map(|folder| Some((version(&folder.join("pg_dump"))?, folder))),
+        )
     };
-    tokio::task::spawn_blocking(search).await.ok().flatten()
+    tokio::task::spawn_blocking(search).await.map_err(|error| error.to_string())?
+}
+
+/// The nearest that is not older: its text is what the server itself understands best.
+fn nearest(wanted: u32, all: impl Iterator<Item = (u32, PathBuf)>) -> Result<PathBuf, String> {
+    let (mut nearest, mut newest): (Option<(u32, PathBuf)>, Option<u32>) = (None, None);
+    for (version, folder) in all {
+        newest = newest.max(Some(version));
+        if version >= wanted && nearest.as_ref().is_none_or(|(least, _)| version < *least) {
+            nearest = Some((version, folder));
+        }
+        if version == wanted {
+            break;
+        }
+    }
+    let found = newest.map_or("there are none here".to_owned(), |newest| {
+        format!("the newest here are of version {newest}")
+    });
+    nearest.map(|(_, folder)| folder).ok_or_else(|| {
+        format!(
+            "its definitions are read by pg_dump and pg_restore of version {wanted} or newer, and {found}: install \
+             PostgreSQL {wanted}'s client programs (Debian's package is postgresql-client-{wanted})"
+        )
+    })
 }
 
 fn candidates() -> Vec<PathBuf> {
@@ -173,7 +189,23 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<St
 
 #[cfg(test)]
 mod tests {
-    use super::not_utf8;
+    use super::{nearest, not_utf8};
+
+    #[test]
+    fn the_nearest_version_is_taken_or_said_to_be_missing() {
+        let of = |versions: &'static [u32]| {
+            versions.iter().map(|version| (*version, version.to_string().into()))
+        };
+        assert_eq!(nearest(16, of(&[15, 18, 17])), Ok("17".into()));
+        assert_eq!(nearest(18, of(&[15, 18, 19])), Ok("18".into()));
+        let said = nearest(18, of(&[14, 15, 13])).unwrap_err();
+        assert!(
+            said.contains("the newest here are of version 15: install PostgreSQL 18's"),
+            "{said}"
+        );
+        let said = nearest(18, of(&[])).unwrap_err();
+        assert!(said.contains("there are none here: install PostgreSQL 18's"), "{said}");
+    }
 
     #[test]
     fn a_definition_that_is_not_utf8_is_named() {

@@ -192,8 +192,9 @@ fn object(kind: Kind, row: &Row, default: &str) -> Option<Object> {
 /// What sets a sequence to where it stands. It is read after the snapshot was opened, so that no number is given twice.
 async fn value(session: &mut Session, name: &str) -> Result<Option<String>, Error> {
     let name = identifier(name);
-    let query = format!("SELECT next_not_cached_value, cycle_count FROM {name}");
-    match session.rows::<(i64, i64)>(&query).await {
+    // (As text, because it is of the sequence's type: since MariaDB 11.5 that may be BIGINT UNSIGNED.)
+    let query = format!("SELECT CONCAT(next_not_cached_value), cycle_count FROM {name}");
+    match session.rows::<(String, i64)>(&query).await {
         Ok(rows) => Ok(rows
             .first()
             .map(|(next, round)| format!(";\nDO SETVAL({name}, {next}, 0, {round})"))),

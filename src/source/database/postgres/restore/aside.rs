@@ -3,8 +3,8 @@
 use super::super::catalog::text;
 use super::super::connect::Session;
 use super::super::names::{DEFAULT_SCHEMA, identifier, literal};
-use super::Fault;
 use super::journal::{Place, Swapped};
+use super::{Fault, MAY_GIVE};
 
 pub(super) async fn rename(session: &mut Session, from: &str, to: &str) -> Result<(), Fault> {
     let statement = format!("ALTER SCHEMA {} RENAME TO {}", identifier(from), identifier(to));
@@ -67,7 +67,7 @@ pub(super) async fn replace(
     session.run(&format!("CREATE SCHEMA {name}")).await?;
     let query = format!(
         "SELECT r.rolname::text, pg_catalog.obj_description(n.oid, 'pg_namespace'), \
-         pg_catalog.pg_has_role(r.oid, 'MEMBER')::text \
+         pg_catalog.pg_has_role(r.oid, {MAY_GIVE})::text \
          FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner WHERE n.nspname = {}",
         literal(&kept)
     );

@@ -65,7 +65,7 @@ pub(super) fn belongs(item: &Item, of_tables: &[&Item]) -> bool {
         match item.kind.as_str() {
             "STATISTICS" => in_text(" FROM ", &[';']),
             "ROW SECURITY" => item.schema == *schema && item.name == *name,
-            "FK CONSTRAINT" | "CHECK CONSTRAINT" | "TRIGGER" | "RULE" | "POLICY" => {
+            "CONSTRAINT" | "FK CONSTRAINT" | "CHECK CONSTRAINT" | "TRIGGER" | "RULE" | "POLICY" => {
                 item.schema == *schema
                     && item.name.strip_prefix(name).is_some_and(|rest| rest.starts_with(' '))
                     && in_text(" ", &[' ', ';', '\n'])

@@ -9,9 +9,10 @@ use super::definitions::Definitions;
 use super::journal::{Place, Swapped};
 use super::judge::judge_one;
 use super::warnings::Warnings;
-use super::{Fault, aside, bound, extensions, opclasses};
+use super::{Fault, MAY_GIVE, aside, bound, extensions, opclasses};
 use crate::source::database::Trust;
 
+mod checks;
 mod constraint;
 mod run;
 
@@ -111,6 +112,9 @@ impl<'a> Builder<'a> {
         for (item, trust) in attach {
             self.run(&item, trust).await?;
         }
+        let schemas: Vec<String> = self.schemas.iter().cloned().collect();
+        // Comments on them are among the rest.
+        built.deferred.splice(0..0, checks::put_off(self.session, &schemas).await?);
         if definitions.has_objects {
             definitions.after = self.early(std::mem::take(&mut definitions.after)).await?;
         }
@@ -187,11 +191,12 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The roles that we may act for.
+/// The roles that we may give things to.
 async fn roles(session: &mut Session) -> Result<HashSet<String>, Fault> {
-    let query =
-        "SELECT rolname::text FROM pg_catalog.pg_roles WHERE pg_catalog.pg_has_role(oid, 'MEMBER')";
-    Ok(session.column(query).await?.into_iter().collect())
+    let query = format!(
+        "SELECT rolname::text FROM pg_catalog.pg_roles WHERE pg_catalog.pg_has_role(oid, {MAY_GIVE})"
+    );
+    Ok(session.column(&query).await?.into_iter().collect())
 }
 
 fn is_about_deferred(item: &Item) -> bool {

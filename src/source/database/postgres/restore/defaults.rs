@@ -3,8 +3,8 @@
 use super::super::catalog::text;
 use super::super::connect::Session;
 use super::super::names::{identifier, literal};
-use super::Fault;
 use super::journal::{Place, Swapped};
+use super::{Fault, MAY_GIVE};
 
 /// Has none of the user's own count for the time being. Returns what puts them back, for the end. (Those of a schema
 /// stay with the schema that is put aside.)
@@ -54,7 +54,7 @@ pub(super) async fn of_schemas(
                CASE a.grantee WHEN 0 THEN NULL ELSE pg_catalog.pg_get_userbyid(a.grantee)::text END, a.is_grantable::text \
              FROM pg_catalog.pg_default_acl d JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace, \
                LATERAL pg_catalog.aclexplode(d.defaclacl) a \
-             WHERE pg_catalog.pg_has_role(d.defaclrole, 'MEMBER') AND n.nspname = {}",
+             WHERE pg_catalog.pg_has_role(d.defaclrole, {MAY_GIVE}) AND n.nspname = {}",
             literal(&place.kept(swapped.number))
         );
         for row in session.rows(&query).await? {

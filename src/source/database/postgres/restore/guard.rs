@@ -55,6 +55,7 @@ const BEFORE_PARENTHESIS: &[&str] = &[
     "dec",
     "decimal",
     "default",
+    "distinct",
     "enum",
     "except",
     "exclude",
@@ -134,6 +135,8 @@ const BEFORE_PARENTHESIS: &[&str] = &[
     "to_tsvector",
     "trim",
     "upper",
+    "uuidv4",
+    "uuidv7",
 ];
 
 /// Words before a name that may have a parenthesis behind it.

@@ -112,13 +112,13 @@ async fn problems(session: &mut Session) -> Result<Vec<String>, Error> {
             "event triggers of others call functions that would be replaced, and cannot be made again",
             "SELECT e.evtname::text FROM pg_catalog.pg_event_trigger e JOIN pg_catalog.pg_proc p ON p.oid = e.evtfoid \
              JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'public' \
-             AND NOT pg_catalog.pg_has_role(e.evtowner, 'MEMBER') \
+             AND NOT pg_catalog.pg_has_role(e.evtowner, 'USAGE') \
              AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e') ORDER BY 1",
         ),
         (
             "the database's user does not own these schemas, so they cannot be replaced",
             "SELECT n.nspname::text FROM pg_catalog.pg_namespace n WHERE n.nspname !~ '^pg_' \
-             AND n.nspname <> 'information_schema' AND NOT pg_catalog.pg_has_role(n.nspowner, 'MEMBER') \
+             AND n.nspname <> 'information_schema' AND NOT pg_catalog.pg_has_role(n.nspowner, 'USAGE') \
              AND EXISTS (SELECT 1 FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p') \
                AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e'))",
         ),

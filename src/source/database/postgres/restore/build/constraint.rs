@@ -9,6 +9,8 @@ use crate::source::database::Trust;
 
 /// A row breaks a check.
 const BROKEN_CHECK: &str = "23514";
+/// A check of a table that inherits the same one, which rows break.
+const BROKEN_ABOVE: &str = "42P17";
 /// Before PostgreSQL 18 a foreign key of a partitioned table cannot be NOT VALID.
 const WRONG_OBJECT: &str = "42809";
 
@@ -27,7 +29,9 @@ impl Builder<'_> {
             return Ok(Ok(()));
         };
         let code = sqlstate(&broken);
-        if code != BROKEN_CHECK && (code != BROKEN_KEY || self.strict_keys) {
+        if ![BROKEN_CHECK, BROKEN_ABOVE].contains(&code.as_str())
+            && (code != BROKEN_KEY || self.strict_keys)
+        {
             return Ok(Err(broken));
         }
         self.session.run("ROLLBACK TO SAVEPOINT checked").await?;

@@ -38,6 +38,12 @@ fn shapes_are_allowed() {
         "CREATE DOMAIN public.d AS public.mood CONSTRAINT c CHECK ((VALUE <> 'a'::public.mood));",
         "CREATE INDEX i ON ONLY public.t USING gin (lower(v) public.gin_trgm_ops, (n / 2.5) crm.ops);",
         "SELECT pg_catalog.setval('public.t_id_seq', -4, false);",
+        "ALTER TABLE ONLY public.t ADD CONSTRAINT k UNIQUE NULLS NOT DISTINCT (a);",
+        "ALTER TABLE ONLY public.t ADD CONSTRAINT k PRIMARY KEY (id, at WITHOUT OVERLAPS);",
+        "ALTER TABLE ONLY public.t ADD CONSTRAINT f FOREIGN KEY (a, PERIOD at) REFERENCES crm.t(id, PERIOD at) NOT ENFORCED;",
+        "ALTER TABLE public.t ADD CONSTRAINT \"there; is\" NOT NULL a NOT VALID;",
+        "CREATE TABLE public.t (id uuid DEFAULT uuidv7() CONSTRAINT there NOT NULL, v int GENERATED ALWAYS AS ((a * 2)));",
+        "GRANT MAINTAIN ON TABLE public.t TO x;",
         "SET default_tablespace = fast;\nCREATE UNLOGGED TABLE public.t (a int);",
     ] {
         assert_eq!(judge(sql), Ok(()), "{sql}");
