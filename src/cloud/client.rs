@@ -250,7 +250,7 @@ impl ClientConfig {
     /// Our defaults, then the environment where it counts, then the options: the last of a name holds.
     /// An option that object_store does not know is an error, as it may be a mistyped secret; among the
     /// environment's variables there are always some of other programs.
-    fn settings<K: FromStr>(
+    fn settings<K: FromStr + PartialEq>(
         &self,
         variables: &str,
         patience: Patience,
@@ -276,16 +276,13 @@ impl ClientConfig {
             for (name, value) in std::env::vars_os() {
                 let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { continue };
                 let lower = name.to_ascii_lowercase();
-                let key = name.starts_with(variables).then(|| lower.parse().ok()).flatten();
-                if let Some(key) = key {
-                    check_endpoint(&lower, value)?;
-                    settings.push((key, value.to_owned()));
-                }
+                let is_said = name.starts_with(variables) && !value.is_empty();
+                let key = is_said.then(|| lower.parse().ok()).flatten();
+                settings.extend(key.map(|key| (key, value.to_owned())));
             }
         }
         for (name, value) in self.options.iter() {
             let lower = name.to_ascii_lowercase();
-            check_endpoint(&lower, value)?;
             let is_off =
                 lower.ends_with("checksum_algorithm") && value.eq_ignore_ascii_case("none");
             if OWN.contains(&lower.as_str()) || PutSettings::has(&lower) || is_off {
@@ -298,6 +295,12 @@ impl ClientConfig {
             };
             let key = known.parse().map_err(|_| format!("there is no option {name:?}"))?;
             settings.push((key, value.to_owned()));
+        }
+        for name in ["endpoint", "aws_endpoint_url_s3", "base_url"] {
+            let Ok(key) = name.parse::<K>() else { continue };
+            if let Some((_, value)) = settings.iter().rev().find(|(known, _)| *known == key) {
+                check_endpoint(value)?;
+            }
         }
         Ok(settings)
     }
@@ -329,16 +332,12 @@ impl ClientConfig {
     }
 }
 
-/// Where an option must be a URL: object_store believes that it is one. `name`: in lower case.
-fn check_endpoint(name: &str, value: &str) -> Result<(), String> {
-    let endings = ["endpoint", "endpoint_url", "endpoint_url_s3", "base_url"];
-    if !endings.iter().any(|end| name.ends_with(end)) || name.ends_with("use_fabric_endpoint") {
-        return Ok(());
-    }
+/// object_store believes that it is one.
+fn check_endpoint(value: &str) -> Result<(), String> {
     let is_web = |url: Url| matches!(url.scheme(), "http" | "https") && url.has_host();
     match Url::parse(value).is_ok_and(is_web) && value.parse::<http::Uri>().is_ok() {
         true => Ok(()),
-        false => Err(format!("option {name:?} must be a URL such as https://host:9000")),
+        false => Err("option \"endpoint\" must be a URL such as https://host:9000".to_owned()),
     }
 }
 

@@ -7,18 +7,20 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
     ReqwestConnector,
 };
 use object_store::signer::Method;
-use object_store::{ClientConfigKey, ClientOptions};
+use patient::{patient, stalled};
 use tokio::time::timeout;
 
 use super::listed::{self, Unnamable, sift};
 use super::odd::Names;
 use super::signing::Signing;
 
+mod patient;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -38,7 +40,9 @@ const STANDSTILL: Duration = Duration::from_secs(600);
 /// How long nothing may come of an answer.
 const STALLED: Duration = Duration::from_secs(60);
 /// Bytes a second: a part that is sent more slowly has stalled, unless it is so again.
-const SLOWEST: u64 = 128 << 10;
+const SLOWEST: u64 = 64 << 10;
+/// No part has more time before it is sent again.
+const LONGEST: Duration = Duration::from_secs(400);
 
 /// Extension of a question for an object: it is to be deleted instead. The answer is that there is none.
 /// (object_store deletes by lists of keys, which cannot hold odd ones.)
@@ -81,23 +85,14 @@ impl Middle {
 impl HttpConnector for Middle {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let inner = ReqwestConnector::default().connect(options)?;
-        let reading = match options.get_config_value(&ClientConfigKey::ReadTimeout) {
-            Some(_) => inner.clone(),
-            None => {
-                let options = options.clone().with_read_timeout(STALLED);
-                ReqwestConnector::default().connect(&options)?
-            }
-        };
-        Ok(HttpClient::new(Service { inner, reading, stalled: STALLED, middle: self.clone() }))
+        Ok(HttpClient::new(Service { inner, stalled: STALLED, middle: self.clone() }))
     }
 }
 
 #[derive(Debug)]
 struct Service {
     inner: HttpClient,
-    /// For what only asks: it is given up where nothing comes for a while.
-    reading: HttpClient,
-    /// How long a part may take beside the time for its length.
+    /// How long nothing may come of an answer, and a part may take beside the time for its length.
     stalled: Duration,
     middle: Middle,
 }
@@ -108,7 +103,8 @@ impl HttpService for Service {
         let query = request.uri().query().unwrap_or_default();
         let is_listing = query.split('&').any(|pair| matches!(pair, "list-type=2" | "comp=list"));
         if is_listing {
-            let response = self.send(request).await?;
+            // A page may take a store long; but one that never comes must leave time to ask again.
+            let response = self.read(request, self.stalled.saturating_mul(5) / 2).await?;
             if !response.status().is_success() {
                 return Ok(response);
             }
@@ -150,22 +146,27 @@ impl HttpService for Service {
 impl Service {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         if matches!(*request.method(), Method::GET | Method::HEAD) {
-            return self.reading.execute(request).await;
+            return self.read(request, self.stalled).await;
         }
         let query = request.uri().query().unwrap_or_default();
         let is_part = query.split('&').any(|q| q.starts_with("partNumber=") || q == "comp=block");
         if is_part && !request.body().is_empty() {
             let seconds = request.body().content_length() as u64 / SLOWEST;
+            let limit = (self.stalled + Duration::from_secs(seconds)).min(LONGEST);
             let again = request.clone();
-            match timeout(self.stalled + Duration::from_secs(seconds), self.inner.execute(request))
-                .await
-            {
+            match timeout(limit, self.inner.execute(request)).await {
                 Ok(answered) => return answered,
                 Err(_) => tracing::warn!("a part of an upload stalled and is sent again"),
             }
             return self.inner.execute(again).await;
         }
         self.inner.execute(request).await
+    }
+
+    /// Asks; `limit`: how long until the answer begins.
+    async fn read(&self, request: HttpRequest, limit: Duration) -> Result<HttpResponse, HttpError> {
+        let answered = timeout(limit, self.inner.execute(request)).await;
+        Ok(patient(answered.map_err(|_| stalled())??, self.stalled))
     }
 
     /// Azure may answer before it has copied; the copy counts once it is whole.

@@ -207,8 +207,11 @@ async fn delete_object(
         archives.mark_missing(record.id, Timestamp::now()).await?;
     }
     let deleted = storage.delete(&record.name).await;
-    if deleted.is_err() && record.missing_since.is_none() {
-        archives.mark_found(record.id).await?;
+    if deleted.is_err()
+        && record.missing_since.is_none()
+        && let Err(error) = archives.mark_found(record.id).await
+    {
+        tracing::warn!(archive = %record.id, %error, "cannot note that an archive still exists");
     }
     deleted?;
     Ok(())

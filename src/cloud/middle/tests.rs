@@ -60,8 +60,7 @@ async fn a_copy_counts_once_it_is_whole() {
         (vec!["2/pending"], Some("another one")),
     ] {
         let inner = HttpClient::new(Copying(answers.clone().into()));
-        let service =
-            Service { reading: inner.clone(), inner, stalled: STALLED, middle: Middle::default() };
+        let service = Service { inner, stalled: STALLED, middle: Middle::default() };
         let mut request = HttpRequest::new(HttpRequestBody::empty());
         *request.method_mut() = Method::PUT;
         *request.uri_mut() = "http://host/box/to".parse().unwrap();
@@ -92,8 +91,7 @@ async fn tags_come_with_what_is_known_of_an_object() {
     ] {
         let names = Names::new(&"".into(), ".own");
         let inner = HttpClient::new(Store(answer, counts));
-        let service =
-            Service { reading: inner.clone(), inner, stalled: STALLED, middle: Middle::new(names) };
+        let service = Service { inner, stalled: STALLED, middle: Middle::new(names) };
         let mut request = HttpRequest::new(HttpRequestBody::empty());
         *request.method_mut() = Method::HEAD;
         *request.uri_mut() = "http://host/bucket/.portal-backup-keys/a/%25/b".parse().unwrap();
@@ -120,8 +118,7 @@ impl HttpService for Locked {
 #[tokio::test]
 async fn the_end_of_a_lock_comes_with_what_is_known_of_an_object() {
     let inner = HttpClient::new(Locked);
-    let service =
-        Service { reading: inner.clone(), inner, stalled: STALLED, middle: Middle::default() };
+    let service = Service { inner, stalled: STALLED, middle: Middle::default() };
     let mut request = HttpRequest::new(HttpRequestBody::empty());
     *request.method_mut() = Method::HEAD;
     *request.uri_mut() = "http://host/bucket/a".parse().unwrap();
@@ -151,8 +148,7 @@ async fn a_part_that_stalls_is_sent_again() {
     {
         let inner = HttpClient::new(Stalling(0.into()));
         let stalled = Duration::from_millis(50);
-        let (reading, middle) = (inner.clone(), Middle::default());
-        let service = Service { inner, reading, stalled, middle };
+        let service = Service { inner, stalled, middle: Middle::default() };
         let mut request = HttpRequest::new(vec![0; 100].into());
         *request.method_mut() = Method::PUT;
         *request.uri_mut() = format!("http://host/bucket/a?{query}").parse().unwrap();

@@ -50,12 +50,15 @@ impl Shared {
 
     /// Renews the lease until the job is lost.
     async fn keep(&self, run: &Run, mut renewed: Instant) {
+        let mut soonest = SOONEST;
         loop {
             let left = self.options.lease.saturating_sub(renewed.elapsed());
             if left.is_zero() || run.cancel.reason() == Some(CancelReason::Lost) {
                 break;
             }
-            self.pause(run, left).await;
+            self.pause(run, left, soonest).await;
+            // A catalog in trouble is not asked the more often.
+            soonest = self.options.heartbeat;
             let asked = Instant::now();
             let left = self.options.lease.saturating_sub(renewed.elapsed());
             let warnings = run.unsaved_warnings();
@@ -67,6 +70,7 @@ impl Shared {
             match tokio::time::timeout(left, beat).await {
                 Ok(Ok(Some(cancel))) => {
                     renewed = asked;
+                    soonest = SOONEST;
                     run.progress.saved(percent);
                     if cancel {
                         run.cancel.cancel(CancelReason::User);
@@ -84,12 +88,12 @@ impl Shared {
     }
 
     /// Waits for the next heartbeat, which comes sooner where the percentage has grown: only what it has noted is told.
-    async fn pause(&self, run: &Run, left: Duration) {
+    async fn pause(&self, run: &Run, left: Duration, soonest: Duration) {
         let until = Instant::now() + self.options.heartbeat.min(left);
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            tokio::time::sleep(left.min(SOONEST)).await;
-            if left <= SOONEST || run.progress.is_ahead() {
+            tokio::time::sleep(left.min(soonest)).await;
+            if left <= soonest || run.progress.is_ahead() {
                 return;
             }
         }

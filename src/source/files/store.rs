@@ -304,12 +304,15 @@ fn meta(path: String, object: ObjectMeta) -> FileMeta {
 fn contradiction(listed: &FileMeta, now: &FileMeta) -> Option<String> {
     let listed_as = listed.version.as_ref()?;
     match &now.version {
-        None => Some("the answer has no ETag, which the listing has of it".to_owned()),
+        None if now.size != listed.size => Some(format!(
+            "the answer has {} bytes and no ETag, and the listing {} bytes and one",
+            now.size, listed.size
+        )),
         Some(version) if version == listed_as && now.size != listed.size => Some(format!(
             "the answer has {} bytes, and the listing {} of the same ETag",
             now.size, listed.size
         )),
-        Some(_) => None,
+        _ => None,
     }
 }
 
@@ -348,7 +351,8 @@ mod tests {
             (file(10, Some("x")), false),
             (file(5, Some("x")), true),
             (file(5, Some("y")), false),
-            (file(10, None), true),
+            (file(5, None), true),
+            (file(10, None), false),
         ] {
             assert_eq!(contradiction(&listed, &now).is_some(), is_contradiction, "{now:?}");
         }

@@ -76,9 +76,11 @@ async fn open_once(
     let before = objects::read(&mut sessions[0], schema).await.map_err(fail)?;
     let mut made = made::settled(&mut sessions[0], server.engine).await.map_err(fail)?;
     let watcher = match made.needs_watcher() {
-        true => Some(Mutex::new(super::open(name, opts).await?.0)),
+        // A server that has no room for one more still has one for us; then the snapshot is asked itself.
+        true => Session::open(opts).await.map(Mutex::new).ok(),
         false => None,
     };
+    let is_unwatched = made.needs_watcher() && watcher.is_none();
     let mut position = None;
     let mut begun = false;
 
@@ -138,6 +140,13 @@ async fn open_once(
          tables; tables with partitions",
         made.unwatched(),
     ));
+    if is_unwatched {
+        warnings.push(
+            "without one connection more it cannot be seen whether tables swapped their names or lost partitions during \
+             the backup"
+                .to_owned(),
+        );
+    }
     let changed = !objects.has_definitions_of(&before);
     let snapshot = MySqlSnapshot {
         name: name.to_owned(),

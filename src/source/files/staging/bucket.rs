@@ -128,11 +128,18 @@ impl BucketStaging {
         let mut journal = JournalWriter::new(bucket, keys);
         let put = self.put.into_inner().unwrap_or_else(PoisonError::into_inner);
         see(bucket, keys, &put).await?;
+        let mut seen = 0;
         let mut all = pin!(staged_paths(bucket, keys));
         while let Some(path) = all.try_next().await? {
-            if put.contains(&hash(&path)) && !kept.hold(real(&path).as_bytes()) {
-                journal.add(&Record { path, staged: true }).await?;
+            if put.contains(&hash(&path)) {
+                seen += 1;
+                if !kept.hold(real(&path).as_bytes()) {
+                    journal.add(&Record { path, staged: true }).await?;
+                }
             }
+        }
+        if seen < put.len() {
+            return Err(unlisted());
         }
         for folder in folders.outermost() {
             let folder = String::from_utf8_lossy(folder);
@@ -180,21 +187,25 @@ fn staged_paths<'a>(
 /// Waits until a listing shows all that was put: not every store's does at once, and the swap goes by it.
 async fn see(bucket: &Bucket, keys: &Keys, put: &HashSet<u128>) -> Result<(), FilesError> {
     for _ in 0..LOOKS {
-        let mut seen = HashSet::new();
+        let mut seen = 0;
         let mut all = pin!(staged_paths(bucket, keys));
         while let Some(path) = all.try_next().await? {
-            seen.insert(hash(&path));
+            seen += usize::from(put.contains(&hash(&path)));
         }
-        if put.is_subset(&seen) {
+        if seen >= put.len() {
             return Ok(());
         }
         tracing::info!("the store does not list yet what was written to it");
         tokio::time::sleep(LOOK_AGAIN).await;
     }
-    Err(FilesError::Read {
+    Err(unlisted())
+}
+
+fn unlisted() -> FilesError {
+    FilesError::Read {
         path: STAGING_FOLDER.to_owned(),
         message: "the store does not list what was written to it".to_owned(),
-    })
+    }
 }
 
 fn hash(path: &str) -> u128 {

@@ -18,7 +18,8 @@ pub fn resumed(
     found: GetResult,
 ) -> impl Stream<Item = object_store::Result<Bytes>> {
     let (size, e_tag) = (found.meta.size, found.meta.e_tag.clone());
-    let state = (found.into_stream(), 0, 0);
+    // Where the last answer began that was asked for here; the first may have waited long for its reader.
+    let state = (found.into_stream(), 0, None);
     stream::try_unfold(state, move |(mut answer, mut at, mut began)| {
         let (store, key, e_tag) = (store.clone(), key.clone(), e_tag.clone());
         async move {
@@ -31,10 +32,10 @@ pub fn resumed(
                     None => return Ok(None),
                     Some(Err(_)) if at == size => return Ok(None),
                     // Without its mark nobody could tell that it is still the same object.
-                    Some(Err(error)) if at == began || e_tag.is_none() => return Err(error),
+                    Some(Err(error)) if began == Some(at) || e_tag.is_none() => return Err(error),
                     Some(Err(error)) => {
                         tracing::info!(%key, at, %error, "an answer broke off; the rest is asked for");
-                        began = at;
+                        began = Some(at);
                         let range = Some(GetRange::Bounded(at..size));
                         let if_match = e_tag.clone();
                         let options = GetOptions { range, if_match, ..GetOptions::default() };

@@ -56,18 +56,21 @@ pub(super) async fn fit_collations(
         fit.extend(object.schema_collation.as_mut());
         for collation in fit {
             let Some(near) = nearest(collation) else { continue };
-            let set = session.run(&format!("SET collation_connection={collation}")).await;
-            match set {
-                Err(Error::Server(error)) if error.code == UNKNOWN_COLLATION => {
-                    changed.push(format!("{shown} ({collation})"));
-                    *collation = near;
-                }
-                other => other?,
+            if !has_collation(session, collation).await? && has_collation(session, &near).await? {
+                changed.push(format!("{shown} ({collation})"));
+                *collation = near;
             }
         }
     }
     session.run("SET NAMES utf8mb4").await?;
     Ok(changed)
+}
+
+async fn has_collation(session: &mut Session, collation: &str) -> Result<bool, Error> {
+    match session.run(&format!("SET collation_connection={collation}")).await {
+        Err(Error::Server(error)) if error.code == UNKNOWN_COLLATION => Ok(false),
+        other => other.map(|()| true),
+    }
 }
 
 /// The other server's collation that sorts and compares most alike.

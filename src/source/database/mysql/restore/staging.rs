@@ -1,5 +1,6 @@
 //! Tables in the staging schema: made, loaded, adjusted.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -171,6 +172,7 @@ impl StagingTables {
         table: &str,
         mut statement: String,
     ) -> Result<(), Fault> {
+        let mut tried = HashSet::new();
         loop {
             let fault = match self.define(session, table, &statement).await {
                 Err(Fault::Server(error)) => error,
@@ -179,6 +181,11 @@ impl StagingTables {
             let Some((fitted, known)) = other::fitted(&statement, &fault) else {
                 return Err(fault.into());
             };
+            // A server that has neither would be asked for one and the other for ever.
+            tried.insert(statement);
+            if tried.contains(&fitted) {
+                return Err(fault.into());
+            }
             let known = known.map(|known| (table.to_owned(), format!("table {table} is {known}")));
             self.warnings.lock().await.extend(known);
             statement = fitted;
