@@ -264,7 +264,7 @@ async fn options_are_checked_at_the_start() {
         ("max_retries", "many"),
         ("timeout", "soon"),
         ("endpoint", "127.0.0.1:9000"),
-        ("aws_endpoint_url", "http://"),
+        ("endpoint", "http://"),
         ("endpoint", "http://127.0.0.1:99999"),
         ("endpoint", "http://127.0.0.1:9000/a b"),
     ] {
