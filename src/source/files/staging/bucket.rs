@@ -125,22 +125,8 @@ impl BucketStaging {
         kept.push(STAGING_FOLDER.to_owned());
         let kept = Paths::new(kept);
         let (bucket, keys) = (&*self.bucket, &self.staged.keys);
-        let mut journal = JournalWriter::new(bucket, keys);
         let put = self.put.into_inner().unwrap_or_else(PoisonError::into_inner);
-        see(bucket, keys, &put).await?;
-        let mut seen = 0;
-        let mut all = pin!(staged_paths(bucket, keys));
-        while let Some(path) = all.try_next().await? {
-            if put.contains(&hash(&path)) {
-                seen += 1;
-                if !kept.hold(real(&path).as_bytes()) {
-                    journal.add(&Record { path, staged: true }).await?;
-                }
-            }
-        }
-        if seen < put.len() {
-            return Err(unlisted());
-        }
+        let mut journal = journal_of_staged(bucket, keys, &put, &kept).await?;
         for folder in folders.outermost() {
             let folder = String::from_utf8_lossy(folder);
             let mut live = self.bucket.list(&folder, Excluded(Vec::new()));
@@ -184,28 +170,36 @@ fn staged_paths<'a>(
     short.map_err(unreadable).chain(long)
 }
 
-/// Waits until a listing shows all that was put: not every store's does at once, and the swap goes by it.
-async fn see(bucket: &Bucket, keys: &Keys, put: &HashSet<u128>) -> Result<(), FilesError> {
+/// A journal of all that was put, but for what is kept. Waits until a listing shows it: not every store's does at once.
+async fn journal_of_staged<'a>(
+    bucket: &'a Bucket,
+    keys: &'a Keys,
+    put: &HashSet<u128>,
+    kept: &Paths,
+) -> Result<JournalWriter<'a>, FilesError> {
     for _ in 0..LOOKS {
+        let mut journal = JournalWriter::new(bucket, keys);
         let mut seen = 0;
         let mut all = pin!(staged_paths(bucket, keys));
         while let Some(path) = all.try_next().await? {
-            seen += usize::from(put.contains(&hash(&path)));
+            if put.contains(&hash(&path)) {
+                seen += 1;
+                if !kept.hold(real(&path).as_bytes()) {
+                    journal.add(&Record { path, staged: true }).await?;
+                }
+            }
         }
         if seen >= put.len() {
-            return Ok(());
+            return Ok(journal);
         }
+        // What was written of this one is written over by the next.
         tracing::info!("the store does not list yet what was written to it");
         tokio::time::sleep(LOOK_AGAIN).await;
     }
-    Err(unlisted())
-}
-
-fn unlisted() -> FilesError {
-    FilesError::Read {
+    Err(FilesError::Read {
         path: STAGING_FOLDER.to_owned(),
         message: "the store does not list what was written to it".to_owned(),
-    }
+    })
 }
 
 fn hash(path: &str) -> u128 {
